@@ -1,0 +1,98 @@
+"""The square cut around a face. Training and live capture both call this module, so they cannot differ."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from stream.errors import FaceError
+from stream.geometry import crop_from_image, image_from_crop
+from stream.types import Array, Crop
+
+RIGHT_EYE = (33, 133, 159, 145)
+LEFT_EYE = (263, 362, 386, 374)
+"""Corners and lid middles of each eye (the person's right and left) in MediaPipe's order."""
+
+MOUTH_CORNERS = (61, 291)
+
+EYE_SPAN, MOUTH_SPAN, MOUTH_SHIFT = 2.0, 1.8, 0.1
+"""FFHQ's alignment: half = max(2 x eye distance, 1.8 x eye-to-mouth), centre a tenth towards the mouth."""
+
+MARGIN = 0.92
+"""Half side relative to FFHQ's: tighter, for more pixels on the face, but chin and brow stay inside."""
+
+
+def crop_from_anchors(right_eye: Array, left_eye: Array, mouth: Array) -> Crop:
+    """Crop from three image points (2,): both eye centres and the midpoint of the mouth corners.
+
+    The alignment of FFHQ (Karras et al. 2019, appendix A), as a similarity transform, scaled by `MARGIN`.
+
+    :raises FaceError: the points coincide or are not finite.
+    """
+    anchors = np.array([right_eye, left_eye, mouth], dtype=np.float64)
+    eyes = (anchors[0] + anchors[1]) / 2
+    across = anchors[1] - anchors[0]
+    down = anchors[2] - eyes
+    axis = across + np.array([down[1], -down[0]])
+    half = MARGIN * max(math.hypot(*across) * EYE_SPAN, math.hypot(*down) * MOUTH_SPAN)
+    if not np.isfinite(anchors).all() or half < 1.0 or math.hypot(*axis) < 1e-6:
+        raise FaceError("The face is too small or its landmarks are not usable; move closer to the camera.")
+    centre = eyes + down * MOUTH_SHIFT
+    return Crop(float(centre[0]), float(centre[1]), half, math.atan2(axis[1], axis[0]))
+
+
+def crop_from_landmarks(landmarks: Array) -> Crop:
+    """Crop from (478, 2+) MediaPipe landmarks in image pixels.
+
+    :raises FaceError: as `crop_from_anchors`.
+    """
+    points = landmarks[:, :2]
+    return crop_from_anchors(
+        points[list(RIGHT_EYE)].mean(axis=0),
+        points[list(LEFT_EYE)].mean(axis=0),
+        points[list(MOUTH_CORNERS)].mean(axis=0),
+    )
+
+
+def crop_image(image: Array, crop: Crop, size: int) -> Array:
+    """Cut ``crop`` out of ``image`` as a (size, size[, C]) picture of the same dtype, antialiased.
+
+    Where the crop is larger than the picture, the image is first shrunk by area averaging to within a
+    factor of two, then sampled bilinearly; the image's border pixels are repeated outside it.
+    """
+    shrink = 2 * crop.half / size
+    if shrink > 2.0:
+        image, crop = _shrink_around(image, crop, size)
+    matrix = image_from_crop(crop, size)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def paste_crop(picture: Array, crop: Crop, width: int, height: int, border: float = 0.0) -> Array:
+    """Inverse of `crop_image`: lay a crop picture (S, S) back over a height x width canvas."""
+    matrix = crop_from_image(crop, picture.shape[0])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(
+        picture, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=border
+    )
+
+
+def _shrink_around(image: Array, crop: Crop, size: int) -> tuple[Array, Crop]:
+    """Area-average what lies under ``crop`` until one crop pixel spans one to two of its pixels."""
+    reach = crop.half * (abs(math.cos(crop.angle)) + abs(math.sin(crop.angle))) + 2
+    height, width = image.shape[:2]
+    left, right = max(0, int(crop.x - reach)), min(width, int(crop.x + reach) + 2)
+    top, bottom = max(0, int(crop.y - reach)), min(height, int(crop.y + reach) + 2)
+    if right - left < 2 or bottom - top < 2:
+        return image, crop
+    window = image[top:bottom, left:right]
+    factor = size / (2 * crop.half) * 1.5
+    target = (max(1, round((right - left) * factor)), max(1, round((bottom - top) * factor)))
+    small = cv2.resize(window, target, interpolation=cv2.INTER_AREA)
+    sx, sy = target[0] / (right - left), target[1] / (bottom - top)
+    # Pixel centres: p_small = (p + 0.5) * s - 0.5; sx and sy differ by rounding only.
+    x = (crop.x - left + 0.5) * sx - 0.5
+    y = (crop.y - top + 0.5) * sy - 0.5
+    return small, Crop(x, y, crop.half * math.sqrt(sx * sy), crop.angle)

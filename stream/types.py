@@ -1,0 +1,139 @@
+"""What flows through Prosopon: Frame -> Face -> Depth -> Mesh -> Capture.
+
+Each is immutable: a stage makes a new object instead of changing the one it got, so that objects can
+pass between threads without locks. The arrays inside are treated as read-only once published.
+
+Frames of reference, used by name everywhere:
+
+* **image**: pixels of the source image; the origin is the CENTRE of the top-left pixel, x right, y down.
+* **crop**: a square around a face, x and y in [-1, 1] from edge to edge (x right, y down in the
+  upright face); one crop unit is half the crop's width, at the face's distance.
+* **camera**: OpenCV's, x right, y down, z forward; millimetres.
+* **head**: rigid with the head; millimetres; origin midway between the eye centres; the axes agree with
+  the camera's for a face that looks straight into it.
+* **glTF**: y up, z towards the viewer, metres; at export only (`stream.geometry.camera_to_gltf`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Intrinsics:
+    """A pinhole camera in image pixels (no distortion, no skew)."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture from a source.
+
+    :ivar image: (H, W, 3) uint8 RGB, C-contiguous.
+    :ivar captured: when the picture was taken, seconds on `time.monotonic`'s clock.
+    :ivar index: counts the source's frames from 0, dropped ones included.
+    :ivar source: the source's name, for messages and metrics.
+    """
+
+    image: Array
+    captured: float
+    index: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A square in the image, turned with the face; its inverse is exact (`stream.face.crop`).
+
+    :ivar x, y: centre, image pixels.
+    :ivar half: half the side, image pixels.
+    :ivar angle: radians by which the crop's x axis is turned from the image's, positive clockwise as seen.
+    """
+
+    x: float
+    y: float
+    half: float
+    angle: float
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One tracked face in one frame.
+
+    :ivar track_id: stays the same while the face is followed.
+    :ivar landmarks: (478, 3) float32, MediaPipe's order; x, y in image pixels, z in the same scale
+        (smaller is nearer, relative to the head's centre).
+    :ivar pose: (4, 4) float32, head to camera, millimetres; ``pose[2, 3]`` is the distance of the eye
+        centres' midpoint along the optical axis.
+    :ivar crop: the square handed to the networks.
+    :ivar intrinsics: the camera the pose was solved for.
+    """
+
+    track_id: int
+    landmarks: Array
+    pose: Array
+    crop: Crop
+    intrinsics: Intrinsics
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A depth map over a face's crop.
+
+    :ivar map: (S, S) float32 crop units, positive away from the camera, 0 at the plane through the eye
+        centres' midpoint parallel to the image; finite everywhere, meaningful where the mask is.
+    :ivar mask: (S, S) float32 in 0..1, probability of head (face, hair, neck) against background.
+    """
+
+    map: Array
+    mask: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """A textured triangle mesh of one face, camera frame, millimetres.
+
+    :ivar vertices: (N, 3) float32; invalid ones are finite but unused.
+    :ivar normals: (N, 3) float32 unit vectors that point out of the face (towards the camera: z < 0).
+    :ivar uv: (N, 2) float32 in 0..1, origin at the texture's top-left corner.
+    :ivar triangles: (M, 3) int32, only valid ones, counter-clockwise seen from the camera side.
+    :ivar valid: (N,) bool.
+    :ivar texture: (T, T, 3) uint8 RGB.
+    """
+
+    vertices: Array
+    normals: Array
+    uv: Array
+    triangles: Array
+    valid: Array
+    texture: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """All that is known of one frame; stages add to it with `dataclasses.replace`.
+
+    ``depths[i]`` and ``meshes[i]`` belong to ``faces[i]``, once their stages have run.
+
+    :ivar steps: seconds each stage took, by the stage's name.
+    :ivar picture: (H, W, 3) uint8 RGB, what a render stage drew, if one ran.
+    """
+
+    frame: Frame
+    faces: tuple[Face, ...] = ()
+    depths: tuple[Depth, ...] = ()
+    meshes: tuple[Mesh, ...] = ()
+    steps: Mapping[str, float] = field(default_factory=dict)
+    picture: Array | None = None
