@@ -1,0 +1,69 @@
+"""The `prosopon` command: one module per subcommand, imported only when it is run or its help is asked for."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+
+import typer
+
+from stream import __version__
+from stream.cli import bench, doctor, live, reconstruct
+from stream.errors import ConfigError, ProsoponError
+
+app = typer.Typer(
+    name="prosopon",
+    help="A camera becomes a live 3D face.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("live")(live.live)
+app.command("bench")(bench.bench)
+app.command("reconstruct")(reconstruct.reconstruct)
+app.command("doctor")(doctor.doctor)
+
+FAILED, WRONG_USAGE = 1, 2
+
+APT_PACKAGES = {
+    "libGL.so.1": "libgl1",
+    "libEGL.so.1": "libegl1",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libglib-2.0.so.0": "libglib2.0-0",
+}
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error (anywhere on the line)."),
+) -> None:
+    """Options of every command; ``--debug`` is taken from the line before parsing, see `main`."""
+    if version:
+        typer.echo(f"prosopon {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; never returns (0 done, 1 failed, 2 wrong usage)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
+    try:
+        app(args=[argument for argument in arguments if argument != "--debug"])
+    except (ProsoponError, ImportError) as error:
+        sentence = str(error) if isinstance(error, ProsoponError) else missing_library(error)
+        if debug or sentence is None:
+            raise
+        print(sentence, file=sys.stderr)
+        sys.exit(WRONG_USAGE if isinstance(error, ConfigError) else FAILED)
+
+
+def missing_library(error: ImportError) -> str | None:
+    """A sentence with the apt line for an import that failed on a system library, or ``None``."""
+    found = re.match(r"(lib\S+?\.so[.\d]*): cannot open shared object file", str(error))
+    if not found:
+        return None
+    package = APT_PACKAGES.get(found[1], "libegl1 libgl1 libgl1-mesa-dri libglib2.0-0")
+    return f"The system library {found[1]} is missing; install it with: apt-get install {package}"
