@@ -1,0 +1,1 @@
+"""Kernels and their launchers: one signature, several backends by name (`stream.compute.depth_mesh`)."""
