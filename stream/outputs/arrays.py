@@ -1,0 +1,66 @@
+"""A single picture's capture as plain arrays (.npz), for programs and for measuring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from stream.errors import FaceError
+from stream.face.crop import paste_crop
+from stream.files import atomic_path
+from stream.geometry import camera_matrix, image_from_crop, transform_points
+from stream.types import Array, Capture, Crop, Depth
+
+MASK_THRESHOLD = 0.5
+
+
+def capture_arrays(capture: Capture) -> dict[str, Array]:
+    """The first face of a capture in the input picture's own coordinates.
+
+    ``depth`` (H, W) float32, aligned to the picture, in picture pixels (crop units times half the crop's
+    width), larger is farther, 0 at the eye centres' plane, NaN outside the head; ``mask`` (H, W) float32 in
+    0..1; ``vertices`` (N, 3) float32: x, y in picture pixels, z in the same unit and sense as ``depth``;
+    ``faces`` (M, 3) int32 into ``vertices``; ``landmarks`` (478, 3) float32; ``pose`` (4, 4) head to camera,
+    millimetres; ``intrinsics`` (3, 3) camera matrix.
+
+    :raises FaceError: the capture has no face.
+    """
+    if not (capture.faces and capture.depths and capture.meshes):
+        raise FaceError("There is no face in this capture; nothing can be written.")
+    face, depth, mesh = capture.faces[0], capture.depths[0], capture.meshes[0]
+    height, width = capture.frame.image.shape[:2]
+    mask = paste_crop(depth.mask, face.crop, width, height)
+    pasted = paste_crop(depth.map, face.crop, width, height) * np.float32(face.crop.half)
+    vertices, faces = picture_mesh(depth, face.crop, mesh.triangles)
+    return {
+        "depth": np.where(mask >= MASK_THRESHOLD, pasted, np.float32(np.nan)),
+        "mask": mask,
+        "vertices": vertices,
+        "faces": faces,
+        "landmarks": face.landmarks,
+        "pose": face.pose,
+        "intrinsics": camera_matrix(face.intrinsics),
+    }
+
+
+def picture_mesh(depth: Depth, crop: Crop, triangles: Array) -> tuple[Array, Array]:
+    """Used grid vertices (N, 3) float32 in picture pixels, and triangles (M, 3) int32 renumbered to them."""
+    size = depth.map.shape[0]
+    used, faces = np.unique(triangles, return_inverse=True)
+    rows, columns = np.divmod(used, size)
+    grid = np.stack([columns, rows], axis=1).astype(np.float64)
+    xy = transform_points(image_from_crop(crop, size), grid)
+    z = depth.map.ravel()[used] * crop.half
+    return np.column_stack([xy, z]).astype(np.float32), faces.reshape(-1, 3).astype(np.int32)
+
+
+def write_arrays(capture: Capture, path: Path) -> None:
+    """Write `capture_arrays` as a compressed .npz; the file appears whole or not at all.
+
+    :raises FaceError: the capture has no face.
+    :raises OutputError: the file cannot be written.
+    """
+    arrays = capture_arrays(capture)
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
