@@ -1,0 +1,125 @@
+"""MediaPipe's face mesh with irises (Kartynnik et al. 2019; Grishchenko et al. 2020) as a face tracker."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from stream.errors import BackendError
+from stream.face.quiet import quiet_stderr
+from stream.face.tracker import FaceTracker, check_image, plausible
+from stream.types import Array, Frame
+
+MEDIAPIPE = "mediapipe==0.10.21"
+"""The last release whose wheel holds the models of the legacy solutions."""
+
+MAX_SIDE = 1280
+"""Larger images are shrunk first: the networks see 128 to 192 pixels, so nothing is lost but time."""
+
+
+def open_tracker(max_faces: int, static: bool) -> FaceTracker:
+    """The tracker for video, or with ``static`` the one for single pictures.
+
+    :raises BackendError: MediaPipe is missing or has no face mesh.
+    """
+    if static:
+        from stream.face.mediapipe_still import MediaPipeStillTracker
+
+        return MediaPipeStillTracker(max_faces)
+    return MediaPipeTracker(max_faces)
+
+
+def load_solutions() -> ModuleType:
+    """MediaPipe's legacy solutions, imported without their log noise.
+
+    :raises BackendError: MediaPipe is missing, broken, or a release without them.
+    """
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with quiet_stderr():
+            from mediapipe import solutions
+    except (ImportError, AttributeError, RuntimeError, TypeError) as error:
+        raise BackendError(
+            f"MediaPipe's face mesh cannot be loaded ({error}); install it with: pip install {MEDIAPIPE}"
+        ) from error
+    if not (hasattr(solutions, "face_mesh") and hasattr(solutions, "face_detection")):
+        raise BackendError(f"This MediaPipe has no face mesh; install one with: pip install {MEDIAPIPE}")
+    module: ModuleType = solutions
+    return module
+
+
+def open_mesh(max_faces: int, static: bool) -> Any:
+    """A running MediaPipe FaceMesh with irises.
+
+    :raises BackendError: it cannot be loaded or started.
+    """
+    solutions = load_solutions()
+    try:
+        with quiet_stderr():
+            mesh = solutions.face_mesh.FaceMesh(
+                static_image_mode=static, max_num_faces=max_faces, refine_landmarks=True
+            )
+            # The first run loads the networks (70 ms) and logs; better here than on the first frame.
+            mesh.process(np.zeros((8, 8, 3), dtype=np.uint8))
+    except (RuntimeError, ValueError, OSError) as error:
+        raise BackendError(
+            f"MediaPipe's face mesh does not start ({error}); install it again with: pip install {MEDIAPIPE}"
+        ) from error
+    return mesh
+
+
+def shrink(image: Array, max_side: int = MAX_SIDE) -> Array:
+    """``image`` (H, W, 3), area-averaged to at most ``max_side`` pixels on its longer side."""
+    longest = max(image.shape[:2])
+    if longest <= max_side:
+        return np.ascontiguousarray(image)
+    height, width = (max(1, round(side * max_side / longest)) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def run_mesh(mesh: Any, image: Array) -> list[Array]:
+    """Landmarks (478, 3) float32 in pixels of ``image`` of each plausible face.
+
+    MediaPipe's x, y in 0..1 run from edge to edge, hence the half pixel to our pixel centres; its z has the
+    scale of x.
+    """
+    height, width = image.shape[:2]
+    found = mesh.process(shrink(image)).multi_face_landmarks or ()
+    scale = np.array([width, height, width], dtype=np.float32)
+    offset = np.array([0.5, 0.5, 0.0], dtype=np.float32)
+    faces = []
+    for face in found:
+        points = np.array([(p.x, p.y, p.z) for p in face.landmark], dtype=np.float32) * scale - offset
+        if plausible(points, width, height):
+            faces.append(points)
+    return faces
+
+
+class MediaPipeTracker:
+    """Video: follows each face from frame to frame and detects only while fewer than ``max_faces`` are known.
+
+    :raises BackendError: MediaPipe cannot run here.
+    """
+
+    def __init__(self, max_faces: int = 1) -> None:
+        self._mesh = open_mesh(max_faces, static=False)
+        self._met = False
+
+    def detect(self, frame: Frame) -> list[Array]:
+        """See `FaceTracker.detect`."""
+        check_image(frame.image)
+        if self._met:
+            return run_mesh(self._mesh, frame.image)
+        with quiet_stderr():  # MediaPipe warns once more when it meets its first face.
+            faces = run_mesh(self._mesh, frame.image)
+        self._met = bool(faces)
+        return faces
+
+    def close(self) -> None:
+        """See `FaceTracker.close`."""
+        self._mesh.close()
