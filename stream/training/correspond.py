@@ -1,0 +1,175 @@
+"""Where each of MediaPipe's 478 landmarks lies on the head model, found from fits to many photos."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from scipy.interpolate import RBFInterpolator
+
+from stream.training.fit import PHOTO_SIDE, Correspondence, Fits, photo_intrinsics
+from stream.training.ict import EYES, MULTI_PIE_68, NARROW_FACE_END, TEETH_END, HeadModel
+from stream.types import Array
+
+LANDMARKS = 478
+FACE_LANDMARKS = 468
+"""Those before the irises."""
+
+TRUST_MM = 8.0
+"""A cast place further than this from the first guess met the wrong fold of the surface."""
+
+OUTLINE = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176,
+    149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+"""The face oval, where the tracker follows the outline rather than a place on the skin."""
+
+NEAREST_68 = (
+    162, 234, 93, 132, 172, 136, 149, 148, 152, 377, 378, 365, 397, 361, 323, 454, 389, 71, 63, 105, 66,
+    107, 336, 296, 334, 293, 301, 168, 197, 195, 4, 75, 97, 2, 326, 305, 33, 160, 158, 133, 153, 144, 362,
+    385, 387, 263, 373, 380, 61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 91, 78, 81, 13, 311, 308, 402,
+    14, 178,
+)  # fmt: skip
+"""MediaPipe landmark nearest to each of the 68 Multi-PIE landmarks."""
+
+IRISES = ((468, -1.0), (473, 1.0))
+"""First of the five landmarks of the right and the left iris, and the sign of x there."""
+
+GRAZING = 0.3
+"""A ray that meets the surface at a smaller cosine says little about the place."""
+
+
+def sparse_correspondence() -> tuple[Correspondence, Array]:
+    """The 68 landmarks both models know, and (68,) which MediaPipe landmark each is."""
+    vertices = np.repeat(np.array(MULTI_PIE_68, np.int32)[:, None], 3, axis=1)
+    weights = np.tile(np.array([1, 0, 0], np.float32), (68, 1))
+    use = np.ones(68, np.float32)
+    use[:17] = 0.3
+    return Correspondence(vertices, weights, use), np.array(NEAREST_68)
+
+
+@numba.njit(cache=True)
+def _cast(
+    pixels: Array, camera: Array, triangles: Array, points: Array, neutral: Array, grazing: float, out: Array
+) -> None:
+    """For each image point (P, 2), the place on ``neutral`` of the nearest triangle under it; NaN if none."""
+    nearest = np.full(points.shape[0], np.inf)
+    out[:] = np.nan
+    for t in range(triangles.shape[0]):
+        i, j, k = triangles[t]
+        ax, ay = pixels[i]
+        bx, by = pixels[j, 0] - ax, pixels[j, 1] - ay
+        cx, cy = pixels[k, 0] - ax, pixels[k, 1] - ay
+        area = bx * cy - by * cx
+        if abs(area) < 1e-9:
+            continue
+        left, right = min(ax, ax + bx, ax + cx), max(ax, ax + bx, ax + cx)
+        top, bottom = min(ay, ay + by, ay + cy), max(ay, ay + by, ay + cy)
+        for p in range(points.shape[0]):
+            px, py = points[p]
+            if px < left or px > right or py < top or py > bottom:
+                continue
+            v = ((px - ax) * cy - (py - ay) * cx) / area
+            w = (bx * (py - ay) - by * (px - ax)) / area
+            if v < 0 or w < 0 or v + w > 1:
+                continue
+            u = 1 - v - w
+            depth = u * camera[i, 2] + v * camera[j, 2] + w * camera[k, 2]
+            if depth >= nearest[p]:
+                continue
+            nearest[p] = depth
+            e1, e2 = camera[j] - camera[i], camera[k] - camera[i]
+            nx = e1[1] * e2[2] - e1[2] * e2[1]
+            ny = e1[2] * e2[0] - e1[0] * e2[2]
+            nz = e1[0] * e2[1] - e1[1] * e2[0]
+            facing = abs(nz) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-12)
+            for c in range(3):
+                if facing < grazing:
+                    out[p, c] = np.nan
+                else:
+                    out[p, c] = u * neutral[i, c] + v * neutral[j, c] + w * neutral[k, c]
+
+
+def cast_landmarks(model: HeadModel, fits: Fits, landmarks: Array) -> Array:
+    """Places (n, 478, 3) on the MEAN face where each photo's landmark (pixels) meets the fitted skin."""
+    intrinsics = photo_intrinsics(PHOTO_SIDE)
+    triangles = np.ascontiguousarray(model.triangles[(model.triangles < NARROW_FACE_END).all(axis=1)])
+    places = np.empty((len(landmarks), LANDMARKS, 3))
+    for n in range(len(landmarks)):
+        vertices = model.vertices(fits.coefficients[n : n + 1])[0, :NARROW_FACE_END].astype(np.float64)
+        camera = vertices @ fits.rotation[n].T + fits.translation[n]
+        pixels = camera[:, :2] / camera[:, 2:] * intrinsics.fx + intrinsics.cx
+        points = landmarks[n, :, :2].astype(np.float64)
+        _cast(pixels, camera, triangles, points, model.mean[:NARROW_FACE_END], GRAZING, places[n])
+    return places
+
+
+def warped_landmarks(model: HeadModel, landmarks: Array, pose: tuple[Array, Array]) -> Array:
+    """First guess of the 478 places (mm): the mean landmarks, bent so that the 68 shared ones agree.
+
+    :param landmarks: (n, 478, 3) pixels, z in the same scale; ``pose`` as `initial_pose` returns.
+    """
+    upright = (landmarks - landmarks[:, :1]) @ pose[0]
+    upright *= (pose[1][:, 2] / photo_intrinsics(PHOTO_SIDE).fx)[:, None, None]
+    mean = upright.mean(axis=0)
+    mean[:, 0] -= (mean[33, 0] + mean[263, 0]) / 2
+    known = model.mean[list(MULTI_PIE_68)].astype(np.float64)
+    bend = RBFInterpolator(mean[list(NEAREST_68)], known, smoothing=20.0)
+    return np.asarray(bend(mean))
+
+
+def dense_correspondence(model: HeadModel, guess: Array, places: Array | None = None) -> Correspondence:
+    """The 478 landmarks on the mean face; irises are set by the eyeballs.
+
+    :param guess: (478, 3) mm, as `warped_landmarks` gives; decides where no photo says better.
+    :param places: (n, 478, 3) as `cast_landmarks` gives; those near the guess are averaged.
+    """
+    target, seen = guess.copy(), np.ones(LANDMARKS)
+    if places is not None:
+        near = np.linalg.norm(places - guess, axis=2) < TRUST_MM
+        seen = near.mean(axis=0)
+        average = np.nansum(np.where(near[..., None], places, 0), axis=0) / np.maximum(near.sum(axis=0), 1)[:, None]
+        often = seen > 0.2
+        target[often] = average[often]
+    skin = model.triangles[(model.triangles < NARROW_FACE_END).all(axis=1)]
+    vertices = np.zeros((LANDMARKS, 3), np.int32)
+    weights = np.zeros((LANDMARKS, 3), np.float32)
+    for p in range(FACE_LANDMARKS):
+        vertices[p], weights[p] = closest_on_mesh(model.mean, skin, target[p])
+    use = np.where(seen > 0.2, 1.0, 0.1).astype(np.float32)
+    use[list(OUTLINE)] *= 0.3
+    eyes = model.triangles[(model.triangles >= TEETH_END).all(axis=1)]
+    for first, side in IRISES:
+        for p, point in zip(range(first, first + 5), _iris_points(model, side), strict=True):
+            vertices[p], weights[p] = closest_on_mesh(model.mean, eyes, point)
+    use[FACE_LANDMARKS:] = 0.0
+    return Correspondence(vertices, weights, use)
+
+
+def _iris_points(model: HeadModel, side: float) -> Array:
+    """Centre, right-hand, top, left-hand and bottom edge of one iris on the mean face, (5, 3) mm."""
+    eye = model.mean[(model.part == EYES) & (model.mean[:, 0] * side > 0)]
+    centre = (eye.min(axis=0) + eye.max(axis=0)) / 2
+    front = eye[:, 2].min()
+    ring = np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]]) * IRIS_RADIUS
+    return np.column_stack([centre[:2] + ring, np.full(5, front)])
+
+
+IRIS_RADIUS = 5.85
+"""Millimetres; the human iris measures 11.7 mm across, nearly the same in everybody."""
+
+
+def closest_on_mesh(vertices: Array, triangles: Array, point: Array) -> tuple[Array, Array]:
+    """The triangle (3,) and barycentric weights (3,) of the surface point closest to ``point`` (3,)."""
+    middle = vertices[triangles].mean(axis=1)
+    near = triangles[np.argsort(((middle - point) ** 2).sum(axis=1))[:24]]
+    best = (np.inf, near[0], np.array([1.0, 0, 0]))
+    for triangle in near:
+        a, b, c = vertices[triangle].astype(np.float64)
+        edges = np.column_stack([b - a, c - a])
+        v, w = np.linalg.lstsq(edges, point - a, rcond=None)[0]
+        weights = np.clip([1 - v - w, v, w], 0, 1)
+        weights /= weights.sum()
+        distance = ((weights @ np.array([a, b, c]) - point) ** 2).sum()
+        if distance < best[0]:
+            best = (distance, triangle, weights)
+    return best[1], best[2]
