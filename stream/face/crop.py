@@ -62,10 +62,9 @@ def crop_image(image: Array, crop: Crop, size: int) -> Array:
     Where the crop is larger than the picture, the image is first shrunk by area averaging to within a
     factor of two, then sampled bilinearly; the image's border pixels are repeated outside it.
     """
-    shrink = 2 * crop.half / size
-    if shrink > 2.0:
-        image, crop = _shrink_around(image, crop, size)
     matrix = image_from_crop(crop, size)
+    if 2 * crop.half / size > 2.0:
+        image, matrix = _shrink_around(image, crop, size, matrix)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
@@ -79,20 +78,23 @@ def paste_crop(picture: Array, crop: Crop, width: int, height: int, border: floa
     )
 
 
-def _shrink_around(image: Array, crop: Crop, size: int) -> tuple[Array, Crop]:
-    """Area-average what lies under ``crop`` until one crop pixel spans one to two of its pixels."""
+def _shrink_around(image: Array, crop: Crop, size: int, matrix: Array) -> tuple[Array, Array]:
+    """Area-average what lies under ``crop`` until one crop pixel spans one to two of its pixels.
+
+    Returns the small picture and ``matrix`` (crop pixels to image pixels) made to lead into it.
+    """
     reach = crop.half * (abs(math.cos(crop.angle)) + abs(math.sin(crop.angle))) + 2
     height, width = image.shape[:2]
     left, right = max(0, int(crop.x - reach)), min(width, int(crop.x + reach) + 2)
     top, bottom = max(0, int(crop.y - reach)), min(height, int(crop.y + reach) + 2)
     if right - left < 2 or bottom - top < 2:
-        return image, crop
+        return image, matrix
     window = image[top:bottom, left:right]
     factor = size / (2 * crop.half) * 1.5
     target = (max(1, round((right - left) * factor)), max(1, round((bottom - top) * factor)))
     small = cv2.resize(window, target, interpolation=cv2.INTER_AREA)
-    sx, sy = target[0] / (right - left), target[1] / (bottom - top)
-    # Pixel centres: p_small = (p + 0.5) * s - 0.5; sx and sy differ by rounding only.
-    x = (crop.x - left + 0.5) * sx - 0.5
-    y = (crop.y - top + 0.5) * sy - 0.5
-    return small, Crop(x, y, crop.half * math.sqrt(sx * sy), crop.angle)
+    scale = np.array([target[0] / (right - left), target[1] / (bottom - top)])
+    # Pixel centres: p_small = (p - corner + 0.5) * scale - 0.5; the two scales differ by rounding.
+    into = matrix * scale[:, None]
+    into[:, 2] += (0.5 - np.array([left, top])) * scale - 0.5
+    return small, into
