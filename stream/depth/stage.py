@@ -1,0 +1,50 @@
+"""The pipeline's depth stage: a capture with faces in, the same with one depth map per face out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from stream.depth.estimator import DepthEstimator
+from stream.errors import ModelError
+from stream.types import Capture
+
+
+class DepthStage:
+    """Adds ``depths``, one per face in the faces' order; a `stream.pipeline.stage.Stage`.
+
+    The parameters are those of `DepthEstimator`, which `open` makes on the worker thread.
+    """
+
+    name = "depth"
+
+    def __init__(
+        self, backend: str = "auto", model: str | Path = "depth", threads: int | None = None
+    ) -> None:
+        self._backend, self._model, self._threads = backend, model, threads
+        self._estimator: DepthEstimator | None = None
+
+    def open(self) -> None:
+        """Load the network.
+
+        :raises ModelError, BackendError, ConfigError: as `DepthEstimator`.
+        """
+        self._estimator = DepthEstimator(self._backend, self._model, self._threads)
+
+    def __call__(self, capture: Capture) -> Capture:
+        """Estimate the depth of every face.
+
+        :raises InputError: the frame's image or a face's crop cannot be used.
+        """
+        if self._estimator is None:
+            raise ModelError("The depth stage is not open; open it before the first capture.")
+        image = capture.frame.image
+        return replace(
+            capture, depths=tuple(self._estimator.estimate(image, face.crop) for face in capture.faces)
+        )
+
+    def close(self) -> None:
+        """Free the network."""
+        if self._estimator is not None:
+            self._estimator.close()
+            self._estimator = None

@@ -1,0 +1,126 @@
+"""PyTorch: runs the project's own networks from the weights inside their ONNX files.
+
+Not a general ONNX interpreter: the file's metadata names the architecture, and its initializers, named
+as in the torch module, fill it. It serves training machines and parity tests; live capture prefers the
+other backends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from stream.errors import BackendError, MissingExtraError, ModelError
+from stream.inference.engine import TensorSpec
+from stream.inference.tensors import check_inputs, closed, pin_batch
+from stream.types import Array
+
+try:
+    import torch
+except ImportError as error:  # pragma: no cover - depends on the installation
+    raise MissingExtraError("torch", "train") from error
+try:
+    import onnx
+    from onnx import numpy_helper
+except ImportError as error:  # pragma: no cover - depends on the installation
+    raise MissingExtraError("onnx", "train") from error
+
+MAX_WIDTH = 256
+"""Widest network built from a file's word; 256 is 560 M parameters already."""
+
+
+class TorchEngine:
+    """An `Engine` on PyTorch's CPU in float32, for files whose metadata names an architecture known here.
+
+    ``threads`` sets PyTorch's process-wide number of threads.
+
+    :raises ModelError: the bytes are no ONNX model, or its weights do not fit the architecture.
+    :raises BackendError: the file names no architecture, or one that is not known here.
+    """
+
+    backend = "torch"
+
+    def __init__(self, model: bytes, threads: int | None, precision: str | None, batch: int) -> None:
+        proto = _parse(model)
+        network, finish = _build(proto)
+        _fill(network, proto)
+        self.inputs = pin_batch([_spec(value) for value in proto.graph.input], batch)
+        self.outputs = tuple(_with_batch(_spec(value), batch) for value in proto.graph.output)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._network: Any = network.eval().to(memory_format=torch.channels_last)
+        self._finish = finish
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """See `stream.inference.engine.Engine.run`."""
+        if self._network is None:
+            raise closed()
+        check_inputs(self.inputs, inputs)
+        image = torch.from_numpy(np.ascontiguousarray(inputs[self.inputs[0].name]))
+        with torch.inference_mode():
+            results = self._finish(self._network(image.contiguous(memory_format=torch.channels_last)))
+        return {
+            spec.name: np.ascontiguousarray(result.numpy())
+            for spec, result in zip(self.outputs, results, strict=True)
+        }
+
+    def close(self) -> None:
+        """See `stream.inference.engine.Engine.close`."""
+        self._network = None
+
+
+def _parse(model: bytes) -> Any:
+    try:
+        proto = onnx.load_model_from_string(model)
+    except Exception as error:  # protobuf's DecodeError, whichever protobuf implementation is installed
+        raise ModelError("The model is no ONNX file or is damaged; get it again.") from error
+    if not proto.graph.input or not proto.graph.output:
+        raise ModelError("The model is no ONNX file or is damaged; get it again.")
+    return proto
+
+
+def _build(proto: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """The empty torch module, and what the exported graph does after it."""
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    architecture = metadata.get("architecture")
+    if architecture != "attention_unet":
+        raise BackendError(
+            f"The torch backend cannot run the architecture {architecture!r}; use openvino or onnxruntime."
+        )
+    width = metadata.get("width", "")
+    if not width.isdecimal() or not 1 <= int(width) <= MAX_WIDTH:
+        raise ModelError(f"The model's metadata gives the width {width!r}; it must be 1..{MAX_WIDTH}.")
+    from stream.depth.unet import AttentionUNet
+
+    return AttentionUNet(width=int(width)), lambda pair: (pair[0], torch.sigmoid(pair[1]))
+
+
+def _fill(network: Any, proto: Any) -> None:
+    """Load the initializers (float32, or float16 to save space) that carry the module's names."""
+    wanted = network.state_dict()
+    weights = {}
+    for tensor in proto.graph.initializer:
+        if tensor.name in wanted and tensor.data_location != onnx.TensorProto.EXTERNAL:
+            weights[tensor.name] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
+    missing = {name for name in wanted if not name.endswith("num_batches_tracked")} - weights.keys()
+    if missing:
+        raise BackendError(
+            f"The model lacks {len(missing)} weights by their torch names ({min(missing)}, ...), as "
+            "quantised models do; use openvino or onnxruntime."
+        )
+    try:
+        network.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise ModelError("The model's weights do not fit the architecture its metadata names.") from error
+
+
+def _spec(value: Any) -> TensorSpec:
+    tensor = value.type.tensor_type
+    shape = tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in tensor.shape.dim)
+    return TensorSpec(value.name, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name)
+
+
+def _with_batch(spec: TensorSpec, batch: int) -> TensorSpec:
+    return TensorSpec(spec.name, (batch, *spec.shape[1:]), spec.dtype)
