@@ -1,0 +1,162 @@
+"""The parts of a running pipeline: each with its own worker thread, stages also with their slot."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+from stream.pipeline.metrics import Metrics
+from stream.pipeline.slot import Policy, Slot
+from stream.pipeline.stage import Stage
+from stream.pipeline.worker import Worker
+from stream.sources.source import Source
+from stream.types import Capture
+
+log = logging.getLogger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+SOURCE = "source"
+"""The source's name in the metrics, whatever it is."""
+
+LOG_INTERVAL = 1.0
+"""Seconds between two messages about the same failing stage."""
+
+
+class Openable(Protocol):
+    """What a source, a stage and the metrics server have in common."""
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A capture on its way.
+
+    :ivar started: when its latency began, seconds on `time.monotonic`'s clock.
+    """
+
+    capture: Capture
+    started: float
+
+
+class Member:
+    """Anything that is opened and closed with the run, on a thread of its own."""
+
+    def __init__(self, name: str, target: Openable, optional: bool = False) -> None:
+        self.name = name
+        self.target = target
+        self.optional = optional
+        self.active = True
+        self._worker: Worker | None = None
+
+    def call(self, function: Callable[..., ResultT], *args: Any) -> Future[ResultT]:
+        """Run something on the member's thread, which starts with the first call."""
+        if self._worker is None:
+            self._worker = Worker(self.name)
+        return self._worker.submit(function, *args)
+
+    def dismiss(self, wait: float) -> None:
+        """Let the thread end after its work, and wait that many seconds for it."""
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker.join(wait)
+
+
+class SourceMember(Member):
+    """The source, with the slots it writes to.
+
+    :param frames: how many to read at most, or None.
+    :ivar full: True once that many were read.
+    :ivar ends: `CHAIN` where no stage follows.
+    """
+
+    def __init__(self, source: Source, metrics: Metrics, frames: int | None) -> None:
+        super().__init__(SOURCE, source)
+        metrics.add_stage(SOURCE)
+        self.outputs: list[Slot[Item]] = []
+        self.ends: str | None = None
+        self.full = False
+        self._source = source
+        self._metrics = metrics
+        self._frames = frames
+
+    def pump(self) -> None:
+        """Read into the slots, on the member's thread, until the source ends or was interrupted."""
+        expected = taken = 0
+        try:
+            while not self.full and (item := self._read()) is not None:
+                index = item.capture.frame.index
+                # What the source skipped by itself shows as a gap in its count.
+                self._metrics.drop(SOURCE, max(0, index - expected))
+                expected = index + 1
+                for slot in self.outputs:
+                    slot.put(item)
+                taken += 1
+                self.full = taken == self._frames
+        finally:
+            for slot in self.outputs:
+                slot.end()
+
+    def _read(self) -> Item | None:
+        begun = time.monotonic()
+        frame = self._source.read()
+        if frame is None:
+            return None
+        now = time.monotonic()
+        self._metrics.done(SOURCE, None if self._source.paced else now - begun)
+        started = frame.captured if self._source.paced else now
+        if self.ends is not None:
+            self._metrics.latency(self.ends, now - started)
+        return Item(Capture(frame), started)
+
+
+class StageMember(Member):
+    """A stage or sink with the slot it reads from and the ones it writes to.
+
+    :ivar ends: the output whose latency ends with this stage (`CHAIN` or the sink's name), if any.
+    """
+
+    def __init__(self, stage: Stage, metrics: Metrics, policy: Policy, optional: bool = False) -> None:
+        super().__init__(stage.name, stage, optional)
+        metrics.add_stage(stage.name)
+        self.slot: Slot[Item] = Slot(policy, lambda item: metrics.drop(stage.name))
+        self.outputs: list[Slot[Item]] = []
+        self.ends: str | None = None
+        self._stage = stage
+        self._metrics = metrics
+        self._silent_until = 0.0
+
+    def process(self, item: Item) -> Item | None:
+        """Run the stage on one item, on the member's thread; a failure is counted and ends the item."""
+        begun = time.perf_counter()
+        try:
+            capture = self._stage(item.capture)
+        except Exception as error:
+            self._failed(item, error)
+            return None
+        seconds = time.perf_counter() - begun
+        self._metrics.done(self.name, seconds)
+        if capture is None:
+            return None
+        if self.ends is not None:
+            self._metrics.latency(self.ends, time.monotonic() - item.started)
+        return replace(item, capture=replace(capture, steps={**capture.steps, self.name: seconds}))
+
+    def _failed(self, item: Item, error: Exception) -> None:
+        count = self._metrics.error(self.name)
+        log.debug("Stage %s failed.", self.name, exc_info=error)
+        now = time.monotonic()
+        if now >= self._silent_until:
+            self._silent_until = now + LOG_INTERVAL
+            index = item.capture.frame.index
+            log.warning(
+                "Stage %s failed on frame %d (%d so far): %s: %s",
+                self.name, index, count, type(error).__name__, error,
+            )  # fmt: skip

@@ -1,0 +1,315 @@
+"""Runs a source, a chain of stages and a fan of sinks, each on its own thread, until the end.
+
+Asyncio only moves items between slots; every call of a source, stage or sink happens on that member's
+own worker thread. What stops a run (the source's end, a duration, a count, `Pipeline.stop`, a signal)
+takes the same way out: the source is told to stop, what is in flight drains, members are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import math
+import threading
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stream.errors import ConfigError
+from stream.pipeline.members import SOURCE, Member, SourceMember, StageMember
+from stream.pipeline.metrics import CHAIN, WINDOW, Metrics
+from stream.pipeline.slot import END, Policy
+from stream.pipeline.stage import Stage
+from stream.sources.source import Source
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 1.0
+"""How long what is in flight may take to come out once a run was told to stop."""
+
+STOP_SECONDS = 2.0
+"""How long after being told to stop a member that does not return is left behind."""
+
+JOIN_SECONDS = 0.5
+"""How long to wait for a thread that has already done its last work."""
+
+LAG_INTERVAL = 0.02
+"""Seconds between two looks at the event loop's lag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a run went.
+
+    :ivar reason: why it ended: ``ended`` (the source), ``frames``, ``duration``, ``stopped``.
+    :ivar seconds: from the first read to the end of the drain.
+    :ivar metrics: `Metrics.snapshot` at the end.
+    :ivar abandoned: members whose thread did not come back and was left behind.
+    """
+
+    reason: str
+    seconds: float
+    metrics: dict[str, Any]
+    abandoned: tuple[str, ...]
+
+
+class Pipeline:
+    """A linear chain of stages between a source and any number of sinks; runs once.
+
+    Each stage and sink reads from its own slot of one on its own thread, so a slow sink drops its own
+    items and never holds up another. A sink is a `Stage` whose result goes nowhere.
+
+    The way out takes at most `STOP_SECONDS`: half of it for what is in flight to drain, the rest for the
+    members to close. Only the end of the input under ``wait`` has no limit, for nothing may be lost there.
+
+    :param policy: ``latest`` (newest wins, drops counted) or ``wait`` (nothing lost); by default
+        ``latest`` for a paced source and ``wait`` for one that gives frames as fast as they are read.
+    :param optional: names of sinks the run can do without when they fail to open.
+    :param duration: seconds after the first read at which to stop; None for no limit.
+    :param frames: how many frames to read before stopping; None for no limit.
+    :param warmup: forget the metrics once, when that many captures came through the stages.
+    :param metrics_port: serve `/metrics` on 127.0.0.1 while it runs.
+    :param window: durations the metrics keep per stage.
+    :raises ConfigError: two members share a name, ``optional`` names none, or a limit is not positive.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        stages: Sequence[Stage],
+        sinks: Sequence[Stage] = (),
+        policy: Policy | None = None,
+        *,
+        optional: Collection[str] = (),
+        duration: float | None = None,
+        frames: int | None = None,
+        warmup: int = 0,
+        metrics_port: int | None = None,
+        window: int = WINDOW,
+    ) -> None:
+        _check_names([stage.name for stage in (*stages, *sinks)], [sink.name for sink in sinks], optional)
+        _check_limits(duration, frames, warmup)
+        self.metrics = Metrics(window, warmup)
+        self._source = source
+        self._policy: Policy = policy or ("latest" if source.paced else "wait")
+        self._duration = duration
+        self._reader = SourceMember(source, self.metrics, frames)
+        self._chain = [StageMember(stage, self.metrics, self._policy) for stage in stages]
+        self._sinks = [StageMember(s, self.metrics, self._policy, s.name in optional) for s in sinks]
+        self._server = _metrics_member(self.metrics, metrics_port)
+        self._moving: set[asyncio.Future[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop_event = asyncio.Event()
+        self._stop_asked = threading.Event()
+        self._stopped_at = 0.0
+        self._reason = "ended"
+        self._error: BaseException | None = None
+        self._abandoned: list[str] = []
+
+    def stop(self) -> None:
+        """Ask the run to end, from any thread and at any time, also before it began; does not wait."""
+        self._stop_asked.set()
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            try:
+                loop.call_soon_threadsafe(self._request_stop, "stopped")
+            except RuntimeError:
+                log.debug("The run ended while it was being stopped.")
+
+    async def run(self) -> Summary:
+        """Run to the end.
+
+        :raises ProsoponError: the source or a stage could not open, or the source failed; everything
+            else is closed by then. Other exceptions of an `open` come through as they are.
+        """
+        if self._loop is not None:
+            raise RuntimeError("A Pipeline runs once; make a new one.")
+        self._loop = asyncio.get_running_loop()
+        if self._stop_asked.is_set():
+            self._request_stop("stopped")
+        lag_watch = asyncio.create_task(self._watch_lag())
+        began = time.monotonic()
+        try:
+            await self._open()
+            began = time.monotonic()
+            if not self._stop_event.is_set():
+                await self._stream()
+            self.metrics.freeze()
+        except BaseException:
+            self._request_stop("stopped")
+            raise
+        finally:
+            lag_watch.cancel()
+            seconds = time.monotonic() - began
+            await self._close()
+        if self._error is not None:
+            raise self._error
+        reason = "frames" if self._reason == "ended" and self._reader.full else self._reason
+        return Summary(reason, seconds, self.metrics.snapshot(), tuple(self._abandoned))
+
+    def _members(self) -> list[Member]:
+        server = [] if self._server is None else [self._server]
+        return [self._reader, *self._chain, *self._sinks, *server]
+
+    # Opening
+
+    async def _open(self) -> None:
+        """Open all members at once; the first failure that matters stops the run."""
+        self._moving = opening = set()
+        for member in self._members():
+            opened = asyncio.wrap_future(member.call(member.target.open))
+            opened.add_done_callback(functools.partial(self._opened, member))
+            opening.add(opened)
+        await self._settle(opening, DRAIN_SECONDS)
+        self._connect()
+
+    def _opened(self, member: Member, opened: asyncio.Future[None]) -> None:
+        error = None if opened.cancelled() else opened.exception()
+        if error is None:
+            return
+        member.active = False
+        if member.optional:
+            log.warning("The output %s is left out: %s", member.name, error)
+        else:
+            self._fail(error)
+
+    def _connect(self) -> None:
+        """Wire the slots, leaving out the sinks that did not open."""
+        sinks = [sink for sink in self._sinks if sink.active]
+        for stage, following in zip(self._chain, self._chain[1:], strict=False):
+            stage.outputs = [following.slot]
+        for sink in sinks:
+            sink.ends = sink.name
+        last = self._chain[-1] if self._chain else self._reader
+        last.ends = CHAIN
+        last.outputs = [sink.slot for sink in sinks]
+        if self._chain:
+            self._reader.outputs = [self._chain[0].slot]
+
+    # Streaming
+
+    async def _stream(self) -> None:
+        """Move items until the source ends or a stop is asked for, then until the slots are empty."""
+        loop = asyncio.get_running_loop()
+        pump = asyncio.wrap_future(self._reader.call(self._reader.pump))
+        active = [member for member in (*self._chain, *self._sinks) if member.active]
+        self._moving = {pump, *(loop.create_task(self._flow(member)) for member in active)}
+        for moving in self._moving:
+            moving.add_done_callback(self._moved)
+        timer = None
+        if self._duration is not None:
+            timer = loop.call_later(self._duration, self._request_stop, "duration")
+        await self._settle({pump}, DRAIN_SECONDS)
+        if timer is not None:
+            timer.cancel()
+        if self._policy == "latest":
+            self._request_stop("ended")
+        await self._settle(self._moving, DRAIN_SECONDS)
+
+    def _moved(self, moving: asyncio.Future[None]) -> None:
+        if not moving.cancelled() and (error := moving.exception()) is not None:
+            self._fail(error)
+
+    async def _flow(self, member: StageMember) -> None:
+        """Take a stage's items to its thread and what comes out to the next slots."""
+        try:
+            while (item := await member.slot.get()) is not END:
+                result = await asyncio.wrap_future(member.call(member.process, item))
+                if result is not None:
+                    for slot in member.outputs:
+                        await slot.put_async(result)
+        finally:
+            member.slot.close()
+            for slot in member.outputs:
+                slot.end()
+
+    async def _watch_lag(self) -> None:
+        while True:
+            begun = time.perf_counter()
+            await asyncio.sleep(LAG_INTERVAL)
+            self.metrics.lag(max(0.0, time.perf_counter() - begun - LAG_INTERVAL))
+
+    # Ending
+
+    def _request_stop(self, reason: str) -> None:
+        """Start the clock of the way out, once; on the event loop."""
+        if not self._stop_event.is_set():
+            self._reason = reason
+            self._stopped_at = time.monotonic()
+            self._stop_event.set()
+            self._source.interrupt()
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self._request_stop("stopped")
+
+    async def _settle(self, waiting: Collection[asyncio.Future[None]], seconds: float) -> None:
+        """Wait for all of these; once a stop is asked for, no longer than ``seconds`` from then."""
+        pending = set(waiting)
+        stop = asyncio.ensure_future(self._stop_event.wait())
+        while pending:
+            stopping = self._stop_event.is_set()
+            left = max(0.0, self._stopped_at + seconds - time.monotonic()) if stopping else None
+            watched: set[asyncio.Future[Any]] = {*pending} if stopping else {*pending, stop}
+            done, _ = await asyncio.wait(watched, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            pending -= done
+            if not done:
+                break
+        stop.cancel()
+
+    async def _close(self) -> None:
+        """Close every member on its thread, give up on those that do not come back, end the threads."""
+        self._source.interrupt()
+        for stage in (*self._chain, *self._sinks):
+            stage.slot.close()
+        # A thread that is still busy gets to its close right after its work.
+        closing = {
+            member: asyncio.wrap_future(member.call(member.target.close)) for member in self._members()
+        }
+        await self._settle([*self._moving, *closing.values()], STOP_SECONDS)
+        for member, closed in closing.items():
+            self._dismiss(member, closed)
+        for moving in self._moving:
+            moving.cancel()
+
+    def _dismiss(self, member: Member, closed: asyncio.Future[None]) -> None:
+        if not closed.done():
+            self._abandoned.append(member.name)
+            log.error(
+                "%s did not stop within %g s; its thread is left behind until it comes back or the "
+                "program ends.", member.name, STOP_SECONDS,
+            )  # fmt: skip
+            closed.cancel()
+        elif (error := closed.exception()) is not None:
+            log.warning("%s failed to close: %s: %s", member.name, type(error).__name__, error)
+        member.dismiss(JOIN_SECONDS if member.name not in self._abandoned else 0.0)
+
+
+def _check_names(names: list[str], sinks: list[str], optional: Collection[str]) -> None:
+    taken = {SOURCE, CHAIN}
+    for name in names:
+        if name in taken:
+            raise ConfigError(f"Two parts of the pipeline are called {name!r}; give one another name.")
+        taken.add(name)
+    if unknown := set(optional) - set(sinks):
+        raise ConfigError(f"No output is called {min(unknown)!r}; there are: {', '.join(sinks) or 'none'}.")
+
+
+def _check_limits(duration: float | None, frames: int | None, warmup: int) -> None:
+    if duration is not None and not 0 < duration < math.inf:
+        raise ConfigError(f"The duration is {duration} s but must be above 0 and finite.")
+    if frames is not None and frames < 1:
+        raise ConfigError(f"The number of frames is {frames} but must be at least 1.")
+    if warmup < 0:
+        raise ConfigError(f"The warm-up is {warmup} frames but must not be negative.")
+
+
+def _metrics_member(metrics: Metrics, port: int | None) -> Member | None:
+    if port is None:
+        return None
+    from stream.pipeline.prometheus import MetricsServer  # only where it is asked for: the import is slow
+
+    server = MetricsServer(metrics, port)
+    return Member(server.name, server)

@@ -1,0 +1,54 @@
+"""What a source is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from stream.types import Frame
+
+
+class Source(Protocol):
+    """Gives frames, one after the other, always on the same thread.
+
+    :ivar name: short, for messages; each `Frame.source` repeats it.
+    :ivar rate: frames per second it means to give, or None where nobody knows.
+    :ivar paced: True where frames come in real time (a camera, a file played at its own rate), so that
+        `Frame.captured` can be compared with the clock. False where they come as fast as they are read:
+        `Frame.captured` then advances by the media's own time from the moment reading began, so that
+        filters over time see the same steps as live, and says nothing about latency.
+    """
+
+    name: str
+    rate: float | None
+    paced: bool
+
+    def open(self) -> None:
+        """Take the camera or file; called once.
+
+        :raises SourceError: it cannot give frames.
+        """
+
+    def read(self) -> Frame | None:
+        """Wait for the next frame; None once the source has ended or was interrupted.
+
+        `Frame.index` counts what the source skipped too, so that the gaps can be counted as drops.
+
+        :raises SourceError: nothing in it could be decoded.
+        """
+
+    def interrupt(self) -> None:
+        """From any thread: make a waiting and every later `read` return None soon."""
+
+    def close(self) -> None:
+        """Give everything back; called once, also after a failure, and harmless when not open."""
+
+
+def frames(source: Source) -> Iterator[Frame]:
+    """Open a source, give its frames and close it, for work without a pipeline."""
+    try:
+        source.open()
+        while (frame := source.read()) is not None:
+            yield frame
+    finally:
+        source.close()
