@@ -82,8 +82,7 @@ def depth_to_mesh(
     so one bad corner always leaves one triangle. Normals are the area-weighted mean of a vertex's
     triangles, hence one-sided at edges and never across a jump; all face the camera.
 
-    The rule for jumps is a plain one; what it leaves of steep sheets at the silhouette is cut
-    from the mask beforehand by `stream.mesh.silhouette.clean_mask`.
+    What this rule leaves at the silhouette depends on S: see `stream.mesh.silhouette.depth_jump`.
 
     :param depth: (S, S) float32 crop units, positive away from the camera; NaN and inf are not usable.
     :param mask: (S, S) float32 in 0..1; NaN is not usable.
@@ -99,7 +98,7 @@ def depth_to_mesh(
     :raises ConfigError, BackendError: the backend is unknown or cannot run here.
     """
     kernel = load_twin(compute).depth_to_mesh
-    size = _check_maps(depth, mask)
+    size = check_maps(depth, mask)
     matrix = _check_matrix(image_from_crop)
     _check_scalars(fx, fy, cx, cy, distance, mm_per_unit, mask_threshold, depth_jump)
     _check_reach(matrix, size, fx, fy, cx, cy, distance)
@@ -127,7 +126,11 @@ def depth_to_mesh(
     return GridMesh(buffers.vertices, buffers.normals, buffers.uv, buffers.triangles[:count], buffers.valid)
 
 
-def _check_maps(depth: Array, mask: Array) -> int:
+def check_maps(depth: Array, mask: Array) -> int:
+    """Size S of a depth map and its mask.
+
+    :raises InputError: they are not both (S, S) float32 with S within 1..2048.
+    """
     for name, array in (("depth map", depth), ("mask", mask)):
         if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.ndim != 2:
             raise InputError(f"The {name} must be a float32 array of shape (S, S).")

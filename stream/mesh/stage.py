@@ -1,0 +1,59 @@
+"""The pipeline's stage from depth maps to meshes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stream.compute.backends import AUTO, load_twin
+from stream.errors import InputError
+from stream.mesh.build import build_mesh
+from stream.mesh.smoothing import DepthSmoother
+from stream.types import Capture
+
+
+class MeshStage:
+    """Adds one mesh for each face of a capture, from its depth (`stream.pipeline.stage.Stage`).
+
+    Every mesh has arrays of its own: other threads may still read an older capture's.
+
+    :param smooth: average each track's depth over time against jitter (`DepthSmoother`).
+    :param compute: ``auto``, ``numba`` or ``cuda``.
+    """
+
+    name = "mesh"
+
+    def __init__(self, smooth: bool = True, compute: str = AUTO) -> None:
+        self._smooth = smooth
+        self._compute = compute
+        self._smoother = DepthSmoother()
+
+    def open(self) -> None:
+        """Load the kernels, which may compile them for some seconds the first time.
+
+        :raises ConfigError, BackendError: the compute backend is unknown or cannot run here.
+        """
+        load_twin(self._compute)
+        self._smoother = DepthSmoother()
+
+    def __call__(self, capture: Capture) -> Capture:
+        """Make the meshes; with smoothing, ``depths`` become the smoothed ones that the meshes show.
+
+        :raises InputError: there is not one depth for each face, or one of them is not usable.
+        """
+        if len(capture.depths) != len(capture.faces):
+            raise InputError("The mesh stage needs one depth map for each face; put a depth stage before it.")
+        depths = capture.depths
+        if self._smooth:
+            depths = tuple(
+                self._smoother(face.track_id, capture.frame.captured, depth)
+                for face, depth in zip(capture.faces, depths, strict=True)
+            )
+        meshes = tuple(
+            build_mesh(capture.frame, face, depth, self._compute)
+            for face, depth in zip(capture.faces, depths, strict=True)
+        )
+        return replace(capture, depths=depths, meshes=meshes)
+
+    def close(self) -> None:
+        """Forget the tracks."""
+        self._smoother = DepthSmoother()
