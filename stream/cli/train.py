@@ -1,0 +1,113 @@
+"""``prosopon train depth``: train the depth network."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Train networks (needs the train extra).", no_args_is_help=True)
+
+DEFAULT_CONFIG = Path("configs/train/depth.yaml")
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps ``depth`` a subcommand while it is the only one."""
+
+
+@app.command()
+def depth(
+    config: Annotated[Path, typer.Option(help="Settings of the run.")] = DEFAULT_CONFIG,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps in all, instead of the settings'.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of shards, instead of the settings'.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default out/train/NAME.")] = None,
+) -> None:
+    """Train the Attention U-Net on synthetic faces; Ctrl-C saves and stops."""
+    # Spinning threads would starve each other wherever the cores are shared; read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from rich.console import Console
+
+    from stream.config import load_config
+    from stream.training.loop import CHECKPOINT, Trainer
+    from stream.training.settings import DepthTraining
+    from stream.training.shards import load_dataset
+
+    console = Console()
+    changes = {key: value for key, value in (("steps", steps), ("data", data)) if value is not None}
+    settings = load_config(config, DepthTraining).model_copy(update=changes)
+    with console.status("Reading the samples"):
+        train, val = (load_dataset(settings.data, split) for split in ("train", "val"))
+    folder = out or Path("out/train") / settings.name
+    trainer = Trainer(settings, train, val, folder, resume)
+    console.print(f"{len(train)} samples of {train.size} px, {len(val)} to validate; writing to {folder}")
+    with _stopping() as stop, _Progress(console, settings.steps, trainer.step) as progress:
+        result = trainer.run(stop, progress.report)
+    console.print(f"Step {trainer.step}: {_validation(result)}; saved {folder / CHECKPOINT}")
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a termination request sets, instead of cutting a step in half."""
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Progress:
+    """A bar on a terminal; on a plain file only the lines."""
+
+    def __init__(self, console: Any, steps: int, done: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=steps, completed=done)
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def report(self, row: dict[str, Any]) -> None:
+        self._bar.update(self._task, completed=row["step"])
+        if row["event"] == "validation":
+            self._console.print(f"step {row['step']}, {row['seconds'] / 60:.1f} min: {_validation(row)}")
+            return
+        line = f"depth {row['depth']:.4f} normal {row['normal']:.4f} {row['images_per_second']:.0f}/s"
+        self._bar.update(self._task, description=line)
+        if not self._console.is_terminal:
+            self._console.print(f"step {row['step']} {line}")
+
+
+def _validation(row: dict[str, Any]) -> str:
+    """One line on the validation; photos only where there are some."""
+    parts = [
+        f"{label} L1 {row[prefix + 'l1']:.4f}, normals {row[prefix + 'normals']:.1f} degrees,"
+        f" mask IoU {row[prefix + 'iou']:.3f}"
+        for label, prefix in (("synthetic", ""), ("photos", "photo_"))
+        if prefix + "l1" in row
+    ]
+    return "; ".join(parts)

@@ -1,0 +1,232 @@
+"""The training loop of the depth network."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stream.depth.unet import AttentionUNet
+from stream.errors import ModelError, OutputError, ProsoponError
+from stream.training.augment import Augmenter
+from stream.training.batches import Batch, BatchLoader
+from stream.training.checkpoint import (
+    ARCHITECTURE,
+    AVERAGE,
+    NETWORK,
+    load_checkpoint,
+    load_optimizer,
+    restore,
+    save_checkpoint,
+)
+from stream.training.losses import Losses, depth_losses
+from stream.training.pictures import loss_curve, prediction_sheet
+from stream.training.settings import DepthTraining
+from stream.training.shards import Dataset
+from stream.training.validate import predict, validate
+
+CHECKPOINT, LOG, CURVE = "checkpoint.safetensors", "log.jsonl", "loss.png"
+FINAL_RATE = 0.01
+"""Learning rate at the end, relative to the highest."""
+
+SHOWN = 10
+"""Validation samples in the picture of predictions."""
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Trainer:
+    """One run: network, moving average, optimizer, log and checkpoint in a folder.
+
+    :param folder: where everything goes; made if absent.
+    :param resume: go on from the folder's checkpoint.
+    :raises ModelError: resuming without a checkpoint, or with one that does not fit.
+    """
+
+    def __init__(
+        self, settings: DepthTraining, train: Dataset, val: Dataset, folder: Path, resume: bool = False
+    ) -> None:
+        torch.set_num_threads(settings.threads)
+        torch.manual_seed(settings.seed)
+        self.settings, self.folder = settings, folder
+        self._train, self._val = train, val
+        self.network = AttentionUNet(settings.width)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self._optimizer = torch.optim.AdamW(
+            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.step, self._seconds = 0, 0.0
+        self.rows: list[dict[str, Any]] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
+        if resume:
+            self._resume()
+        else:
+            (folder / LOG).unlink(missing_ok=True)
+
+    def run(self, stop: threading.Event | None = None, report: Report | None = None) -> dict[str, float]:
+        """Train to the settings' last step, or until ``stop`` is set; save either way.
+
+        :param report: called with every row that is logged.
+        :returns: the last validation (`stream.training.validate.validate`).
+        :raises ProsoponError: the loss is no longer a number; the last checkpoint is kept.
+        """
+        settings = self.settings
+        loader = BatchLoader(
+            self._train,
+            Augmenter(settings.augment),
+            settings.batch,
+            settings.seed,
+            self.step,
+            settings.steps,
+        )
+        clock = _Clock(self._seconds)
+        with loader:
+            for batch in loader:
+                losses = self._update(batch)
+                self._seconds = clock.seconds()
+                self._after(losses, clock, report)
+                if stop is not None and stop.is_set():
+                    break
+        result = self._validate(report)
+        self._save()
+        return result
+
+    def _update(self, batch: Batch) -> Losses:
+        """One step of the optimizer and of the moving average."""
+        settings = self.settings
+        self.network.train()
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, settings)
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.autocast):
+            features = self.network.features(batch.image)
+        # The head runs in float32: bfloat16 steps of depth would drown the slopes between pixels.
+        depth, logit = self.network.head(features.float()).split(1, dim=1)
+        losses = depth_losses(depth, logit, batch, settings.loss)
+        if not math.isfinite(losses.total.item()):
+            raise ProsoponError(
+                f"The loss is no longer a number at step {self.step}; resume with a lower learning_rate."
+            )
+        self._optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
+        self._optimizer.step()
+        self.step += 1
+        update_average(self.average, self.network, min(settings.ema, self.step / (self.step + 10)))
+        return losses
+
+    def _after(self, losses: Losses, clock: _Clock, report: Report | None) -> None:
+        """Log, validate and save when it is time; the last step does that by itself."""
+        settings = self.settings
+        if self.step % settings.log_every == 0:
+            row = {
+                "event": "step",
+                "step": self.step,
+                "seconds": round(self._seconds, 1),
+                "images_per_second": round(clock.rate(self.step) * settings.batch, 1),
+                "learning_rate": learning_rate(self.step - 1, settings),
+            }
+            self._log(
+                row | {name: round(getattr(losses, name).item(), 5) for name in Losses.__slots__}, report
+            )
+        if self.step == settings.steps:
+            return
+        if self.step % settings.validate_every == 0:
+            self._validate(report)
+        if self.step % settings.save_every == 0:
+            self._save()
+
+    def _validate(self, report: Report | None) -> dict[str, float]:
+        result = validate(self.average, self._val)
+        rounded = {key: round(value, 5) for key, value in result.items()}
+        self._log(
+            {"event": "validation", "step": self.step, "seconds": round(self._seconds, 1)} | rounded, report
+        )
+        shown = self._val.take(np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int))
+        depth, mask = predict(self.average, shown.image)
+        prediction_sheet(shown, depth, mask, self.folder / f"predictions-{self.step:06d}.png")
+        loss_curve(self.rows, self.folder / CURVE)
+        return result
+
+    def _log(self, row: dict[str, Any], report: Report | None) -> None:
+        self.rows.append(row)
+        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        if report is not None:
+            report(row)
+
+    def _save(self) -> None:
+        state = {
+            "architecture": ARCHITECTURE,
+            "width": self.settings.width,
+            "size": self._train.size,
+            "step": self.step,
+            "seconds": self._seconds,
+            "samples": len(self._train),
+            "settings": self.settings.model_dump(mode="json"),
+            "log": self.rows,
+        }
+        save_checkpoint(self.folder / CHECKPOINT, self.network, self.average, self._optimizer, state)
+
+    def _resume(self) -> None:
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            raise ModelError(f"There is no {path} to resume from; leave out --resume to begin.")
+        checkpoint = load_checkpoint(path)
+        restore(self.network, checkpoint.part(NETWORK))
+        restore(self.average, checkpoint.part(AVERAGE))
+        load_optimizer(self._optimizer, checkpoint)
+        try:
+            self.step, self._seconds = int(checkpoint.state["step"]), float(checkpoint.state["seconds"])
+            self.rows = list(checkpoint.state["log"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path} lacks the state of its run ({error}).") from error
+        lines = "".join(json.dumps(row) + "\n" for row in self.rows)
+        (self.folder / LOG).write_text(lines, encoding="utf-8")
+
+
+def learning_rate(step: int, settings: DepthTraining) -> float:
+    """Linear warm-up, then half a cosine down to `FINAL_RATE` of the highest rate."""
+    warmup = min(settings.warmup, settings.steps // 2)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, settings.steps - warmup)
+    floor = settings.learning_rate * FINAL_RATE
+    return floor + (settings.learning_rate - floor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+@torch.no_grad()
+def update_average(average: torch.nn.Module, network: torch.nn.Module, decay: float) -> None:
+    """Move the averaged weights and batch statistics towards the network's: a' = decay a + (1 - decay) n."""
+    old, new = average.state_dict(), network.state_dict()
+    names = [name for name, value in old.items() if value.is_floating_point()]
+    torch._foreach_lerp_([old[name] for name in names], [new[name] for name in names], 1 - decay)
+    for name in old.keys() - set(names):
+        old[name].copy_(new[name])
+
+
+class _Clock:
+    """Seconds of a run, those before it was resumed included, and the rate since it last asked."""
+
+    def __init__(self, before: float) -> None:
+        self._origin = time.monotonic() - before
+        self._last: tuple[float, int] | None = None
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._origin
+
+    def rate(self, step: int) -> float:
+        """Steps per second since the last call; 0 the first time."""
+        now, last = time.monotonic(), self._last
+        self._last = (now, step)
+        return 0.0 if last is None else (step - last[1]) / max(now - last[0], 1e-9)

@@ -1,0 +1,97 @@
+"""Pictures of a run: the loss curve and what the network sees."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from stream.errors import MissingExtraError
+from stream.evaluation.metrics import normals_from_depth
+from stream.training.files import write_atomically
+from stream.training.shards import DEPTH_KNOWN, FOREGROUND, Samples
+from stream.types import Array
+
+try:
+    from matplotlib.figure import Figure
+except ImportError as error:  # pragma: no cover - depends on the installation
+    raise MissingExtraError("matplotlib", "train") from error
+
+NEAR, FAR = -0.6, 1.0
+"""Crop units at the ends of the depth pictures' colours."""
+
+_LIGHT = np.array([-0.4, -0.5, -0.77])
+
+
+def loss_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw the parts of the loss and the validation error over the steps of a run's log.
+
+    :raises OutputError: the file cannot be written.
+    """
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    steps = [row for row in rows if row["event"] == "step"]
+    checks = [row for row in rows if row["event"] == "validation"]
+    for part in ("depth", "slope", "normal", "mask"):
+        left.plot([row["step"] for row in steps], [row[part] for row in steps], label=part, linewidth=1)
+    left.set(title="training loss, by part", xlabel="step", yscale="log")
+    left.legend()
+    for key, label in (("l1", "synthetic, held out"), ("photo_l1", "photos, weak labels")):
+        seen = [row for row in checks if key in row]
+        if seen:
+            right.plot(
+                [row["step"] for row in seen], [row[key] for row in seen], "o-", label=label, markersize=3
+            )
+    right.set(title="validation depth L1", xlabel="step", ylabel="crop units", ylim=(0, None))
+    if checks:
+        right.legend()
+    packed = io.BytesIO()
+    figure.savefig(packed, format="png", dpi=110)
+    write_atomically(path, packed.getvalue())
+
+
+def prediction_sheet(samples: Samples, depth: Array, mask: Array, path: Path) -> None:
+    """Rows of image, depth, shaded surface and mask as predicted, then depth, surface and mask as known.
+
+    :param depth: (N, S, S) crop units.
+    :param mask: (N, S, S) in 0..1.
+    :raises OutputError: the file cannot be written.
+    """
+    known = (samples.flags & DEPTH_KNOWN) > 0
+    head = (samples.flags & FOREGROUND) > 0
+    found = mask > 0.5
+    truth = samples.depth.astype(np.float32)
+    unit = samples.normal.astype(np.float32) / 127
+    columns = [
+        samples.image,
+        colour_depth(depth, found),
+        shade(normals_from_depth(depth), found),
+        _grey(mask),
+        colour_depth(truth, known),
+        shade(unit, known),
+        _grey(head.astype(np.float32)),
+    ]
+    sheet = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
+    _, packed = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    write_atomically(path, packed.tobytes())
+
+
+def colour_depth(depth: Array, where: Array) -> Array:
+    """(N, S, S, 3) uint8 RGB: near is yellow, far is blue, black outside ``where``."""
+    level = np.clip((FAR - depth) / (FAR - NEAR) * 255, 0, 255).astype(np.uint8)
+    coloured = np.stack([cv2.applyColorMap(one, cv2.COLORMAP_VIRIDIS)[..., ::-1] for one in level])
+    return np.where(where[..., None], coloured, 0).astype(np.uint8)
+
+
+def shade(normals: Array, where: Array) -> Array:
+    """(N, S, S, 3) uint8: the surface in grey under one light from above, black outside ``where``."""
+    light = np.clip(normals @ (_LIGHT / np.linalg.norm(_LIGHT)), 0, 1)
+    return _grey(np.where(where, 0.1 + 0.9 * light, 0))
+
+
+def _grey(values: Array) -> Array:
+    return np.repeat((np.clip(values, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=-1)

@@ -1,0 +1,147 @@
+"""The depth dataset: shards of samples on disk, checked and held in memory."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stream.errors import InputError
+from stream.types import Array
+
+DEPTH_KNOWN, MASK_KNOWN, FOREGROUND, SKIN = 1, 2, 4, 8
+"""Bits of a sample's ``flags``: depth and normal known, mask known, head, skin of the face."""
+
+SYNTHETIC, PHOTO = 0, 1
+"""Values of a sample's ``kind``: exact labels, or a photo with weak ones."""
+
+ARRAYS = ("image", "depth", "normal", "flags", "kind", "yaw")
+SPLITS = ("train", "val", "test")
+MAX_SHARD_BYTES = 1 << 30
+MAX_SIZE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Samples of one size, all of them or a batch.
+
+    :ivar image: (N, S, S, 3) uint8 RGB.
+    :ivar depth: (N, S, S) float16 crop units, 0 where unknown.
+    :ivar normal: (N, S, S, 3) int8, 127 times the unit normal, camera frame.
+    :ivar flags: (N, S, S) uint8 bits, see `DEPTH_KNOWN` and the others.
+    :ivar kind: (N,) uint8, `SYNTHETIC` or `PHOTO`.
+    :ivar yaw: (N,) float32 degrees.
+    :ivar mean_depth: (N, S, S) float16, the posed mean face, NaN where it does not cover; ``None`` in the
+        training split.
+    """
+
+    image: Array
+    depth: Array
+    normal: Array
+    flags: Array
+    kind: Array
+    yaw: Array
+    mean_depth: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @property
+    def size(self) -> int:
+        """Side S of a sample, pixels."""
+        return int(self.image.shape[1])
+
+
+class Dataset:
+    """One split in memory, shard by shard (joining them would need twice the memory)."""
+
+    def __init__(self, shards: Sequence[Samples]) -> None:
+        if not shards or any(shard.size != shards[0].size for shard in shards):
+            raise InputError("A dataset needs shards that all have samples of one size.")
+        self.shards = tuple(shards)
+        self._starts = np.cumsum([0] + [len(shard) for shard in shards])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def size(self) -> int:
+        """Side of a sample, pixels."""
+        return self.shards[0].size
+
+    def take(self, indices: Array) -> Samples:
+        """Copy the samples at ``indices`` (N,) into one batch.
+
+        :raises InputError: an index is outside the dataset, or there is none.
+        """
+        if len(indices) == 0 or np.min(indices) < 0 or np.max(indices) >= len(self):
+            raise InputError(f"Sample indices must lie in 0..{len(self) - 1}, and be at least one.")
+        places = np.searchsorted(self._starts, indices, side="right") - 1
+        rows = [(self.shards[p], int(i - self._starts[p])) for p, i in zip(places, indices, strict=True)]
+
+        def gather(name: str) -> Array:
+            return np.stack([getattr(shard, name)[row] for shard, row in rows])
+
+        with_mean = all(shard.mean_depth is not None for shard, _ in rows)
+        arrays = {name: gather(name) for name in ARRAYS}
+        return Samples(**arrays, mean_depth=gather("mean_depth") if with_mean else None)
+
+
+def load_dataset(folder: Path, split: str) -> Dataset:
+    """Read every shard ``{split}-*.npz`` of ``folder``.
+
+    :raises InputError: there is none, or one is damaged or not what `Samples` says.
+    """
+    paths = sorted(folder.glob(f"{split}-*.npz"))
+    if split not in SPLITS or not paths:
+        raise InputError(f"There is no {split} shard in {folder}; make the data with: prosopon data faces")
+    return Dataset([load_shard(path) for path in paths])
+
+
+def load_shard(path: Path) -> Samples:
+    """Read and check one shard.
+
+    :raises InputError: the file is damaged, too large or not what `Samples` says.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(item.file_size for item in archive.infolist()) > MAX_SHARD_BYTES:
+                raise InputError(f"{path} is larger than a shard may be (1 GiB).")
+        with np.load(path, allow_pickle=False) as data:
+            mean = data["mean_depth"] if "mean_depth" in data.files else None
+            samples = Samples(**{name: data[name] for name in ARRAYS}, mean_depth=mean)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise InputError(f"{path} is not a usable shard ({error}); make it again.") from error
+    _check(samples, path)
+    return samples
+
+
+def _check(samples: Samples, path: Path) -> None:
+    """Refuse arrays of a wrong shape, dtype or with values that would poison training."""
+    if samples.image.ndim != 4:
+        raise InputError(f"{path}: image must be (n, S, S, 3).")
+    count, size = samples.image.shape[:2]
+    plane = (count, size, size)
+    expected = {
+        "image": ((*plane, 3), np.uint8),
+        "depth": (plane, np.float16),
+        "normal": ((*plane, 3), np.int8),
+        "flags": (plane, np.uint8),
+        "kind": ((count,), np.uint8),
+        "yaw": ((count,), np.float32),
+    }
+    if samples.mean_depth is not None:
+        expected["mean_depth"] = (plane, np.float16)
+    for name, (shape, dtype) in expected.items():
+        array = getattr(samples, name)
+        if array.shape != shape or array.dtype != dtype:
+            raise InputError(f"{path}: {name} is {array.dtype} {array.shape}, not {dtype.__name__} {shape}.")
+    if count < 1 or not 16 <= size <= MAX_SIZE or size % 16:
+        raise InputError(f"{path}: {count} samples of {size} px; sizes are multiples of 16 up to {MAX_SIZE}.")
+    if not np.isfinite(samples.depth).all() or not np.isfinite(samples.yaw).all():
+        raise InputError(f"{path}: depth or yaw holds NaN or infinity; make the shard again.")
+    if samples.kind.max() > PHOTO or samples.flags.max() >= 16:
+        raise InputError(f"{path}: kind or flags hold values without a meaning.")
