@@ -1,0 +1,92 @@
+"""The depth stage: one depth per face, nothing else changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import tiny_depth_model
+
+from stream.depth.estimator import DepthEstimator
+from stream.depth.stage import DepthStage
+from stream.errors import InputError, ModelError
+from stream.geometry import intrinsics_from_fov
+from stream.types import Capture, Crop, Face, Frame
+
+CROPS = (Crop(30.5, 22.0, 15.0, 0.3), Crop(12.0, 20.0, 10.0, -0.2))
+
+
+@pytest.fixture
+def tiny_path(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_depth_model(16))
+    return path
+
+
+def capture(*crops: Crop) -> Capture:
+    image = np.random.default_rng(5).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    faces = tuple(
+        Face(
+            index,
+            np.zeros((478, 3), np.float32),
+            np.eye(4, dtype=np.float32),
+            crop,
+            intrinsics_from_fov(64, 48),
+        )
+        for index, crop in enumerate(crops)
+    )
+    return Capture(Frame(image, 1.0, 0, "test"), faces)
+
+
+def test_each_face_gets_its_depth(tiny_path: Path) -> None:
+    stage = DepthStage(model=tiny_path, threads=1)
+    assert stage.name == "depth"
+    stage.open()
+    given = capture(*CROPS)
+    result = stage(given)
+    estimator = DepthEstimator(model=tiny_path, threads=1)
+    assert len(result.depths) == 2
+    for crop, depth in zip(CROPS, result.depths, strict=True):
+        expected = estimator.estimate(given.frame.image, crop)
+        np.testing.assert_array_equal(depth.map, expected.map)
+        np.testing.assert_array_equal(depth.mask, expected.mask)
+    assert np.abs(result.depths[0].map - result.depths[1].map).max() > 1e-3
+    assert given.depths == ()
+    assert replace(result, depths=()) == given
+    stage.close()
+
+
+def test_no_face_gives_no_depth(tiny_path: Path) -> None:
+    stage = DepthStage(model=tiny_path, threads=1)
+    stage.open()
+    assert stage(capture()).depths == ()
+    stage.close()
+
+
+def test_a_bad_crop_raises_and_the_stage_goes_on(tiny_path: Path) -> None:
+    stage = DepthStage(model=tiny_path, threads=1)
+    stage.open()
+    with pytest.raises(InputError):
+        stage(capture(Crop(float("nan"), 0.0, 1.0, 0.0)))
+    assert len(stage(capture(CROPS[0])).depths) == 1
+    stage.close()
+
+
+def test_open_and_close_belong_around_the_work(tiny_path: Path) -> None:
+    stage = DepthStage(model=tiny_path, threads=1)
+    with pytest.raises(ModelError, match="not open"):
+        stage(capture(CROPS[0]))
+    stage.close()  # harmless where `open` never ran or failed
+    stage.open()
+    stage.close()
+    with pytest.raises(ModelError, match="not open"):
+        stage(capture(CROPS[0]))
+
+
+def test_a_model_that_is_missing_stops_at_open(tmp_path: Path) -> None:
+    stage = DepthStage(model=tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match="cannot be read"):
+        stage.open()
+    stage.close()
