@@ -1,0 +1,61 @@
+"""Ctrl-C and SIGTERM, in a process of their own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from pipeline_helpers import FakeStage, ListSource
+
+from stream.pipeline.run import run_pipeline
+from stream.pipeline.runner import Pipeline
+
+PROGRAM = """
+import signal, sys
+from pipeline_helpers import FakeStage, ListSource
+from stream.pipeline.run import run_pipeline
+from stream.pipeline.runner import Pipeline
+
+def hello(capture):
+    if capture.frame.index == 3:
+        print("running", flush=True)
+    return capture
+
+stage = FakeStage("a", hello)
+summary = run_pipeline(Pipeline(ListSource(None, paced=True, every=0.01), [stage]))
+restored = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+print(summary.reason, stage.closed, summary.abandoned, restored, flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_run_cleanly(number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, cwd=Path(__file__).parent, text=True,
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": ""},
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert out == "stopped 1 () True\n"
+    assert process.returncode == 0
+
+
+def test_runs_off_the_main_thread_without_signals() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    reasons: list[str] = []
+    thread = threading.Thread(
+        target=lambda: reasons.append(run_pipeline(Pipeline(ListSource(3), [FakeStage("a")])).reason)
+    )
+    thread.start()
+    thread.join(10)
+    assert reasons == ["ended"]
+    assert signal.getsignal(signal.SIGTERM) is before
