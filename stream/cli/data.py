@@ -1,0 +1,47 @@
+"""`prosopon data`: draw the synthetic face dataset and look at it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from stream.config import load_config
+from stream.errors import InputError
+
+app = typer.Typer(help="Draw training data and look at it.", no_args_is_help=True)
+
+DEFAULT_CONFIG = Path("configs/train/faces.yaml")
+
+
+@app.command()
+def faces(
+    config: Annotated[Path, typer.Option(help="Settings of the dataset.")] = DEFAULT_CONFIG,
+    out: Annotated[Path | None, typer.Option(help="Folder to write, instead of the settings'.")] = None,
+    shared: Annotated[Path, typer.Option(help="Folder that holds data/.")] = Path("../shared"),
+    workers: Annotated[int | None, typer.Option(help="Processes, instead of the settings'.")] = None,
+) -> None:
+    """Draw the dataset; what is already there is kept, so it can be stopped and started again."""
+    # One thread a worker: BLAS and llvmpipe would otherwise fight over the cores.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    from stream.training.dataset import FaceDataSettings, build_dataset
+
+    settings = load_config(config, FaceDataSettings)
+    changes = {key: value for key, value in (("out", out), ("workers", workers)) if value is not None}
+    settings = settings.model_copy(update=changes)
+    data = shared / "data"
+    if not data.is_dir():
+        raise InputError(f"There is no folder {data}; say with --shared where the training data lies.")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+
+        summary = build_dataset(settings, data, show)
+    typer.echo(f"{settings.out}: {summary['counts']} samples, {summary['seconds']} s")

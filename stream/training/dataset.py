@@ -1,0 +1,204 @@
+"""Writes the training dataset: shards of samples, in worker processes, resumable and the same every time."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from stream.config import Settings
+from stream.errors import InputError
+from stream.training.engine import FaceEngine, Sample
+from stream.training.ict import load_head_model
+from stream.training.photos import TEST_PHOTOS, TRAIN_PHOTOS, VAL_PHOTOS, fit_photos
+from stream.types import Array
+
+SHARD = 500
+"""Most samples in one file."""
+
+GROUP = 20
+"""Synthetic samples made together: one matrix product for all their heads."""
+
+SPLITS = {"train": TRAIN_PHOTOS, "val": VAL_PHOTOS, "test": TEST_PHOTOS}
+"""The photos that a split's textures, fits and weak labels come from."""
+
+
+class FaceDataSettings(Settings):
+    """Settings of the synthetic face dataset (``configs/train/faces.yaml``).
+
+    :ivar out: folder of the shards; ``fits``: file that keeps the fits to the photos.
+    :ivar size: side of a sample in pixels.
+    :ivar seed: the whole dataset follows from it.
+    :ivar train, val, test: synthetic samples of each split; ``photos``: add the split's photos too.
+    """
+
+    out: Path = Path("cache/faces")
+    fits: Path = Path("cache/fits.npz")
+    size: int = Field(128, ge=32, le=512)
+    seed: int = Field(1, ge=0)
+    train: int = Field(20_000, ge=0, le=1_000_000)
+    val: int = Field(600, ge=0, le=100_000)
+    test: int = Field(600, ge=0, le=100_000)
+    photos: bool = True
+    workers: int = Field(2, ge=1, le=64)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file to write: samples ``start`` to ``start + count`` of a split, synthetic or photos."""
+
+    split: str
+    index: int
+    photos: bool
+    start: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return f"{self.split}-{self.index:05d}.npz"
+
+
+def plan(settings: FaceDataSettings) -> list[Shard]:
+    """All shards of a dataset, in the order to write them: val first, photos spread among the rest."""
+    shards: list[Shard] = []
+    for split in ("val", "train", "test"):
+        synthetic = _ranges(getattr(settings, split))
+        photos = _ranges(len(SPLITS[split]) if settings.photos else 0)
+        numbered = [Shard(split, i, False, *part) for i, part in enumerate(synthetic)]
+        extra = [Shard(split, len(synthetic) + i, True, *part) for i, part in enumerate(photos)]
+        every = max(1, len(numbered) // max(1, len(extra)))
+        for i, shard in enumerate(numbered):
+            shards.append(shard)
+            if (i + 1) % every == 0 and extra:
+                shards.append(extra.pop(0))
+        shards += extra
+    return shards
+
+
+def sample_seed(seed: int, split: str, photos: bool, index: int) -> tuple[int, int, int, int]:
+    """Entropy of one sample: no two splits, kinds or indices share it."""
+    return seed, list(SPLITS).index(split), int(photos), index
+
+
+def build_dataset(
+    settings: FaceDataSettings, data: Path, progress: Callable[[int, int, str], None] | None = None
+) -> dict[str, object]:
+    """Write what is missing of the dataset and ``dataset.json``; gives the summary written there.
+
+    :param data: the folder with ict_facekit.npz, faces/ and makehuman_hair/.
+    :param progress: called with samples done, samples in all, and what is being done.
+    :raises InputError: the folder holds a dataset with other settings, or some data is missing.
+    """
+    started = time.monotonic()
+    settings.out.mkdir(parents=True, exist_ok=True)
+    _claim(settings)
+    fits = fit_photos(
+        load_head_model(data / "ict_facekit.npz"),
+        data / "faces",
+        settings.fits,
+        settings.workers,
+        None if progress is None else lambda done, total: progress(done, total, "fitting photos"),
+    )
+    shards = plan(settings)
+    total = sum(shard.count for shard in shards)
+    missing = [shard for shard in shards if not (settings.out / shard.name).is_file()]
+    done = total - sum(shard.count for shard in missing)
+    with ProcessPoolExecutor(
+        settings.workers, get_context("spawn"), initializer=_start_worker, initargs=(settings, data)
+    ) as pool:
+        jobs = {pool.submit(_write_shard, shard): shard for shard in missing}
+        for job in as_completed(jobs):
+            job.result()
+            done += jobs[job].count
+            if progress is not None:
+                progress(done, total, "drawing samples")
+    counts = {split: sum(s.count for s in shards if s.split == split) for split in SPLITS}
+    summary: dict[str, object] = {
+        "settings": json.loads(settings.model_dump_json()),
+        "counts": counts,
+        "shards": [shard.name for shard in shards],
+        "seconds": round(time.monotonic() - started, 1),
+        "drawn_now": sum(shard.count for shard in missing),
+        "median_fit_error": round(float(np.median(fits.fits.error)), 5),
+        "numpy": np.__version__,
+    }
+    (settings.out / "dataset.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return summary
+
+
+def shard_arrays(samples: list[Sample], seeds: list[int]) -> dict[str, Array]:
+    """The arrays of one shard file; the README of the format is `stream.training.dataset`'s tests."""
+    stacked = {
+        "image": np.stack([s.image for s in samples]),
+        "depth": np.stack([s.depth for s in samples]).astype(np.float16),
+        "normal": np.rint(127 * np.stack([s.normal for s in samples])).astype(np.int8),
+        "flags": np.stack([s.flags for s in samples]),
+        "mean_depth": np.stack([s.mean_depth for s in samples]).astype(np.float16),
+        "kind": np.array([s.kind for s in samples], np.uint8),
+        "seed": np.array(seeds, np.int64),
+        "yaw": np.array([s.yaw for s in samples], np.float32),
+        "pitch": np.array([s.pitch for s in samples], np.float32),
+        "identity": np.stack([s.identity for s in samples]).astype(np.float32),
+        "expression": np.stack([s.expression for s in samples]).astype(np.float32),
+    }
+    return stacked
+
+
+def make_shard(engine: FaceEngine, shard: Shard, seed: int) -> dict[str, Array]:
+    """Draw one shard's samples."""
+    with_mean = shard.split != "train"
+    indices = range(shard.start, shard.start + shard.count)
+    seeds = [sample_seed(seed, shard.split, shard.photos, i) for i in indices]
+    photos = SPLITS[shard.split]
+    samples: list[Sample] = []
+    if shard.photos:
+        samples = [engine.photo(photos[i], s, with_mean) for i, s in zip(indices, seeds, strict=True)]
+    else:
+        for start in range(0, len(seeds), GROUP):
+            samples += engine.synthetic(seeds[start : start + GROUP], photos, with_mean)
+    arrays = shard_arrays(samples, list(indices))
+    if not with_mean:
+        del arrays["mean_depth"]
+    return arrays
+
+
+def _ranges(count: int) -> list[tuple[int, int]]:
+    return [(start, min(SHARD, count - start)) for start in range(0, count, SHARD)]
+
+
+def _claim(settings: FaceDataSettings) -> None:
+    """Refuse to mix two datasets in one folder."""
+    mark = settings.out / "settings.json"
+    wanted = settings.model_dump_json(exclude={"out", "fits", "workers"})
+    if mark.is_file() and mark.read_text(encoding="utf-8") != wanted:
+        raise InputError(f"{settings.out} holds a dataset with other settings; give another --out.")
+    mark.write_text(wanted, encoding="utf-8")
+
+
+_engine: FaceEngine | None = None
+_settings: FaceDataSettings | None = None
+
+
+def _start_worker(settings: FaceDataSettings, data: Path) -> None:
+    global _engine, _settings
+    _engine = FaceEngine(data, settings.fits, settings.size)
+    _settings = settings
+
+
+def _write_shard(shard: Shard) -> None:
+    assert _engine is not None and _settings is not None
+    arrays = make_shard(_engine, shard, _settings.seed)
+    path = _settings.out / shard.name
+    temporary = path.with_suffix(f".{os.getpid()}.part")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)
+    temporary.replace(path)

@@ -1,0 +1,104 @@
+"""MakeHuman hair meshes (CC0) laid onto the head model's skull."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from stream.errors import InputError
+from stream.training.ict import HEAD_END, HeadModel, vertex_normals
+from stream.types import Array
+
+MM_PER_UNIT = 104.0
+"""MakeHuman's units are decimetres; its head is a little smaller than ICT's mean head."""
+
+CLEARANCE = 3.0
+"""Millimetres by which hair at the skull is kept outside it."""
+
+SCALP_ABOVE = -30.0
+"""Skull vertices above this y (mm, head frame, y down) take part in placing hair."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hair:
+    """One hair mesh on the mean head: vertices (N, 3) mm head frame, uv (N, 2), triangles (M, 3)."""
+
+    name: str
+    vertices: Array
+    uv: Array
+    triangles: Array
+
+    def on(self, model: HeadModel, head: Array) -> tuple[Array, Array]:
+        """Vertices and normals (N, 3) float32 on a head of other shape (its vertices in the head frame)."""
+        scalp = scalp_vertices(model)
+        source = np.column_stack([model.mean[scalp], np.ones(len(scalp))])
+        affine = np.linalg.lstsq(source, head[scalp], rcond=None)[0]
+        moved = self.vertices @ affine[:3] + affine[3]
+        moved = np.ascontiguousarray(moved, np.float32)
+        return moved, vertex_normals(moved, self.triangles)
+
+
+def scalp_vertices(model: HeadModel) -> Array:
+    """Indices of the skull's vertices, forehead included, neck and face excluded."""
+    return np.flatnonzero((np.arange(len(model.mean)) < HEAD_END) & (model.mean[:, 1] < SCALP_ABOVE))
+
+
+def load_hair(folder: Path, model: HeadModel) -> list[Hair]:
+    """All hair meshes of a folder, each moved onto the mean head.
+
+    :raises InputError: there is none, or one cannot be read.
+    """
+    paths = sorted(folder.glob("*.obj"))
+    if not paths:
+        raise InputError(f"{folder} has no hair meshes (.obj); point --shared at the data folder's parent.")
+    return [_placed(path.stem, *_read_obj(path), model) for path in paths]
+
+
+def _read_obj(path: Path) -> tuple[Array, Array, Array]:
+    """Vertices (N, 3), uv (N, 2) and triangles (M, 3) of an OBJ; corners with other uv become other vertices."""
+    positions: list[list[float]] = []
+    coordinates: list[list[float]] = []
+    corners: dict[tuple[int, int], int] = {}
+    triangles: list[tuple[int, int, int]] = []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            kind, _, rest = line.partition(" ")
+            if kind == "v":
+                positions.append([float(x) for x in rest.split()[:3]])
+            elif kind == "vt":
+                coordinates.append([float(x) for x in rest.split()[:2]])
+            elif kind == "f":
+                pairs = [tuple(int(i) - 1 for i in corner.split("/")[:2]) for corner in rest.split()]
+                face = [corners.setdefault((p[0], p[1]), len(corners)) for p in pairs]
+                triangles += [(face[0], face[i], face[i + 1]) for i in range(1, len(face) - 1)]
+        keys = np.array(list(corners), np.int64)
+        return np.array(positions)[keys[:, 0]], np.array(coordinates)[keys[:, 1]], np.array(triangles, np.int32)
+    except (OSError, ValueError, IndexError) as error:
+        raise InputError(f"{path.name} is not a readable OBJ mesh: {error}.") from error
+
+
+def _placed(name: str, units: Array, uv: Array, triangles: Array, model: HeadModel) -> Hair:
+    """Slide the mesh up/down and to and fro until its vertices hug the skull, then push out what is inside."""
+    vertices = units * [MM_PER_UNIT, -MM_PER_UNIT, -MM_PER_UNIT]
+    skull = model.mean[scalp_vertices(model)]
+    normals = vertex_normals(model.mean, model.triangles)[scalp_vertices(model)]
+    tree = cKDTree(skull)
+    shift = np.array([0.0, skull[:, 1].min() - vertices[:, 1].min() - 12.0, 0.0])
+    shift[2] = np.median(skull[:, 2]) - np.median(vertices[vertices[:, 1] + shift[1] < -40.0][:, 2])
+    for _ in range(40):
+        moved = vertices + shift
+        high = moved[moved[:, 1] < -40.0]
+        distance, nearest = tree.query(high)
+        away = ((high - skull[nearest]) * normals[nearest]).sum(axis=1)
+        pull = np.clip(CLEARANCE + 4.0 - away, -10.0, 10.0) * np.where(away < CLEARANCE, 2.0, 0.5)
+        step = (normals[nearest] * pull[:, None]).mean(axis=0)
+        shift += [0.0, *(step[1:] * 0.8)]
+    moved = vertices + shift
+    distance, nearest = tree.query(moved)
+    away = ((moved - skull[nearest]) * normals[nearest]).sum(axis=1)
+    inside = (away < CLEARANCE) & (distance < 30.0)
+    moved[inside] += normals[nearest[inside]] * (CLEARANCE - away[inside])[:, None]
+    return Hair(name, moved.astype(np.float32), uv.astype(np.float32), triangles)
