@@ -70,12 +70,22 @@ class RenderContext(Protocol):
         """Free the context and everything made with it; a second call does nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class ContextInfo:
+    """What `probe_context` found: the context's name, and the driver's (such as ``llvmpipe``) and version."""
+
+    name: str
+    renderer: str
+    version: str
+
+
 def open_context(
-    name: str = "auto", size: tuple[int, int] = (1280, 720), title: str = "Prosopon"
+    name: str = "auto", size: tuple[int, int] = (1280, 720), visible: bool = True
 ) -> RenderContext:
     """Open a context by name: ``egl``, ``window``, or ``auto`` (a window if one can be shown, else EGL).
 
     :param size: width and height of the window, pixels; a headless context only remembers it.
+    :param visible: whether a window is shown.
     :raises ConfigError: the name is unknown or the size is not within 1..8192.
     :raises BackendError: the context cannot be opened; the message says what to install.
     """
@@ -84,10 +94,10 @@ def open_context(
     if not all(1 <= side <= MAX_SIDE for side in size):
         raise ConfigError(f"A window of {size[0]}x{size[1]} pixels cannot be opened; use 1 to {MAX_SIDE}.")
     if name == "window":
-        return _open_window(size, title)
+        return _open_window(size, visible)
     if name == "auto" and has_display():
         try:
-            return _open_window(size, title)
+            return _open_window(size, visible)
         except BackendError:
             pass  # a display without OpenGL: headless pictures are better than none
     return EglContext(size)
@@ -100,22 +110,23 @@ def has_display() -> bool:
     return True
 
 
-def probe_context(name: str) -> str:
-    """Open and close a context to learn whether it works; the driver's name, such as ``llvmpipe``.
+def probe_context(name: str = "auto") -> ContextInfo:
+    """Open and close a context out of sight, to learn whether it works and which one ``auto`` means.
 
     :raises ConfigError, BackendError: as `open_context`.
     """
-    context = open_context(name, (64, 64))
+    context = open_context(name, (64, 64), visible=False)
     try:
-        return str(context.gl.info["GL_RENDERER"])
+        info = context.gl.info
+        return ContextInfo(context.name, str(info["GL_RENDERER"]), str(info["GL_VERSION"]))
     finally:
         context.close()
 
 
-def _open_window(size: tuple[int, int], title: str) -> RenderContext:
+def _open_window(size: tuple[int, int], visible: bool) -> RenderContext:
     from stream.render.glfw_window import GlfwContext  # GLFW is loaded only where a window is wanted
 
-    return GlfwContext(size, title)
+    return GlfwContext(size, visible)
 
 
 class EglContext:
@@ -138,14 +149,9 @@ class EglContext:
             raise BackendError(
                 f"Headless rendering needs EGL and OpenGL ({error}); install them with: {EGL_APT}"
             ) from error
+        libraries: dict[str, Any] = {"backend": "egl", "libegl": "libEGL.so.1", "libgl": "libGL.so.1"}
         try:
-            self.gl = moderngl.create_context(
-                require=GL_VERSION,
-                standalone=True,
-                backend="egl",
-                libegl="libEGL.so.1",
-                libgl="libGL.so.1",
-            )
+            self.gl = moderngl.create_context(require=GL_VERSION, standalone=True, **libraries)
         except Exception as error:  # moderngl raises bare Exception here
             raise BackendError(
                 f"EGL gives no OpenGL 3.3 context ({error}); install a driver with: {EGL_APT}"

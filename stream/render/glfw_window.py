@@ -11,6 +11,8 @@ from typing import Any
 from stream.errors import BackendError
 from stream.render.context import GL_VERSION, WINDOW_APT, Event, has_display
 
+TITLE = "Prosopon"
+
 _NAMED_KEYS = {"KEY_ESCAPE": "escape", "KEY_SPACE": "space", "KEY_TAB": "tab", "KEY_ENTER": "enter"}
 
 
@@ -24,6 +26,9 @@ class _Loader:
         """Address of one OpenGL function, 0 where the driver has none."""
         return ctypes.cast(self._glfw.get_proc_address(name), ctypes.c_void_p).value or 0
 
+    def release(self) -> None:
+        """Nothing: GLFW frees the context together with its window."""
+
 
 class GlfwContext:
     """A resizable window without vsync; see `stream.render.context.RenderContext`.
@@ -35,7 +40,7 @@ class GlfwContext:
 
     name = "window"
 
-    def __init__(self, size: tuple[int, int], title: str) -> None:
+    def __init__(self, size: tuple[int, int], visible: bool) -> None:
         if sys.platform.startswith("linux") and not has_display():
             raise BackendError("No display to open a window on; set DISPLAY, or use the egl render context.")
         self._glfw = _load_glfw()
@@ -46,7 +51,7 @@ class GlfwContext:
         if not self._glfw.init():
             raise BackendError(f"No window can be opened ({self._error}); install: {WINDOW_APT}")
         try:
-            self._window = self._create(size, title)
+            self._window = self._create(size, visible)
             self.gl = self._attach()
         except BaseException:
             self._glfw.terminate()
@@ -82,14 +87,15 @@ class GlfwContext:
         self._window = None
         self._glfw.terminate()
 
-    def _create(self, size: tuple[int, int], title: str) -> Any:
+    def _create(self, size: tuple[int, int], visible: bool) -> Any:
         glfw = self._glfw
         glfw.window_hint(glfw.CONTEXT_VERSION_MAJOR, GL_VERSION // 100)
         glfw.window_hint(glfw.CONTEXT_VERSION_MINOR, GL_VERSION % 100 // 10)
         glfw.window_hint(glfw.OPENGL_PROFILE, glfw.OPENGL_CORE_PROFILE)
         glfw.window_hint(glfw.OPENGL_FORWARD_COMPAT, True)
         glfw.window_hint(glfw.SCALE_TO_MONITOR, True)
-        window = glfw.create_window(*size, title, None, None)
+        glfw.window_hint(glfw.VISIBLE, visible)
+        window = glfw.create_window(*size, TITLE, None, None)
         if not window:
             raise BackendError(f"No OpenGL 3.3 window can be opened ({self._error}); try: {WINDOW_APT}")
         glfw.set_key_callback(window, self._on_key)
@@ -102,7 +108,8 @@ class GlfwContext:
 
         self._glfw.make_context_current(self._window)
         self._glfw.swap_interval(0)  # the camera sets the pace; vsync would add up to a frame of latency
-        return moderngl.create_context(require=GL_VERSION, context=_Loader(self._glfw))
+        settings: dict[str, Any] = {"context": _Loader(self._glfw)}
+        return moderngl.create_context(require=GL_VERSION, **settings)
 
     def _on_error(self, _code: int, text: bytes | str) -> None:
         self._error = text.decode(errors="replace") if isinstance(text, bytes) else text
@@ -140,5 +147,6 @@ def _load_glfw() -> Any:
         raise BackendError(
             f"Windows need GLFW ({error}); install it with: pip install glfw, and {WINDOW_APT}"
         ) from error
-    glfw.ERROR_REPORTING = False
-    return glfw
+    module: Any = glfw
+    module.ERROR_REPORTING = False
+    return module

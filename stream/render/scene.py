@@ -159,9 +159,18 @@ class MeshScene:
         """
         return self._drawn().read()
 
-    def show(self, screen: Any) -> None:
-        """Copy what was drawn last to a framebuffer (`gl.screen`) of the same size."""
-        self._drawn().show(screen)
+    def show(self, size: tuple[int, int]) -> None:
+        """Put what was drawn last on the window's whole framebuffer, ``size`` (width, height) pixels."""
+        target = self._drawn()
+        screen = self._gl.screen
+        screen.use()
+        screen.viewport = (0, 0, *size)  # moderngl never learns of a window's new size by itself
+        self._gl.enable_only(self._gl.NOTHING)
+        target.use_picture()
+        set_uniform(self._image, "uv_scale", (1.0, 1.0))
+        set_uniform(self._image, "uv_limit", (0.5 / target.size[0], 0.5 / target.size[1]))
+        set_uniform(self._image, "rectangle", (-1.0, 1.0, 1.0, -1.0))  # upside down: its bottom row is first
+        self._image_array.render(self._gl.TRIANGLE_STRIP, vertices=4)
 
     def _drawn(self) -> Target:
         if self._target is None:

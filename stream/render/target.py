@@ -33,15 +33,18 @@ class Target:
     def __init__(self, gl: Any, size: tuple[int, int], samples: int) -> None:
         self._gl = gl
         self.size = size
-        colour = gl.renderbuffer(size, 4, samples=samples)
+        self._picture = gl.texture(size, 4)
+        self._picture.filter = (gl.NEAREST, gl.NEAREST)
         depth = gl.depth_renderbuffer(size, samples=samples)
-        self._drawn = gl.framebuffer([colour], depth)
-        self._made = [self._drawn, colour, depth]
-        self._plain = self._drawn
+        self._made = [self._picture, depth]
         if samples:
-            colour = gl.renderbuffer(size, 4)
-            self._plain = gl.framebuffer([colour])
-            self._made += [self._plain, colour]
+            colour = gl.renderbuffer(size, 4, samples=samples)
+            self._drawn = gl.framebuffer([colour], depth)
+            self._plain = gl.framebuffer([self._picture])
+            self._made += [colour, self._drawn, self._plain]
+        else:
+            self._drawn = self._plain = gl.framebuffer([self._picture], depth)
+            self._made.append(self._drawn)
         self._pixels = np.empty((size[1], size[0], 4), dtype=np.uint8)
 
     def use(self) -> None:
@@ -49,10 +52,10 @@ class Target:
         self._drawn.use()
         self._drawn.clear()
 
-    def show(self, screen: Any) -> None:
-        """Copy the picture to another framebuffer of the same size."""
+    def use_picture(self) -> None:
+        """Bind the picture, as a texture with its bottom row first, to unit 0."""
         self._resolve()
-        self._gl.copy_framebuffer(screen, self._plain)
+        self._picture.use(0)
 
     def read(self) -> Array:
         """The picture as a new (H, W, 3) uint8 RGB array, top row first."""
@@ -63,7 +66,7 @@ class Target:
 
     def release(self) -> None:
         """Free the memory."""
-        for item in self._made:
+        for item in reversed(self._made):
             item.release()
 
     def _resolve(self) -> None:

@@ -1,0 +1,74 @@
+"""What keys and the mouse do in the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from stream.render.context import Event
+from stream.render.scene import MODES, check_mode
+from stream.render.view import OrbitView
+
+HELP = (
+    "drag   turn the face",
+    "scroll   zoom",
+    f"1 - {len(MODES)}   {', '.join(MODES)}",
+    "V   the camera's own view, over the picture",
+    "R   reset the view",
+    "S   save a screenshot",
+    "W   start or stop recording",
+    "H   hide or show this help",
+    "Q, Esc   quit",
+)
+
+
+class Action(Enum):
+    """What the window is asked to do beyond changing how it looks."""
+
+    SCREENSHOT = "s"
+    RECORD = "w"
+    QUIT = "q"
+
+
+class Controls:
+    """The window's state, changed by events.
+
+    :param mode: the mode to begin with, one of `MODES`.
+    :ivar orbit: the orbit view.
+    :ivar over_input: the camera's own view is on, with the input behind.
+    :ivar show_help: the list of keys is shown.
+    :raises ConfigError: the mode is unknown.
+    """
+
+    def __init__(self, mode: str = "textured") -> None:
+        self.mode = check_mode(mode)
+        self.orbit = OrbitView(yaw=20.0)
+        self.over_input = False
+        self.show_help = False
+
+    def apply(self, events: Iterable[Event]) -> list[Action]:
+        """Change the state by what happened, in order; returns what is left for the window to do."""
+        actions = []
+        for event in events:
+            if event.kind == "drag":
+                self.orbit.drag(event.dx, event.dy)
+            elif event.kind == "scroll":
+                self.orbit.scroll(event.dy)
+            elif action := self._press(event.key):
+                actions.append(action)
+        return actions
+
+    def _press(self, key: str) -> Action | None:
+        if key.isdigit() and 1 <= int(key) <= len(MODES):
+            self.mode = MODES[int(key) - 1]
+        elif key == "r":
+            self.orbit.reset()
+        elif key == "v":
+            self.over_input = not self.over_input
+        elif key == "h":
+            self.show_help = not self.show_help
+        elif key in ("q", "escape"):
+            return Action.QUIT
+        elif key in ("s", "w"):
+            return Action(key)
+        return None

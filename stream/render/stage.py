@@ -1,0 +1,189 @@
+"""Pipeline stages that draw without a window: one view, or the preview layout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from stream.errors import ConfigError, InputError
+from stream.render.context import MAX_SIDE, RenderContext, open_context
+from stream.render.layout import PreviewLayout, say_no_face
+from stream.render.scene import MeshScene, check_mode, mesh_bounds
+from stream.render.view import CameraView, OrbitView, View
+from stream.types import Array, Capture
+
+PanelLines = Callable[[], Sequence[str]]
+"""Gives the lines of text that a panel shows now; called on the render thread."""
+
+LINES_SECONDS = 0.2
+"""A panel's figures are asked for at most this often: faster than this nobody can read them."""
+
+MIN_SIZE = 16
+
+
+class LineCache:
+    """A panel's lines, asked for at most every `LINES_SECONDS`."""
+
+    def __init__(self, panel: PanelLines) -> None:
+        self._panel = panel
+        self._lines: tuple[str, ...] = ()
+        self._due = float("-inf")
+
+    def lines(self) -> tuple[str, ...]:
+        """The lines, at most `LINES_SECONDS` old; the same object until they are asked for again."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._lines = tuple(self._panel())
+            self._due = now + LINES_SECONDS
+        return self._lines
+
+
+def no_lines() -> Sequence[str]:
+    """A panel with nothing to say."""
+    return ()
+
+
+def follow_meshes(capture: Capture, *orbits: OrbitView) -> None:
+    """Let orbit views follow the capture's meshes, in capture time; they stay where there are none."""
+    bounds = mesh_bounds(capture.meshes)
+    if bounds is not None:
+        for orbit in orbits:
+            orbit.follow(*bounds, capture.frame.captured)
+
+
+def _check_size(size: int) -> int:
+    if not MIN_SIZE <= size <= MAX_SIDE // 2:
+        raise ConfigError(
+            f"A render size of {size} is out of range; use {MIN_SIZE} to {MAX_SIDE // 2} pixels."
+        )
+    return size
+
+
+def _check_image(image: Array) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != "uint8" or not image.size:
+        raise InputError(f"A frame must be (H, W, 3) uint8 and not empty, not {image.shape} {image.dtype}.")
+
+
+class _HeadlessStage:
+    """Opens and closes what drawing without a window needs."""
+
+    name = "render"
+
+    def __init__(self) -> None:
+        self._context: RenderContext | None = None
+        self._scene: MeshScene | None = None
+
+    def open(self) -> None:
+        """Open the context and build the shaders.
+
+        :raises BackendError: there is no EGL here; the message says what to install.
+        """
+        self._context = open_context("egl")
+        self._scene = MeshScene(self._context)
+
+    def close(self) -> None:
+        """Free the context and all that was made with it."""
+        if self._context is not None:
+            self._context.close()
+        self._context = self._scene = None
+
+    @property
+    def scene(self) -> MeshScene:
+        """The scene, while open.
+
+        :raises InputError: the stage is not open.
+        """
+        if self._scene is None:
+            raise InputError("The render stage is not open; call open() on the thread that uses it.")
+        return self._scene
+
+
+class RenderStage(_HeadlessStage):
+    """Draws each capture's meshes as one picture, off screen.
+
+    :param size: side of the square picture, pixels; for the camera's view its larger side.
+    :param mode: one of `stream.render.scene.MODES`.
+    :param view: ``orbit`` looks at the face from the front and follows it; ``camera`` lays the meshes over
+        the input frame as the camera saw them.
+    :raises ConfigError: the mode or view is unknown or the size out of range.
+    """
+
+    def __init__(
+        self, size: int = 512, mode: str = "textured", view: Literal["orbit", "camera"] = "orbit"
+    ) -> None:
+        super().__init__()
+        if view not in ("orbit", "camera"):
+            raise ConfigError(f"Unknown view '{view}'; use orbit or camera.")
+        self._size = _check_size(size)
+        self._mode = check_mode(mode)
+        self._over_input = view == "camera"
+        self._orbit = OrbitView()
+
+    def __call__(self, capture: Capture) -> Capture:
+        """The capture with its ``picture``; without a mesh the picture says that there is no face.
+
+        :raises InputError: a mesh or the frame is not usable.
+        """
+        if self._over_input:
+            picture = self._draw_over_input(capture)
+        else:
+            follow_meshes(capture, self._orbit)
+            picture = self._draw(capture, self._orbit, (self._size, self._size))
+        return replace(capture, picture=picture if capture.meshes else say_no_face(picture))
+
+    def _draw(
+        self, capture: Capture, view: View, size: tuple[int, int], background: Array | None = None
+    ) -> Array:
+        self.scene.draw(capture.meshes, view, self._mode, size, background)
+        return self.scene.read()
+
+    def _draw_over_input(self, capture: Capture) -> Array:
+        image = capture.frame.image
+        _check_image(image)
+        scale = self._size / max(image.shape[:2])
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        view: View = CameraView(capture.faces[0].intrinsics) if capture.faces else self._orbit
+        return self._draw(capture, view, size, image)
+
+
+class PreviewStage(_HeadlessStage):
+    """Draws the preview: the input, the textured mesh from one side, the lit one from the other, figures.
+
+    :param panel: gives the figures to show below.
+    :param height: of the panes, pixels.
+    :param yaws: degrees by which the two views turn the face, positive to the picture's right.
+    :raises ConfigError: the height is out of range.
+    """
+
+    def __init__(
+        self,
+        panel: PanelLines = no_lines,
+        height: int = 480,
+        yaws: tuple[float, float] = (25.0, -40.0),
+    ) -> None:
+        super().__init__()
+        self._height = _check_size(height)
+        self._panel = LineCache(panel)
+        self._views = (("textured", OrbitView(yaws[0])), ("lit", OrbitView(yaws[1])))
+        self._layout: PreviewLayout | None = None
+
+    def __call__(self, capture: Capture) -> Capture:
+        """The capture with its ``picture``, of the same size for every capture.
+
+        :raises InputError: a mesh or the frame is not usable.
+        """
+        image = capture.frame.image
+        _check_image(image)
+        if self._layout is None:
+            self._layout = PreviewLayout(self._height, (image.shape[1], image.shape[0]))
+        panes = []
+        follow_meshes(capture, *(view for _, view in self._views))
+        for mode, view in self._views:
+            self.scene.draw(capture.meshes, view, mode, self._layout.pane)
+            picture = self.scene.read()
+            panes.append((mode, picture if capture.meshes else say_no_face(picture)))
+        return replace(
+            capture, picture=self._layout.compose(image, capture.faces, panes, self._panel.lines())
+        )
