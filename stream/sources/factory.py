@@ -1,0 +1,78 @@
+"""From what a user wrote to a source."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from stream.errors import SourceError
+from stream.sources.source import Source
+
+SAMPLES: dict[str, Literal["carphone", "astronaut"] | None] = {
+    "sample": None,
+    "sample:carphone": "carphone",
+    "sample:astronaut": "astronaut",
+}
+
+SPECS = (
+    "webcam or webcam:N or /dev/videoN (a camera), sample or sample:carphone or sample:astronaut "
+    "(built in), or the path of a video, an image, or a folder of images"
+)
+
+
+def open_source(
+    spec: str,
+    *,
+    size: tuple[int, int] = (640, 480),
+    rate: float | None = None,
+    loop: bool = False,
+    fast: bool = False,
+) -> Source:
+    """The source that a specification names; not opened yet, its `open` does that.
+
+    :param spec: see `SPECS`. To mean a file called like a keyword write ``./sample``.
+    :param size: what a camera is asked for, and the sample's; files keep their own.
+    :param rate: frames per second instead of the source's own (30 for cameras and images).
+    :param loop: start files again at their end; the sample always goes on.
+    :param fast: give frames as fast as they are read; a camera cannot.
+    :raises SourceError: there is no such source; the message lists what is possible.
+    :raises ConfigError: the size or rate is out of range.
+    """
+    # Each source is imported where it is chosen: OpenCV and PyAV are slow to load.
+    if (device := _camera(spec)) is not None:
+        from stream.sources.webcam import WebcamSource
+
+        if fast:
+            raise SourceError("A camera cannot be played as fast as possible; choose a file or the sample.")
+        return WebcamSource(device, size=size, rate=rate or 30.0)
+    if spec in SAMPLES:
+        from stream.sources.sample import SampleSource
+
+        return SampleSource(SAMPLES[spec], size=size, rate=rate, fast=fast)
+    return _recorded(spec, rate, loop, fast)
+
+
+def _camera(spec: str) -> int | str | None:
+    if spec == "webcam":
+        return 0
+    if match := re.fullmatch(r"webcam:(\d{1,3})", spec):
+        return int(match[1])
+    return spec if re.fullmatch(r"/dev/video\d{1,3}", spec) else None
+
+
+def _recorded(spec: str, rate: float | None, loop: bool, fast: bool) -> Source:
+    path = Path(spec).expanduser()
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, ValueError):
+        is_folder = is_file = False
+    if not spec or not (is_folder or is_file):
+        raise SourceError(f"There is no source {spec!r}; possible are: {SPECS}.")
+    from stream.sources.images import DEFAULT_RATE, ImagesSource, is_image
+
+    if is_folder or is_image(path):
+        return ImagesSource(path, rate=rate or DEFAULT_RATE, loop=loop, fast=fast)
+    from stream.sources.file import FileSource
+
+    return FileSource(path, rate=rate, loop=loop, fast=fast)

@@ -1,0 +1,142 @@
+"""Plays a folder of images, or a single one."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from stream.errors import InputError, SourceError
+from stream.sources.convert import check_size, to_rgb
+from stream.sources.timed import Picture, TimedSource
+from stream.types import Array
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""What names of images end with."""
+
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read as an image, whatever its name. Pillow knows more, some of which runs other programs."""
+
+DEFAULT_RATE = 30.0
+
+
+class ImagesSource(TimedSource):
+    """The images of a folder in natural order (img2 before img10), or one image.
+
+    EXIF orientation is honoured; see `stream.sources.convert` for 16-bit, grey and alpha. Files that
+    cannot be read, or are too large, are told in the log and left out.
+
+    :param path: a folder, whose sub-folders are not entered, or an image file.
+    :param rate: images per second.
+    :param loop: start again at the end, forever; a single image is repeated.
+    :param fast: do not wait.
+    :raises ConfigError: the rate is out of range.
+    """
+
+    def __init__(
+        self, path: Path, *, rate: float = DEFAULT_RATE, loop: bool = False, fast: bool = False
+    ) -> None:
+        super().__init__(path.name, rate, fast)
+        self._path = path
+        self._loop = loop
+        self._files: list[Path] = []
+
+    def open(self) -> None:
+        """List the images.
+
+        :raises SourceError: there is none, or the folder cannot be read.
+        """
+        if self._path.is_file():
+            self._files = [self._path]
+            return
+        try:
+            files = [path for path in self._path.iterdir() if is_image(path) and path.is_file()]
+        except OSError as error:
+            raise SourceError(f"Cannot read the folder {self._path} ({error.strerror}).") from error
+        if not files:
+            raise SourceError(f"There is no image in {self._path}; it may hold {', '.join(SUFFIXES)} files.")
+        self._files = sorted(files, key=natural_order)
+
+    def _play(self) -> Iterator[Picture]:
+        assert self.rate is not None
+        if len(self._files) == 1:
+            yield from self._repeat(read_image(self._files[0]))
+            return
+        index = 0
+        while True:
+            before = index
+            for path in self._files:
+                try:
+                    image = read_image(path)
+                except SourceError as error:
+                    log.warning("%s It is left out.", error)
+                    continue
+                yield Picture(index / self.rate, partial(_same, image))
+                index += 1
+            if index == before:
+                raise SourceError(f"Not one image in {self._path} can be read.")
+            if not self._loop:
+                return
+
+    def _repeat(self, image: Array) -> Iterator[Picture]:
+        assert self.rate is not None
+        index = 0
+        while index == 0 or self._loop:
+            yield Picture(index / self.rate, partial(_same, image))
+            index += 1
+
+
+def read_image(path: Path) -> Array:
+    """(H, W, 3) uint8 RGB of an image file, the right way up.
+
+    :raises SourceError: it cannot be read, is damaged, not an image, or larger than 100 megapixels.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            check_size(image.width, image.height, path.name)
+            return to_rgb(_samples(ImageOps.exif_transpose(image)), path.name)
+    except UnidentifiedImageError as error:
+        raise SourceError(f"{path.name} is not an image that can be read.") from error
+    except Image.DecompressionBombError as error:
+        raise SourceError(f"{path.name} has more than 100 megapixels; shrink it.") from error
+    except InputError as error:
+        raise SourceError(str(error)) from error
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:
+        raise SourceError(f"{path.name} cannot be read ({error}).") from error
+
+
+def _samples(image: Image.Image) -> Array:
+    """Pillow's samples as an array that `to_rgb` takes."""
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "I":
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise InputError("The image holds values that do not fit 16 bits.")
+        return values.astype(np.uint16)
+    if image.mode in ("1", "L", "LA", "RGB", "RGBA", "F"):
+        return np.asarray(image)
+    # Palettes, CMYK and the like; Pillow says itself whether there is something transparent.
+    return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name says that it is one."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """A sorting key that counts numbers in names as numbers."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def _same(image: Array) -> Array:
+    return image

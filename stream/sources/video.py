@@ -1,0 +1,179 @@
+"""Decodes video files: bounded, tolerant of damage, the right way up and in the right proportions."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.sidedata.sidedata import Type as SideData
+
+from stream.errors import InputError, SourceError
+from stream.sources.convert import check_size, to_rgb
+from stream.types import Array
+
+log = logging.getLogger(__name__)
+
+UNDECODABLE = (av.error.FFmpegError, OSError, ValueError)
+"""What PyAV raises on damage."""
+
+MAX_GAP = 10.0
+"""A jump of the time stamps by more than this, seconds, is damage or an edit, not a pause."""
+
+MAX_ASPECT = 4
+"""Pixels longer or taller than this are a wrong entry in the file, and taken as square."""
+
+
+class VideoFile:
+    """An open video file's first video stream.
+
+    :ivar rate: average frames per second, or None where the file does not say.
+    :raises SourceError: not a video PyAV can open, no picture in it, or pictures over 100 megapixels.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            # Without these a playlist could make the library read from the network.
+            self._container: InputContainer = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        except UNDECODABLE as error:
+            raise SourceError(f"Cannot open {path.name} as a video ({_reason(error)}).") from error
+        try:
+            self._choose_stream()
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _choose_stream(self) -> None:
+        if not self._container.streams.video:
+            raise SourceError(f"{self._path.name} holds no video; choose another file.")
+        self._stream = self._container.streams.video[0]
+        self._stream.thread_type = "AUTO"
+        try:
+            check_size(self._stream.width, self._stream.height, self._path.name)
+        except InputError as error:
+            raise SourceError(str(error)) from error
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        self.rate = float(rate) if rate else None
+        self._aspect = pixel_aspect(self._stream.sample_aspect_ratio)
+
+    def decode(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        """Every frame that decodes, with its time in seconds from the first one, never falling.
+
+        Packets that do not decode are skipped and, at the end, told in a log message.
+
+        :raises SourceError: not one frame decodes.
+        """
+        step = 1 / self.rate if self.rate else 1 / 30
+        seconds, previous, count = 0.0, None, 0
+        for frame in self._frames():
+            stamp = frame.time
+            if count:
+                gap = stamp - previous if stamp is not None and previous is not None else step
+                seconds += gap if 0 <= gap <= MAX_GAP else step
+            previous = stamp
+            count += 1
+            yield seconds, frame
+        if not count:
+            raise SourceError(f"Not one picture of {self._path.name} can be decoded; the file is damaged.")
+
+    def rewind(self) -> None:
+        """Go back to the first frame.
+
+        :raises SourceError: the file cannot be read twice.
+        """
+        try:
+            self._container.seek(0)
+        except UNDECODABLE as error:
+            raise SourceError(f"{self._path.name} cannot be played again ({_reason(error)}).") from error
+
+    def picture(self, frame: av.VideoFrame) -> Array:
+        """(H, W, 3) uint8 RGB: alpha over black, square pixels, turned as the file says.
+
+        :raises SourceError: the samples are of a kind that cannot be converted.
+        """
+        try:
+            rgb = stretch(frame_to_rgb(frame), self._aspect)
+        except (*UNDECODABLE, InputError) as error:
+            raise SourceError(f"{self._path.name} cannot be shown ({_reason(error)}).") from error
+        matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+        return rgb if matrix is None else turn(rgb, bytes(matrix))
+
+    def close(self) -> None:
+        """Close the file and the decoder's threads."""
+        self._container.close()
+
+    def _frames(self) -> Iterator[av.VideoFrame]:
+        damaged = 0
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except UNDECODABLE as error:
+                log.warning("%s breaks off early (%s).", self._path.name, _reason(error))
+                packet = None
+            if packet is None:
+                break
+            try:
+                for frame in packet.decode():
+                    if frame.is_corrupt:
+                        damaged += 1
+                    else:
+                        yield frame
+            except UNDECODABLE:
+                damaged += 1
+        if damaged:
+            log.warning("%s is damaged: %d pieces of it could not be decoded.", self._path.name, damaged)
+
+
+def frame_to_rgb(frame: av.VideoFrame) -> Array:
+    """Decoded samples to (H, W, 3) uint8 RGB, alpha over black; deep samples are rounded, not clipped."""
+    deep = max(component.bits for component in frame.format.components) > 8
+    alpha = frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
+    name = ("rgba64le" if deep else "rgba") if alpha else ("rgb48le" if deep else "rgb24")
+    return to_rgb(frame.to_ndarray(format=name), "The video frame")
+
+
+def pixel_aspect(ratio: Fraction | None) -> float:
+    """Width over height of a pixel; 1 where the file says nothing or nonsense."""
+    if not ratio or not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
+        return 1.0
+    return float(ratio)
+
+
+def stretch(picture: Array, aspect: float) -> Array:
+    """Make the pixels square by lengthening the shorter direction (cubic interpolation)."""
+    height, width = picture.shape[:2]
+    size = (round(width * aspect), height) if aspect >= 1 else (width, round(height / aspect))
+    if size == (width, height):
+        return picture
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC))
+
+
+def turn(picture: Array, matrix: bytes) -> Array:
+    """Turn and mirror by a display matrix, to the nearest quarter turn.
+
+    :param matrix: nine native int32, row by row, as in ISO 14496-12: with the first four as a, b, -, c, d,
+        a point (x, y) is shown at (a x + c y, b x + d y), y down.
+    """
+    if len(matrix) != 36:
+        return picture
+    a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        picture = picture.transpose(1, 0, 2)
+        a, d = c, b
+    if a < 0:
+        picture = picture[:, ::-1]
+    if d < 0:
+        picture = picture[::-1]
+    return np.ascontiguousarray(picture)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
