@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 
 from stream.errors import OutputError
+from stream.files import atomic_path
 from stream.geometry import camera_to_gltf, camera_to_gltf_direction
 from stream.mesh.glb import encode_glb
 from stream.types import Array, Mesh
@@ -37,7 +37,7 @@ def write_mesh(mesh: Mesh, path: Path) -> None:
     """Write ``mesh`` in the format of the path's suffix: ``.glb``, ``.ply`` or ``.obj``.
 
     GLB holds the texture; PLY has it as vertex colours; OBJ gets a ``.mtl`` and a ``.png`` beside it. Each
-    file appears whole or not at all.
+    file appears whole or not at all; missing folders are made.
 
     :raises OutputError: the suffix is unknown, the mesh has no triangles or values that are not finite, or
         the file cannot be written.
@@ -142,14 +142,8 @@ def _png(texture: Array) -> bytes:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    """Write beside the target first, then rename, so that nobody ever reads half a file."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        scratch.write_bytes(data)
-        scratch.replace(path)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise OutputError(f"Cannot write {path}: {error.strerror}; choose another place.") from error
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 _WRITERS: dict[str, Callable[[Surface, Array, Path], None]] = {
