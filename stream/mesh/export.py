@@ -76,13 +76,13 @@ def _write_glb(surface: Surface, texture: Array, path: Path) -> None:
 
 
 def _write_ply(surface: Surface, texture: Array, path: Path) -> None:
-    vertex = np.dtype([("position", "<f4", 3), ("normal", "<f4", 3), ("uv", "<f4", 2), ("colour", "u1", 3)])
+    vertex = np.dtype([("position", "<f4", 3), ("normal", "<f4", 3), ("colour", "u1", 3)])
     rows = np.empty(len(surface.positions), vertex)
-    rows["position"], rows["normal"], rows["uv"] = surface.positions, surface.normals, surface.uv
+    rows["position"], rows["normal"] = surface.positions, surface.normals
     rows["colour"] = _colours(texture, surface.uv)
     faces = np.empty(len(surface.triangles), np.dtype([("count", "u1"), ("corners", "<i4", 3)]))
     faces["count"], faces["corners"] = 3, surface.triangles
-    properties = [f"property float {name}" for name in ("x", "y", "z", "nx", "ny", "nz", "s", "t")]
+    properties = [f"property float {name}" for name in ("x", "y", "z", "nx", "ny", "nz")]
     colours = [f"property uchar {name}" for name in ("red", "green", "blue")]
     header = [
         "ply",
