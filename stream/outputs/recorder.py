@@ -15,6 +15,7 @@ import av
 import av.error
 import cv2
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from stream.errors import ConfigError, InputError, OutputError
 from stream.types import Array, Capture
@@ -23,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 TIME_BASE = Fraction(1, 90_000)
 """Finest step of time in the video: the usual clock of video streams."""
+
+BT709 = 1
+"""ITU-T H.273's number for BT.709, in all three of its tables."""
 
 ENCODER = {"preset": "veryfast", "crf": "21", "threads": "2"}
 
@@ -58,6 +62,7 @@ class VideoRecorder:
         self._temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:12]}.mp4")
         self._container: Any = None
         self._stream: Any = None
+        self._reformatter = VideoReformatter()
         self._start = 0.0
         self._last = -1
 
@@ -92,7 +97,12 @@ class VideoRecorder:
             if self._stream is None:
                 self._start_stream(picture, captured)
             fitted = _fit(picture, self._stream.width, self._stream.height)
-            frame = av.VideoFrame.from_ndarray(fitted, format="rgb24")
+            frame = self._reformatter.reformat(
+                av.VideoFrame.from_ndarray(fitted, format="rgb24"),
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+            )
             frame.time_base = TIME_BASE
             frame.pts = max(self._last + 1, round((captured - self._start) / TIME_BASE))
             self._last = frame.pts
@@ -140,7 +150,11 @@ class VideoRecorder:
         stream = self._container.add_stream("libx264", rate=self._rate, options=ENCODER)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
-        stream.time_base = stream.codec_context.time_base = TIME_BASE
+        codec = stream.codec_context
+        # Written into the file, or players guess the colours from the picture's size.
+        codec.colorspace = codec.color_primaries = codec.color_trc = BT709
+        codec.color_range = ColorRange.MPEG
+        stream.time_base = codec.time_base = TIME_BASE
         self._stream = stream
         self._start = captured
 
