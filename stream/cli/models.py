@@ -6,9 +6,9 @@ import json as json_format
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from stream.cli.tables import console
 from stream.inference.store import ModelStatus, list_models
 
 
@@ -20,7 +20,7 @@ def models(
     if json:
         typer.echo(json_format.dumps([_as_json(state) for state in states], indent=2))
     elif states:
-        Console().print(_table(states))
+        console.print(_table(states))
         for state in states:
             if not state.ready:
                 typer.echo(state.why)

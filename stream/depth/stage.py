@@ -19,9 +19,14 @@ class DepthStage:
     name = "depth"
 
     def __init__(
-        self, backend: str = "auto", model: str | Path = "depth", threads: int | None = None
+        self,
+        backend: str = "auto",
+        model: str | Path = "depth",
+        threads: int | None = None,
+        precision: str | None = None,
     ) -> None:
-        self._backend, self._model, self._threads = backend, model, threads
+        self._backend, self._model = backend, model
+        self._threads, self._precision = threads, precision
         self._estimator: DepthEstimator | None = None
 
     def open(self) -> None:
@@ -29,7 +34,7 @@ class DepthStage:
 
         :raises ModelError, BackendError, ConfigError: as `DepthEstimator`.
         """
-        self._estimator = DepthEstimator(self._backend, self._model, self._threads)
+        self._estimator = DepthEstimator(self._backend, self._model, self._threads, self._precision)
 
     def __call__(self, capture: Capture) -> Capture:
         """Estimate the depth of every face.

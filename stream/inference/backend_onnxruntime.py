@@ -18,7 +18,9 @@ from stream.types import Array
 try:
     import onnxruntime
 except ImportError as error:  # pragma: no cover - depends on the installation
-    raise BackendError("onnxruntime cannot be imported; install it with: pip install onnxruntime") from error
+    raise BackendError(
+        f"onnxruntime cannot be imported ({error}); install it with: pip install onnxruntime"
+    ) from error
 
 _DTYPES = {
     "tensor(float)": "float32",

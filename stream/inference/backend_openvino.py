@@ -19,14 +19,17 @@ from stream.types import Array
 try:
     import openvino
 except ImportError as error:  # pragma: no cover - depends on the installation
-    raise BackendError("openvino cannot be imported; install it with: pip install openvino") from error
+    raise BackendError(
+        f"openvino cannot be imported ({error}); install it with: pip install openvino"
+    ) from error
 
 
 class OpenVinoEngine:
     """An `Engine` on OpenVINO's CPU plugin, tuned for latency; one request with bound input buffers.
 
-    Without ``precision`` OpenVINO computes in bfloat16 where the CPU has it (error about 3e-4 of the
-    output's scale, about twice as fast); ``f32`` forbids that.
+    Without ``precision`` OpenVINO computes in bfloat16 where the CPU has it; ``f32`` forbids that.
+    Measured on an Attention U-Net of width 12 trained for depth, 128x128, one thread: 3.8 ms instead of
+    6.8, for an error of 0.002 crop units (0.008 at most) and 1.1 degrees in the surface normals.
 
     :raises ModelError: the bytes are no ONNX model that OpenVINO understands.
     """

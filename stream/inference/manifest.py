@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +10,9 @@ from typing import Annotated
 import yaml
 from pydantic import Field, model_validator
 
-from stream.config import Settings, load_config
+from stream.config import Settings, load_config, parse_settings
 from stream.errors import ModelError
+from stream.files import atomic_path
 from stream.inference.engine import TensorSpec
 
 MANIFEST = Path(__file__).parent / "manifest.yaml"
@@ -113,8 +113,8 @@ def update_manifest(
     :returns: the entry written.
     :raises ModelError: the file or its card is missing, or the file is no ONNX model.
     :raises ConfigError: a value does not fit, or all models together weigh too much.
+    :raises OutputError: the manifest cannot be written.
     """
-    from stream.config import parse_settings
     from stream.inference.backend_onnxruntime import describe
     from stream.inference.backends import read_model
 
@@ -148,8 +148,6 @@ def _plain(spec: TensorSpec) -> dict[str, object]:
 
 
 def _write(path: Path, values: Mapping[str, object]) -> None:
-    """Replace the file in one step, so that a reader never sees half of it."""
     text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=110)
-    part = path.with_suffix(".part")
-    part.write_text(_HEADER + text, encoding="utf-8")
-    os.replace(part, path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(_HEADER + text, encoding="utf-8")

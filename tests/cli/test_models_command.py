@@ -6,6 +6,7 @@ import json
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from stream.cli import models as command
@@ -31,7 +32,7 @@ ENTRY = ModelEntry.model_validate(
 
 def run(monkeypatch: pytest.MonkeyPatch, states: list[ModelStatus], *arguments: str) -> str:
     monkeypatch.setattr(command, "list_models", lambda: states)
-    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setattr(command, "console", Console(width=140))
     app = typer.Typer()
     app.command()(command.models)
     result = CliRunner().invoke(app, list(arguments))

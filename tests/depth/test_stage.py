@@ -11,7 +11,7 @@ from tiny_models import tiny_depth_model
 
 from stream.depth.estimator import DepthEstimator
 from stream.depth.stage import DepthStage
-from stream.errors import InputError, ModelError
+from stream.errors import ConfigError, InputError, ModelError
 from stream.geometry import intrinsics_from_fov
 from stream.types import Capture, Crop, Face, Frame
 
@@ -56,6 +56,18 @@ def test_each_face_gets_its_depth(tiny_path: Path) -> None:
     assert given.depths == ()
     assert replace(result, depths=()) == given
     stage.close()
+
+
+def test_the_stage_hands_on_its_choices(tiny_path: Path) -> None:
+    stage = DepthStage("onnxruntime", tiny_path, threads=1, precision="f32")
+    stage.open()
+    exact = DepthEstimator("onnxruntime", tiny_path, threads=1, precision="f32")
+    given = capture(CROPS[0])
+    np.testing.assert_array_equal(stage(given).depths[0].map, exact.estimate(given.frame.image, CROPS[0]).map)
+    stage.close()
+    for wrong in (DepthStage("abacus", tiny_path), DepthStage(model=tiny_path, precision="int3")):
+        with pytest.raises(ConfigError):
+            wrong.open()
 
 
 def test_no_face_gives_no_depth(tiny_path: Path) -> None:
