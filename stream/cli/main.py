@@ -1,15 +1,15 @@
-"""The `prosopon` command: one module per subcommand, imported only when it is run or its help is asked for."""
+"""The `prosopon` command: one module per subcommand; what is heavy is imported only when one runs."""
 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 
 import typer
 
 from stream import __version__
-from stream.cli import bench, doctor, live, reconstruct
+from stream.cli import bench, data, doctor, evaluate, export, live, models, reconstruct, train
+from stream.cli.system_libraries import missing_library
 from stream.errors import ConfigError, ProsoponError
 
 app = typer.Typer(
@@ -26,18 +26,10 @@ app.command("doctor")(doctor.doctor)
 
 FAILED, WRONG_USAGE = 1, 2
 
-APT_PACKAGES = {
-    "libGL.so.1": "libgl1",
-    "libEGL.so.1": "libegl1",
-    "libgthread-2.0.so.0": "libglib2.0-0",
-    "libglib-2.0.so.0": "libglib2.0-0",
-}
-
-
 @app.callback(invoke_without_command=True)
 def options(
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error (anywhere on the line)."),
+    debug: bool = typer.Option(False, "--debug", help="Show an error's traceback."),
 ) -> None:
     """Options of every command; ``--debug`` is taken from the line before parsing, see `main`."""
     if version:
@@ -59,11 +51,3 @@ def main(arguments: list[str] | None = None) -> None:
         print(sentence, file=sys.stderr)
         sys.exit(WRONG_USAGE if isinstance(error, ConfigError) else FAILED)
 
-
-def missing_library(error: ImportError) -> str | None:
-    """A sentence with the apt line for an import that failed on a system library, or ``None``."""
-    found = re.match(r"(lib\S+?\.so[.\d]*): cannot open shared object file", str(error))
-    if not found:
-        return None
-    package = APT_PACKAGES.get(found[1], "libegl1 libgl1 libgl1-mesa-dri libglib2.0-0")
-    return f"The system library {found[1]} is missing; install it with: apt-get install {package}"

@@ -23,7 +23,8 @@ def describe_machine() -> dict[str, str | int | float]:
 def machine_sentence() -> str:
     """The same in one line, for tables and plots."""
     machine = describe_machine()
-    return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}"
+    size = f"{machine['cores']} cores, {machine['memory_gib']} GiB"
+    return f"{machine['cpu']}, {size}, Python {machine['python']}"
 
 
 def _cpu_model() -> str:

@@ -1,0 +1,92 @@
+"""The capture chain: the stages that make a textured mesh of a frame, wired from settings.
+
+`prosopon live`, the benchmark and `prosopon reconstruct` all use this module; programs may too::
+
+    from stream.capture import CaptureSettings, capture_image
+
+    capture = capture_image(image, CaptureSettings(fov=60.0))
+    capture.meshes[0].vertices  # millimetres, camera frame
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from stream.config import Settings
+from stream.geometry import DEFAULT_FOV, INTER_PUPIL_MM, MAX_FOV, MIN_FOV
+from stream.types import Array, Capture, Frame
+
+if TYPE_CHECKING:
+    from stream.pipeline.stage import Stage
+
+
+class CaptureSettings(Settings):
+    """How faces are tracked and turned into meshes.
+
+    :ivar max_faces: how many faces are followed at once, the largest first.
+    :ivar smooth: One-Euro smoothing of landmarks, temporal smoothing of depth.
+    :ivar fov: diagonal field of view of the camera, degrees; a calibration file overrides it.
+    :ivar calibration: camera calibration file (`stream.face.calibration`).
+    :ivar ipd_mm: the person's inter-pupil distance, millimetres; sets the scale.
+    :ivar inference: backend of the networks, by name.
+    :ivar compute: backend of the kernels, by name.
+    :ivar threads: threads of the depth network; ``None`` lets the library choose.
+    """
+
+    max_faces: int = Field(1, ge=1, le=16)
+    smooth: bool = True
+    fov: float = Field(DEFAULT_FOV, ge=MIN_FOV, le=MAX_FOV)
+    calibration: Path | None = None
+    ipd_mm: float = Field(INTER_PUPIL_MM, ge=30.0, le=90.0)
+    inference: str = "auto"
+    compute: str = "auto"
+    threads: int | None = Field(None, ge=1, le=64)
+
+
+def capture_stages(settings: CaptureSettings) -> list[Stage]:
+    """The face, depth and mesh stages, not yet open.
+
+    :raises ConfigError: a setting is out of range.
+    """
+    from stream.depth.stage import DepthStage
+    from stream.face.stage import FaceStage
+    from stream.mesh.stage import MeshStage
+
+    return [
+        FaceStage(
+            max_faces=settings.max_faces,
+            smooth=settings.smooth,
+            fov=settings.fov,
+            calibration=settings.calibration,
+            ipd_mm=settings.ipd_mm,
+        ),
+        DepthStage(backend=settings.inference, threads=settings.threads),
+        MeshStage(smooth=settings.smooth, compute=settings.compute),
+    ]
+
+
+def capture_image(image: Array, settings: CaptureSettings | None = None) -> Capture:
+    """The largest face of one picture, searched for and measured more thoroughly than in video.
+
+    :param image: (H, W, 3) uint8 RGB, any size.
+    :raises FaceError: there is no face.
+    :raises InputError: the image is not (H, W, 3) uint8.
+    """
+    from stream.depth.estimator import DepthEstimator
+    from stream.face.still import find_face
+    from stream.mesh.build import build_mesh
+
+    settings = settings or CaptureSettings()
+    frame = Frame(image, captured=time.monotonic(), index=0, source="picture")
+    face = find_face(image, settings.fov, settings.calibration, settings.ipd_mm)
+    estimator = DepthEstimator(settings.inference, threads=settings.threads)
+    try:
+        depth = estimator.estimate_flipped_mean(image, face.crop)
+    finally:
+        estimator.close()
+    mesh = build_mesh(frame, face, depth, compute=settings.compute)
+    return Capture(frame, (face,), (depth,), (mesh,))

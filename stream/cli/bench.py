@@ -1,0 +1,47 @@
+"""`prosopon bench`: how fast the live chain runs on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.cli.tables import console, given, stage_table, write_json
+from stream.config import load_config, parse_settings
+
+
+def bench(
+    source: Annotated[str | None, typer.Option(help="sample, or the path of a video or folder.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames measured in each run (300).")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Frames before measuring starts (30).")] = None,
+    render: Annotated[bool | None, typer.Option(help="Draw each mesh at 512x512 too.")] = None,
+    inference: Annotated[str | None, typer.Option(help="auto, openvino, onnxruntime or torch.")] = None,
+    compute: Annotated[str | None, typer.Option(help="auto, numba or cuda.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings, e.g. configs/bench.yaml.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the plot here (beside --json by default).")] = None,
+) -> None:
+    """Measure rate, latency, drops, CPU and memory: unpaced, and offered at 30 and 60 frames a second."""
+    from stream.evaluation.bench_plot import draw_benchmark
+    from stream.evaluation.benchmark import BenchSettings, run_benchmark
+    from stream.evaluation.machine import machine_sentence
+
+    values = (load_config(config, BenchSettings) if config else BenchSettings()).model_dump()
+    values |= given(source=source, frames=frames, warmup=warmup, render=render)
+    values["capture"] |= given(inference=inference, compute=compute)
+    settings = parse_settings(values, BenchSettings, "the command line")
+    with console.status("Measuring") as status:
+        result = run_benchmark(settings, lambda name: status.update(f"Measuring: {name}"))
+    console.print(f"Machine: {machine_sentence()}")
+    for name, run in result["runs"].items():
+        used = f"CPU {run['cpu_percent']:.0f} % of one core, {run['rss_mb']:.0f} MB"
+        title = f"{name}: {run['fps']:.1f} fps, {used}"
+        console.print(stage_table(run, title))
+    if json:
+        write_json(result, json)
+        console.print(f"Figures: {json}")
+    picture = plot or (json.with_suffix(".png") if json else None)
+    if picture:
+        draw_benchmark(result, picture)
+        console.print(f"Plot: {picture}")

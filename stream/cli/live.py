@@ -1,0 +1,92 @@
+"""`prosopon live`: a camera becomes a live 3D face, here and now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+
+from stream.cli.tables import console, given, stage_table, write_json
+from stream.config import load_config, parse_settings
+from stream.live import LiveResult, LiveSession, LiveSettings, Show
+
+REFRESHES = 4
+"""Times a second that the table on a terminal is drawn anew."""
+
+
+def live(
+    source: Annotated[str | None, typer.Option(help="webcam[:N], device, video, folder, sample.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Stop after this many seconds.")] = None,
+    show: Annotated[Show | None, typer.Option(help="What is drawn; auto prefers a window.")] = None,
+    size: Annotated[str | None, typer.Option(help="Size asked of a webcam, e.g. 1280x720.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Frames per second asked of the source.")] = None,
+    fov: Annotated[float | None, typer.Option(help="Diagonal field of view, degrees (55).")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Camera calibration file.")] = None,
+    ipd: Annotated[float | None, typer.Option(help="Inter-pupil distance, mm (63).")] = None,
+    max_faces: Annotated[int | None, typer.Option(help="Faces followed at once (1).")] = None,
+    smooth: Annotated[bool | None, typer.Option(help="Smooth landmarks and depth over time.")] = None,
+    inference: Annotated[str | None, typer.Option(help="auto, openvino, onnxruntime, torch.")] = None,
+    compute: Annotated[str | None, typer.Option(help="auto, numba or cuda.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Serve /metrics on 127.0.0.1.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for what is written (out).")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings, e.g. configs/live.yaml.")] = None,
+) -> None:
+    """Capture a face live: in a window, or as a preview video where there is no display."""
+    settings = load_config(config, LiveSettings) if config else LiveSettings()
+    values = settings.model_dump()
+    values |= given(source=source, duration=duration, show=show, rate=rate, out=out)
+    values |= given(metrics_port=metrics_port, size=size and size.lower().split("x"))
+    values["capture"] |= given(fov=fov, calibration=calibration, ipd_mm=ipd, max_faces=max_faces)
+    values["capture"] |= given(smooth=smooth, inference=inference, compute=compute)
+    run_live(parse_settings(values, LiveSettings, "the command line"))
+
+
+def run_live(settings: LiveSettings) -> None:
+    """Run a session with its table on the terminal, then say what was measured and written."""
+    session = LiveSession(settings)
+    console.print(_opening(settings, session))
+    snapshot = session.pipeline.metrics.snapshot
+    if console.is_terminal:
+        table = Live(
+            get_renderable=lambda: stage_table(snapshot(), "live"),
+            console=console,
+            refresh_per_second=REFRESHES,
+            transient=True,
+        )
+        with table:
+            result = session.run()
+    else:
+        result = session.run()
+    _report(settings, result)
+
+
+def _opening(settings: LiveSettings, session: LiveSession) -> str:
+    shown = {
+        "window": "in a window",
+        "preview": f"into {settings.out}/preview.mp4",
+        "off": "without a picture",
+    }
+    ending = f"for {session.duration:g} s" if session.duration else "until the source ends"
+    return f"Capturing from {settings.source} {shown[session.drawing]}, {ending}; Ctrl-C stops."
+
+
+def _report(settings: LiveSettings, result: LiveResult) -> None:
+    from stream.evaluation.machine import describe_machine, machine_sentence
+
+    summary = result.summary
+    console.print(stage_table(summary.metrics, f"{summary.seconds:.1f} s on {machine_sentence()}"))
+    figures: dict[str, Any] = {
+        **summary.metrics,
+        "seconds": summary.seconds,
+        "ended": summary.reason,
+        "files": {kind: str(path) for kind, path in result.files.items()},
+        "machine": describe_machine(),
+        "settings": settings.model_dump(mode="json"),
+    }
+    path = settings.out / "live.json"
+    write_json(figures, path)
+    if "mesh" not in result.files:
+        console.print("No face was seen, so there is no mesh.")
+    console.print("Written: " + ", ".join(str(file) for file in (*result.files.values(), path)))

@@ -1,0 +1,42 @@
+"""`prosopon reconstruct`: one picture in, one 3D face out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.capture import CaptureSettings, capture_image
+from stream.config import parse_settings
+from stream.errors import ConfigError
+from stream.geometry import DEFAULT_FOV, INTER_PUPIL_MM
+
+SUFFIXES = (".glb", ".npz", ".ply", ".obj")
+
+
+def reconstruct(
+    image: Annotated[Path, typer.Argument(help="A picture with a face (JPEG, PNG, ...).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="X.glb, X.ply, X.obj, or X.npz for arrays.")],
+    fov: Annotated[float, typer.Option(help="The camera's diagonal field of view, degrees.")] = DEFAULT_FOV,
+    calibration: Annotated[Path | None, typer.Option(help="Camera calibration file.")] = None,
+    ipd: Annotated[float, typer.Option(help="The person's inter-pupil distance, mm.")] = INTER_PUPIL_MM,
+    inference: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or torch.")] = "auto",
+) -> None:
+    """Reconstruct the largest face of a picture as a textured mesh, or as arrays."""
+    if output.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"Cannot write {output.name}: the name must end in {', '.join(SUFFIXES)}.")
+    values = {"fov": fov, "calibration": calibration, "ipd_mm": ipd, "inference": inference}
+    settings = parse_settings(values, CaptureSettings, "the command line")
+
+    from stream.mesh.export import write_mesh
+    from stream.outputs.arrays import write_arrays
+    from stream.sources.images import read_image
+
+    capture = capture_image(read_image(image), settings)
+    if output.suffix.lower() == ".npz":
+        write_arrays(capture, output)
+    else:
+        write_mesh(capture.meshes[0], output)
+    mesh = capture.meshes[0]
+    typer.echo(f"{output}: {int(mesh.valid.sum())} vertices, {len(mesh.triangles)} triangles")

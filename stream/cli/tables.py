@@ -1,0 +1,53 @@
+"""Tables and JSON that several commands print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from stream.files import atomic_path
+
+console = Console()
+"""Standard output; narrower terminals fold the tables."""
+
+
+def stage_table(metrics: dict[str, Any], title: str) -> Table:
+    """The stages of one run with their times, rates and losses (`stream.pipeline.metrics`)."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("stage")
+    for heading in ("p50 ms", "p95 ms", "p99 ms", "per second", "dropped", "failed"):
+        table.add_column(heading, justify="right")
+    for name, stage in metrics["stages"].items():
+        table.add_row(name, *_times(stage), f"{stage['rate']:.1f}", str(stage["drops"]), str(stage["errors"]))
+    table.add_section()
+    table.add_row(
+        "capture to output",
+        *_times(metrics["latency_ms"]),
+        f"{metrics['fps']:.1f}",
+        str(metrics["drops"]),
+        "",
+    )
+    return table
+
+
+def _times(values: dict[str, float | None]) -> list[str]:
+    times = (values[key] for key in ("p50", "p95", "p99"))
+    return ["-" if time is None else f"{time:.2f}" for time in times]
+
+
+def write_json(values: object, path: Path) -> None:
+    """Write plain values as indented JSON.
+
+    :raises OutputError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given on the command line, which are those that are not None."""
+    return {key: value for key, value in options.items() if value is not None}

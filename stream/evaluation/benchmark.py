@@ -1,0 +1,118 @@
+"""Runs the live chain over a source and measures it: as fast as it goes, and offered at camera rates.
+
+Every figure includes copies, pre- and post-processing; percentiles start after a warm-up, and every
+dropped frame is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import Field
+
+from stream.capture import CaptureSettings, capture_stages
+from stream.config import Settings
+from stream.evaluation.machine import describe_machine
+from stream.evaluation.usage import UsageWatch
+from stream.pipeline.run import run_pipeline
+from stream.pipeline.runner import Pipeline
+from stream.pipeline.stage import Stage
+from stream.sources.factory import open_source
+from stream.types import Capture
+
+UNPACED = "unpaced"
+
+
+class BenchSettings(Settings):
+    """What is run and for how long.
+
+    :ivar frames: frames measured in each run, after ``warmup`` frames that are not.
+    :ivar rates: offered frames per second of the paced runs.
+    :ivar render: draw each mesh into a ``render_size`` x ``render_size`` picture too.
+    """
+
+    source: str = "sample"
+    frames: int = Field(300, ge=10, le=1_000_000)
+    warmup: int = Field(30, ge=1, le=100_000)
+    rates: tuple[float, ...] = (30.0, 60.0)
+    render: bool = True
+    render_size: int = Field(512, ge=64, le=4096)
+    capture: CaptureSettings = CaptureSettings()
+
+
+def run_benchmark(
+    settings: BenchSettings, progress: Callable[[str], None] = lambda name: None
+) -> dict[str, Any]:
+    """The unpaced run, then one run per offered rate.
+
+    :param progress: told the name of each run before it starts.
+    :returns: ``fps``, ``latency_ms`` {p50, p95, p99}, ``stages`` {name: {p50, p95, p99, rate, drops, ...}},
+        ``drops``, ``rss_mb``, ``cpu_percent`` of the unpaced run; under ``runs`` the same for each run by
+        name (``unpaced``, ``30 fps``, ...); ``machine`` and ``settings``.
+    :raises ProsoponError: the source, a model or a backend is not to be had.
+    """
+    runs = {}
+    for rate in (None, *settings.rates):
+        name = UNPACED if rate is None else f"{rate:g} fps"
+        progress(name)
+        runs[name] = measure(settings, rate)
+    return {
+        **runs[UNPACED],
+        "runs": runs,
+        "machine": describe_machine(),
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def measure(settings: BenchSettings, rate: float | None) -> dict[str, Any]:
+    """One run: unpaced where ``rate`` is None (nothing dropped), else offered at ``rate`` (newest wins)."""
+    source = open_source(settings.source, rate=rate, fast=rate is None, loop=True)
+    with UsageWatch() as watch:
+        pipeline = Pipeline(
+            source,
+            [*capture_stages(settings.capture), *_render_stages(settings)],
+            [_WarmUp(settings.warmup, watch.begin)],
+            frames=settings.frames + settings.warmup,
+            warmup=settings.warmup,
+        )
+        summary = run_pipeline(pipeline)
+    figures = summary.metrics
+    del figures["stages"][_WarmUp.name], figures["outputs"]
+    return {
+        **figures,
+        "offered_fps": rate,
+        "seconds": summary.seconds,
+        "cpu_percent": watch.usage.cpu_percent,
+        "rss_mb": watch.usage.peak_rss_mb,
+        "rss_growth_percent": 100 * (watch.usage.last_rss_mb / watch.usage.first_rss_mb - 1),
+    }
+
+
+def _render_stages(settings: BenchSettings) -> list[Stage]:
+    if not settings.render:
+        return []
+    from stream.render.stage import RenderStage
+
+    return [RenderStage(size=settings.render_size)]
+
+
+class _WarmUp:
+    """A sink that calls back once the warm-up's captures came through."""
+
+    name = "warm-up"
+
+    def __init__(self, captures: int, done: Callable[[], None]) -> None:
+        self._left = captures
+        self._done = done
+
+    def open(self) -> None:
+        """Nothing to take."""
+
+    def __call__(self, capture: Capture) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._done()
+
+    def close(self) -> None:
+        """Nothing to give back."""

@@ -1,0 +1,168 @@
+"""A live session on this machine: a source through the capture chain into a window or a preview video."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from stream.capture import CaptureSettings, capture_stages
+from stream.config import Settings
+from stream.errors import BackendError
+from stream.outputs.latest import LatestCapture
+from stream.pipeline.run import run_pipeline
+from stream.pipeline.runner import Pipeline, Summary
+
+if TYPE_CHECKING:
+    from stream.pipeline.stage import Stage
+    from stream.sources.source import Source
+
+log = logging.getLogger(__name__)
+
+SAMPLE_SECONDS = 10.0
+"""How long the endless sample plays where there is no window that could be closed."""
+
+PREVIEW_RATE = 30.0
+
+Show = Literal["auto", "window", "preview", "off"]
+Drawing = Literal["window", "preview", "off"]
+
+
+class LiveSettings(Settings):
+    """What a live session does.
+
+    :ivar source: ``webcam[:INDEX]``, a device, a video, a folder of images, or ``sample[:NAME]``.
+    :ivar size: width and height asked of a webcam.
+    :ivar rate: frames per second asked of a webcam, or forced on another source.
+    :ivar duration: seconds after which to stop; None runs until the source ends (the sample 10 s where
+        there is no window).
+    :ivar show: a window, a preview video without one, or nothing drawn; ``auto`` takes what is there.
+    :ivar out: folder for ``preview.mp4``, ``face.glb``, ``live.json``, screenshots and recordings.
+    :ivar metrics_port: serve Prometheus' ``/metrics`` on 127.0.0.1 at this port.
+    """
+
+    source: str = "webcam"
+    size: tuple[int, int] = (640, 480)
+    rate: float | None = Field(None, gt=0, le=1000)
+    duration: float | None = Field(None, gt=0)
+    show: Show = "auto"
+    out: Path = Path("out")
+    metrics_port: int | None = Field(None, ge=1, le=65535)
+    capture: CaptureSettings = CaptureSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class LiveResult:
+    """What a session left behind.
+
+    :ivar summary: how the run went.
+    :ivar files: what was written, by what it is (``preview``, ``mesh``).
+    """
+
+    summary: Summary
+    files: dict[str, Path]
+
+
+class LiveSession:
+    """Builds the pipeline of a live session; `run` it once.
+
+    :ivar pipeline: to stop it or to read its metrics while it runs.
+    :ivar drawing: ``window``, ``preview`` or ``off``, as it came out.
+    :ivar duration: seconds after which it stops, or None.
+    :raises ConfigError, SourceError: a setting or the source's name does not fit.
+    :raises BackendError: drawing was asked for by name and cannot be done here.
+    """
+
+    def __init__(self, settings: LiveSettings) -> None:
+        self._settings = settings
+        self.drawing = _choose_drawing(settings.show)
+        self._latest = LatestCapture()
+        self._preview = settings.out / "preview.mp4"
+        stages, sinks = self._drawing_stages()
+        self.duration = self._choose_duration()
+        source = self._open_source()
+        self.pipeline = Pipeline(
+            source,
+            [*capture_stages(settings.capture), *stages],
+            [*sinks, self._latest],
+            duration=self.duration,
+            metrics_port=settings.metrics_port,
+        )
+
+    def run(self) -> LiveResult:
+        """Run to the end (or Ctrl-C) and write the last mesh.
+
+        :raises ProsoponError: the source, a model or a backend is not to be had.
+        :raises OutputError: a result cannot be written.
+        """
+        from stream.mesh.export import write_mesh
+
+        summary = run_pipeline(self.pipeline)
+        files = {"preview": self._preview} if self.drawing == "preview" else {}
+        if self._latest.capture is not None:
+            files["mesh"] = self._settings.out / "face.glb"
+            write_mesh(self._latest.capture.meshes[0], files["mesh"])
+        return LiveResult(summary, files)
+
+    def _open_source(self) -> Source:
+        from stream.sources.factory import open_source
+
+        return open_source(self._settings.source, size=self._settings.size, rate=self._settings.rate)
+
+    def _choose_duration(self) -> float | None:
+        endless = self._settings.source.startswith("sample") and self.drawing != "window"
+        return self._settings.duration or (SAMPLE_SECONDS if endless else None)
+
+    def _drawing_stages(self) -> tuple[list[Stage], list[Stage]]:
+        """The render stages of the chain and the sinks behind them."""
+        if self.drawing == "window":
+            from stream.render.window import WindowStage
+
+            return [], [WindowStage(self._panel, self._stop, folder=self._settings.out)]
+        if self.drawing == "preview":
+            from stream.outputs.recorder import VideoRecorder
+            from stream.render.stage import PreviewStage
+
+            return [PreviewStage(self._panel)], [VideoRecorder(self._preview, PREVIEW_RATE)]
+        return [], []
+
+    def _stop(self) -> None:
+        self.pipeline.stop()
+
+    def _panel(self) -> list[str]:
+        return panel_lines(self.pipeline.metrics.snapshot())
+
+
+def panel_lines(metrics: dict[str, Any]) -> list[str]:
+    """Short texts for a panel, the most important first, from `Metrics.snapshot`."""
+    latency = metrics["latency_ms"]["p95"]
+    lines = [f"{metrics['fps']:.0f} fps", f"{metrics['drops']} dropped"]
+    if latency is not None:
+        lines.insert(1, f"latency {latency:.0f} ms (95 %)")
+    times = ((name, stage["p50"]) for name, stage in metrics["stages"].items())
+    return lines + [f"{name} {time:.1f} ms" for name, time in times if time is not None]
+
+
+def _choose_drawing(show: Show) -> Drawing:
+    """What can be drawn here: ``auto`` tries a window, then off-screen rendering, then does without."""
+    from stream.render.context import has_display, probe_context
+
+    wanted: dict[Show, list[Drawing]] = {
+        "auto": ["window", "preview"] if has_display() else ["preview"],
+        "window": ["window"],
+        "preview": ["preview"],
+        "off": [],
+    }
+    for drawing in wanted[show]:
+        try:
+            probe_context("window" if drawing == "window" else "egl")
+        except BackendError as error:
+            if show != "auto":
+                raise
+            log.warning("There is no %s, the rest still runs. %s", drawing, error)
+        else:
+            return drawing
+    return "off"

@@ -1,0 +1,28 @@
+"""Keeps the newest capture that has a mesh, for what is written when a run ends."""
+
+from __future__ import annotations
+
+from stream.types import Capture
+
+
+class LatestCapture:
+    """A sink that remembers one capture (a `stream.pipeline.stage.Stage`).
+
+    :ivar capture: the newest one with a mesh, or None while there was none.
+    """
+
+    name = "latest"
+
+    def __init__(self) -> None:
+        self.capture: Capture | None = None
+
+    def open(self) -> None:
+        """Nothing to take."""
+
+    def __call__(self, capture: Capture) -> None:
+        """Remember the capture where it has a mesh."""
+        if capture.meshes:
+            self.capture = capture
+
+    def close(self) -> None:
+        """Nothing to give back; the capture stays for its reader."""

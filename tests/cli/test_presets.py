@@ -1,0 +1,26 @@
+"""The presets in configs/ are valid and list every key with its default."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stream.config import Settings, load_config
+from stream.evaluation.benchmark import BenchSettings
+from stream.live import LiveSettings
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+PRESETS: list[tuple[str, type[Settings]]] = [("live.yaml", LiveSettings), ("bench.yaml", BenchSettings)]
+
+
+@pytest.mark.parametrize(("name", "kind"), PRESETS)
+def test_a_preset_states_the_defaults(name: str, kind: type[Settings]) -> None:
+    assert load_config(CONFIGS / name, kind) == kind()
+
+
+@pytest.mark.parametrize(("name", "kind"), PRESETS)
+def test_a_preset_lists_every_key(name: str, kind: type[Settings]) -> None:
+    written = yaml.safe_load((CONFIGS / name).read_text())
+    expected = kind().model_dump()
+    assert set(written) == set(expected)
+    assert set(written["capture"]) == set(expected["capture"])
