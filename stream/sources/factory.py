@@ -45,7 +45,7 @@ def open_source(
 
         if fast:
             raise SourceError("A camera cannot be played as fast as possible; choose a file or the sample.")
-        return WebcamSource(device, size=size, rate=rate or 30.0)
+        return WebcamSource(device, size=size, rate=30.0 if rate is None else rate)
     if spec in SAMPLES:
         from stream.sources.sample import SampleSource
 
@@ -68,11 +68,11 @@ def _recorded(spec: str, rate: float | None, loop: bool, fast: bool) -> Source:
     except (OSError, ValueError):
         is_folder = is_file = False
     if not spec or not (is_folder or is_file):
-        raise SourceError(f"There is no source {spec!r}; possible are: {SPECS}.")
+        raise SourceError(f"There is no source {spec[:200]!r}; possible are: {SPECS}.")
     from stream.sources.images import DEFAULT_RATE, ImagesSource, is_image
 
     if is_folder or is_image(path):
-        return ImagesSource(path, rate=rate or DEFAULT_RATE, loop=loop, fast=fast)
+        return ImagesSource(path, rate=DEFAULT_RATE if rate is None else rate, loop=loop, fast=fast)
     from stream.sources.file import FileSource
 
     return FileSource(path, rate=rate, loop=loop, fast=fast)

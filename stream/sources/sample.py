@@ -67,7 +67,7 @@ class SampleSource(TimedSource):
             raise ConfigError(
                 f"The sample cannot have {size[0]}x{size[1]} pixels; sides are {MIN_SIDE} to {MAX_SIDE}."
             )
-        super().__init__("sample", rate or RATE, fast)
+        super().__init__("sample", RATE if rate is None else rate, fast)
         self._kind = kind
         self._size = size
         self._clip: tuple[Array, ...] = ()

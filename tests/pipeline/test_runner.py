@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import psutil
 import pytest
 from pipeline_helpers import FakeStage, ListSource, failing_on, sleeping
 
@@ -21,11 +22,13 @@ from stream.types import Capture
 
 
 @pytest.fixture(autouse=True)
-def _no_thread_left() -> Iterator[None]:
-    before = set(threading.enumerate())
+def _nothing_left() -> Iterator[None]:
+    """Every test also checks that no thread and no file descriptor stays."""
+    threads, descriptors = set(threading.enumerate()), psutil.Process().num_fds()
     yield
-    left = [thread.name for thread in threading.enumerate() if thread not in before]
+    left = [thread.name for thread in threading.enumerate() if thread not in threads]
     assert left == []
+    assert psutil.Process().num_fds() <= descriptors
 
 
 def run(*args: Any, **kwargs: Any) -> Summary:
@@ -343,6 +346,6 @@ def test_metrics_are_served_while_it_runs() -> None:
     assert 'prosopon_frames_total{stage="a"} 3.0' in pages[0]
 
 
-def test_a_taken_metrics_port_ends_the_run() -> None:
+def test_a_bad_metrics_port_ends_the_run() -> None:
     with pytest.raises(ConfigError, match="metrics-port"):
         run(ListSource(None), [FakeStage("a")], metrics_port=70000)
