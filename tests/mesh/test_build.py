@@ -60,14 +60,11 @@ def test_islands_are_gone() -> None:
 def test_a_blurred_step_is_cut_at_every_resolution() -> None:
     for size in (64, 128, 256):
         x, _ = coordinates(size)
-        # A step of half a crop unit (6 cm) over a fortieth of one.
-        depth = np.clip((x + 0.0125) / 0.025, 0, 1).astype(np.float32) * np.float32(0.5)
+        # A step of half a crop unit (5 cm) blurred over 0.06 of one: 83 degrees at any resolution.
+        depth = np.clip((x + 0.03) / 0.06, 0, 1).astype(np.float32) * np.float32(0.5)
         mesh = build_mesh(sample_frame(), sample_face(), Depth(depth, np.ones_like(depth)))
-        column = mesh.triangles % size
-        sides = x[0][column]
-        assert not ((sides.min(axis=1) < -0.02) & (sides.max(axis=1) > 0.02)).any()
-        corners = mesh.vertices[mesh.triangles][..., 2]
-        assert np.ptp(corners, axis=1).max() < 13
+        assert np.abs(x[0][mesh.triangles % size].mean(axis=1)).min() > 0.01
+        assert np.ptp(mesh.vertices[mesh.triangles][..., 2], axis=1).max() < 10.5
 
 
 def test_no_face_in_the_mask_gives_no_triangles() -> None:
