@@ -1,6 +1,6 @@
 """Write stream/face/head_model.npz: the place of each MediaPipe landmark on the mean ICT-FaceKit head.
 
-Usage: python tools/build_head_model.py --shared ../shared [--cache cache/fits.npz]
+Usage: python tools/build_head_model.py --shared ../shared
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.geometry import INTER_PUPIL_MM
+from stream.training.correspond import HEAD_MODEL, OUTLINE, find_correspondence, head_model_arrays
+from stream.training.dataset import TRAIN_PHOTOS
 from stream.training.ict import load_head_model
-from stream.training.photos import fit_photos
+from stream.training.photos import load_labels
 from stream.types import Array
 
-TARGET = Path(__file__).parents[1] / "stream" / "face" / "head_model.npz"
-RIGHT_IRIS, LEFT_IRIS = 468, 473
+SAMPLE_STEP = 10
+"""Every tenth training photo is enough."""
 
 
 def aligned_rms(points: Array, reference: Array) -> float:
@@ -28,25 +29,25 @@ def aligned_rms(points: Array, reference: Array) -> float:
 
 
 def main() -> None:
-    """Fit (or read the cached fits), place the landmarks, scale, write, and report the fit to MediaPipe's."""
+    """Find the places from the training photos, write them, and report how they compare with MediaPipe's."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, required=True, help="folder that holds data/")
-    parser.add_argument("--cache", type=Path, default=Path("cache/fits.npz"))
-    arguments = parser.parse_args()
-    data = arguments.shared / "data"
+    data = parser.parse_args().shared / "data"
     model = load_head_model(data / "ict_facekit.npz")
-    photos = fit_photos(model, data / "faces", arguments.cache)
-    places = photos.points.place(model.mean)
-    scale = INTER_PUPIL_MM / np.linalg.norm(places[RIGHT_IRIS] - places[LEFT_IRIS])
-    points = (places * scale).astype(np.float32)
-    np.savez(TARGET, points=points)
-    print(f"wrote {TARGET.name}: {len(points)} points; median fit error {np.median(photos.fits.error):.4f}")
+    labels = load_labels(data / "faces")
+    chosen = np.arange(TRAIN_PHOTOS.start, TRAIN_PHOTOS.stop, SAMPLE_STEP)
+    found = find_correspondence(model, labels.landmarks[chosen], labels.matrices[chosen])
+    arrays = head_model_arrays(model, found)
+    np.savez(HEAD_MODEL, **arrays)
+    print(f"wrote {HEAD_MODEL.name}: {len(arrays['points'])} points from {len(chosen)} photos")
     canonical = data / "models" / "canonical_face_model.obj"
     if canonical.is_file():
         lines = canonical.read_text(encoding="utf-8").splitlines()
         other = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], float)
-        rms = aligned_rms(other * [10, -10, -10], points[: len(other)].astype(float))
-        print(f"RMS distance to MediaPipe's canonical face after alignment: {rms:.2f} mm")
+        inner = np.setdiff1d(np.arange(len(other)), OUTLINE)
+        for name, chosen in (("all 468 points", np.arange(len(other))), ("all but the outline", inner)):
+            rms = aligned_rms(other[chosen] * [10, -10, -10], arrays["points"][chosen].astype(float))
+            print(f"RMS distance to MediaPipe's canonical face, {name}: {rms:.2f} mm")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stream.config import load_config
-from stream.errors import InputError
+from stream.errors import InputError, OutputError
 
 app = typer.Typer(help="Draw training data and look at it.", no_args_is_help=True)
 
@@ -45,3 +45,23 @@ def faces(
 
         summary = build_dataset(settings, data, show)
     typer.echo(f"{settings.out}: {summary['counts']} samples, {summary['seconds']} s")
+
+
+@app.command()
+def sheet(
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("out/sheet.png"),
+    data: Annotated[Path, typer.Option(help="Folder of the dataset.")] = Path("cache/faces"),
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    count: Annotated[int, typer.Option(min=1, max=200, help="How many samples.")] = 24,
+    seed: Annotated[int, typer.Option(help="Which samples.")] = 0,
+) -> None:
+    """Draw a contact sheet: image, depth, normals and mask of some samples."""
+    import cv2
+
+    from stream.training.sheet import contact_sheet
+
+    picture = contact_sheet(data, split, count, seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(out), picture[:, :, ::-1]):
+        raise OutputError(f"Cannot write {out}; give a path that ends in .png.")
+    typer.echo(f"{out}: {count} samples of {data}")

@@ -60,7 +60,7 @@ def surface_of(model: HeadModel) -> Surface:
     eyes = model.mean[model.part == EYES]
     side = np.sign(eyes[:, 0])
     centres = np.array([(eyes[side == s].min(axis=0) + eyes[side == s].max(axis=0)) / 2 for s in (-1, 1)])
-    radius = (eyes[:, 0].max() - centres[1, 0])
+    radius = eyes[:, 0].max() - centres[1, 0]
     centres[:, 2] = [eyes[side == s][:, 2].max() - radius for s in (-1, 1)]
     direction = eyes - centres[(side > 0).astype(int)]
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -106,7 +106,7 @@ def photo_weights(
     :param vertices: (n, 3) float32 head frame, fitted to the photo; ``triangles`` only over those.
     """
     camera = vertices @ rotation.T + translation
-    intrinsics = photo_intrinsics(PHOTO_SIDE)
+    intrinsics = photo_intrinsics()
     pixels = camera[:, :2] / camera[:, 2:] * intrinsics.fx + intrinsics.cx
     normals = vertex_normals(camera, triangles)
     cosine = -(normals * camera).sum(axis=1) / np.linalg.norm(camera, axis=1)

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numba
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
-from stream.training.fit import PHOTO_SIDE, Correspondence, Fits, photo_intrinsics
+from stream.errors import ModelError
+from stream.face.crop import LEFT_EYE, RIGHT_EYE
+from stream.geometry import INTER_PUPIL_MM
+from stream.training.fit import (
+    Correspondence,
+    Fits,
+    fit_chunks,
+    initial_pose,
+    photo_intrinsics,
+    point_basis,
+)
 from stream.training.ict import EYES, MULTI_PIE_68, NARROW_FACE_END, TEETH_END, HeadModel
 from stream.types import Array
+
+HEAD_MODEL = Path(__file__).parents[1] / "face" / "head_model.npz"
+"""Where the correspondence is kept; made by tools/build_head_model.py, also read by live capture."""
+
+SPARSE_SIGMA, DENSE_SIGMA = 0.015, 0.03
+"""Standard deviation of a landmark over the outer eye distance; larger where many errors go together."""
+
+ROUNDS = 3
+"""Times that landmarks are cast onto the fitted faces and the faces fitted to them."""
+
+OFFSET_PRIOR = 0.025
+"""Holds back an offset's component along the line of sight, which few photos show."""
+
+OFTEN = 0.2
+"""Share of photos in which a landmark must be cast near its first guess to be believed."""
 
 LANDMARKS = 478
 FACE_LANDMARKS = 468
@@ -91,7 +118,7 @@ def _cast(
 
 def cast_landmarks(model: HeadModel, fits: Fits, landmarks: Array) -> Array:
     """Places (n, 478, 3) on the MEAN face where each photo's landmark (pixels) meets the fitted skin."""
-    intrinsics = photo_intrinsics(PHOTO_SIDE)
+    intrinsics = photo_intrinsics()
     triangles = np.ascontiguousarray(model.triangles[(model.triangles < NARROW_FACE_END).all(axis=1)])
     places = np.empty((len(landmarks), LANDMARKS, 3))
     for n in range(len(landmarks)):
@@ -109,7 +136,7 @@ def warped_landmarks(model: HeadModel, landmarks: Array, pose: tuple[Array, Arra
     :param landmarks: (n, 478, 3) pixels, z in the same scale; ``pose`` as `initial_pose` returns.
     """
     upright = (landmarks - landmarks[:, :1]) @ pose[0]
-    upright *= (pose[1][:, 2] / photo_intrinsics(PHOTO_SIDE).fx)[:, None, None]
+    upright *= (pose[1][:, 2] / photo_intrinsics().fx)[:, None, None]
     mean = upright.mean(axis=0)
     mean[:, 0] -= (mean[33, 0] + mean[263, 0]) / 2
     known = model.mean[list(MULTI_PIE_68)].astype(np.float64)
@@ -127,15 +154,16 @@ def dense_correspondence(model: HeadModel, guess: Array, places: Array | None = 
     if places is not None:
         near = np.linalg.norm(places - guess, axis=2) < TRUST_MM
         seen = near.mean(axis=0)
-        average = np.nansum(np.where(near[..., None], places, 0), axis=0) / np.maximum(near.sum(axis=0), 1)[:, None]
-        often = seen > 0.2
+        total = np.where(near[..., None], places, 0).sum(axis=0)
+        average = total / np.maximum(near.sum(axis=0), 1)[:, None]
+        often = seen > OFTEN
         target[often] = average[often]
     skin = model.triangles[(model.triangles < NARROW_FACE_END).all(axis=1)]
     vertices = np.zeros((LANDMARKS, 3), np.int32)
     weights = np.zeros((LANDMARKS, 3), np.float32)
     for p in range(FACE_LANDMARKS):
         vertices[p], weights[p] = closest_on_mesh(model.mean, skin, target[p])
-    use = np.where(seen > 0.2, 1.0, 0.1).astype(np.float32)
+    use = np.where(seen > OFTEN, 1.0, 0.1).astype(np.float32)
     use[list(OUTLINE)] *= 0.3
     eyes = model.triangles[(model.triangles >= TEETH_END).all(axis=1)]
     for first, side in IRISES:
@@ -173,3 +201,83 @@ def closest_on_mesh(vertices: Array, triangles: Array, point: Array) -> tuple[Ar
         if distance < best[0]:
             best = (distance, triangle, weights)
     return best[1], best[2]
+
+
+def find_correspondence(model: HeadModel, landmarks: Array, matrices: Array) -> Correspondence:
+    """Place MediaPipe's 478 landmarks on the head model by fits to some hundred photos.
+
+    Starts from the 68 landmarks both know, less each one's mean residual; then casts all landmarks onto
+    the fitted faces and averages, a few times over.
+
+    :param landmarks: (n, 478, 3) pixels, z in the same scale.
+    :param matrices: (n, 4, 4) MediaPipe poses, y up.
+    """
+    pose = initial_pose(matrices, landmarks)
+    sparse, shared = sparse_correspondence()
+    guess = warped_landmarks(model, landmarks, pose)
+    fits = fit_sparse(model, sparse, landmarks[:, shared, :2], pose)
+    for _ in range(ROUNDS):
+        points = dense_correspondence(model, guess, cast_landmarks(model, fits, landmarks))
+        mean, basis = point_basis(model, points)
+        fits = fit_chunks(mean, basis, points.use, landmarks[..., :2], pose, DENSE_SIGMA)
+    return points
+
+
+def fit_sparse(model: HeadModel, sparse: Correspondence, targets: Array, pose: tuple[Array, Array]) -> Fits:
+    """Fit the 68 landmarks, moving each by its mean residual (both models place them differently)."""
+    mean, basis = point_basis(model, sparse)
+    fits = fit_chunks(mean, basis, sparse.use, targets, pose, SPARSE_SIGMA)
+    for _ in range(2):
+        mean = mean + mean_offsets(mean, basis, fits, targets)
+        fits = fit_chunks(mean, basis, sparse.use, targets, pose, SPARSE_SIGMA)
+    return fits
+
+
+def mean_offsets(mean: Array, basis: Array, fits: Fits, targets: Array) -> Array:
+    """Move (P, 3) mm of each mean point that best explains its residuals (n, P, 2) over all photos."""
+    intrinsics = photo_intrinsics()
+    points = mean + np.einsum("pck,nk->npc", basis, fits.coefficients, optimize=True)
+    camera = points @ fits.rotation.transpose(0, 2, 1) + fits.translation[:, None]
+    pixels = camera[..., :2] / camera[..., 2:] * intrinsics.fx + intrinsics.cx
+    missing = (targets - pixels) * (fits.translation[:, 2] / intrinsics.fx)[:, None, None]
+    rows = fits.rotation[:, :2].astype(np.float64)
+    normal = np.einsum("nij,nik->jk", rows, rows) + OFFSET_PRIOR * len(rows) * np.eye(3)
+    return np.linalg.solve(normal, np.einsum("nij,npi->jp", rows, missing)).T
+
+
+def head_model_arrays(model: HeadModel, points: Correspondence) -> dict[str, Array]:
+    """What ``head_model.npz`` holds.
+
+    ``points`` (478, 3) float32: each landmark on the mean face, head frame, scaled to an iris distance of
+    63 mm; ``trust`` (478,) float32; ``scale`` and ``origin`` that take ``points`` back to the model's mm.
+    """
+    places = points.place(model.mean).astype(np.float64)
+    origin = (places[list(RIGHT_EYE)].mean(axis=0) + places[list(LEFT_EYE)].mean(axis=0)) / 2
+    right, left = (first for first, _ in IRISES)
+    scale = np.linalg.norm(places[left] - places[right]) / INTER_PUPIL_MM
+    return {
+        "points": ((places - origin) / scale).astype(np.float32),
+        "trust": points.use,
+        "scale": np.array(scale),
+        "origin": origin,
+    }
+
+
+def stored_correspondence(model: HeadModel, path: Path = HEAD_MODEL) -> Correspondence:
+    """The correspondence kept in ``head_model.npz``.
+
+    :raises ModelError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            places = data["points"].astype(np.float64) * data["scale"] + data["origin"]
+            use = data["trust"]
+    except (OSError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} is not a head model: {error}; run tools/build_head_model.py.") from error
+    skin = model.triangles[(model.triangles < NARROW_FACE_END).all(axis=1)]
+    eyes = model.triangles[(model.triangles >= TEETH_END).all(axis=1)]
+    found = [
+        closest_on_mesh(model.mean, skin if p < FACE_LANDMARKS else eyes, q) for p, q in enumerate(places)
+    ]
+    vertices = np.stack([triangle for triangle, _ in found])
+    return Correspondence(vertices, np.stack([w for _, w in found]).astype(np.float32), use)

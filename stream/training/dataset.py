@@ -1,4 +1,18 @@
-"""Writes the training dataset: shards of samples, in worker processes, resumable and the same every time."""
+"""Writes the training dataset: shards of samples, in worker processes, resumable and the same every time.
+
+A dataset is a folder of ``{train,val,test}-{index:05d}.npz`` with up to `SHARD` samples each, S a side:
+
+* ``image`` (n, S, S, 3) uint8 RGB, cut by `stream.face.crop.crop_image`;
+* ``depth`` (n, S, S) float16 crop units (see `stream.types.Depth`), 0 where unknown;
+* ``normal`` (n, S, S, 3) int8, 127 times the unit normal in the camera frame, out of the surface;
+* ``flags`` (n, S, S) uint8 bits: 1 depth and normal known, 2 mask known, 4 foreground, 8 face skin;
+* ``mean_depth`` (n, S, S) float16, val and test only: the model's mean face in the same pose and camera,
+  NaN where it does not cover;
+* ``kind`` (n,) uint8 0 synthetic, 1 photo; ``seed`` (n,) int64 place in the split; ``yaw``, ``pitch`` (n,)
+  float32 degrees; ``identity`` (n, 50) and ``expression`` (n, 57) float32.
+
+``dataset.json`` beside them records settings, counts and time. The splits share no photo and no seed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +32,7 @@ from stream.config import Settings
 from stream.errors import InputError
 from stream.training.engine import FaceEngine, Sample
 from stream.training.ict import load_head_model
-from stream.training.photos import TEST_PHOTOS, TRAIN_PHOTOS, VAL_PHOTOS, fit_photos
+from stream.training.photos import fit_photos
 from stream.types import Array
 
 SHARD = 500
@@ -26,6 +40,8 @@ SHARD = 500
 
 GROUP = 20
 """Synthetic samples made together: one matrix product for all their heads."""
+
+TRAIN_PHOTOS, VAL_PHOTOS, TEST_PHOTOS = range(0, 4300), range(4300, 4500), range(4500, 5000)
 
 SPLITS = {"train": TRAIN_PHOTOS, "val": VAL_PHOTOS, "test": TEST_PHOTOS}
 """The photos that a split's textures, fits and weak labels come from."""
@@ -136,8 +152,8 @@ def build_dataset(
 
 
 def shard_arrays(samples: list[Sample], seeds: list[int]) -> dict[str, Array]:
-    """The arrays of one shard file; the README of the format is `stream.training.dataset`'s tests."""
-    stacked = {
+    """The arrays of one shard file."""
+    return {
         "image": np.stack([s.image for s in samples]),
         "depth": np.stack([s.depth for s in samples]).astype(np.float16),
         "normal": np.rint(127 * np.stack([s.normal for s in samples])).astype(np.int8),
@@ -150,7 +166,6 @@ def shard_arrays(samples: list[Sample], seeds: list[int]) -> dict[str, Array]:
         "identity": np.stack([s.identity for s in samples]).astype(np.float32),
         "expression": np.stack([s.expression for s in samples]).astype(np.float32),
     }
-    return stacked
 
 
 def make_shard(engine: FaceEngine, shard: Shard, seed: int) -> dict[str, Array]:
@@ -184,20 +199,18 @@ def _claim(settings: FaceDataSettings) -> None:
     mark.write_text(wanted, encoding="utf-8")
 
 
-_engine: FaceEngine | None = None
-_settings: FaceDataSettings | None = None
+_worker: list[tuple[FaceEngine, FaceDataSettings]] = []
+"""In a worker process: its engine (a GL context cannot be handed over) and the settings."""
 
 
 def _start_worker(settings: FaceDataSettings, data: Path) -> None:
-    global _engine, _settings
-    _engine = FaceEngine(data, settings.fits, settings.size)
-    _settings = settings
+    _worker.append((FaceEngine(data, settings.fits, settings.size), settings))
 
 
 def _write_shard(shard: Shard) -> None:
-    assert _engine is not None and _settings is not None
-    arrays = make_shard(_engine, shard, _settings.seed)
-    path = _settings.out / shard.name
+    engine, settings = _worker[0]
+    arrays = make_shard(engine, shard, settings.seed)
+    path = settings.out / shard.name
     temporary = path.with_suffix(f".{os.getpid()}.part")
     with temporary.open("wb") as file:
         np.savez(file, **arrays)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from stream.training.appearance import (
     skin_and_hair_colour,
     surface_of,
 )
-from stream.training.fit import PHOTO_SIDE, Correspondence, photo_intrinsics
+from stream.training.fit import Correspondence, photo_intrinsics
 from stream.training.hair import Hair, load_hair
 from stream.training.ict import (
     EYES,
@@ -40,7 +41,6 @@ from stream.training.photos import FittedPhotos, fit_photos
 from stream.training.render import (
     BACKGROUND_PART,
     HEAD_FLOATS,
-    OVERSAMPLING,
     HairLook,
     Labels,
     Renderer,
@@ -117,13 +117,15 @@ class FaceEngine:
         height = self.model.mean[:, 1]
         front &= (height > FRONT_FACE_TOP) & (height < FRONT_FACE_BOTTOM)
         self.parts[front] = FRONT_FACE_PART
-        self._outer = np.ascontiguousarray(self.model.triangles[(self.model.triangles < HEAD_END).all(axis=1)])
+        self._outer = np.ascontiguousarray(
+            self.model.triangles[(self.model.triangles < HEAD_END).all(axis=1)]
+        )
 
     def close(self) -> None:
         """Free the renderer."""
         self.renderer.close()
 
-    def synthetic(self, seeds: list[tuple[int, ...]], photos: range, with_mean: bool) -> list[Sample]:
+    def synthetic(self, seeds: Sequence[tuple[int, ...]], photos: range, with_mean: bool) -> list[Sample]:
         """One sample per seed, textured and varied from ``photos`` only.
 
         :param with_mean: also rasterise the posed mean face.
@@ -139,7 +141,7 @@ class FaceEngine:
     def photo(self, index: int, seed: tuple[int, ...], with_mean: bool) -> Sample:
         """A photo itself, labelled by the mesh fitted to it where that can be believed."""
         rng = np.random.default_rng(seed)
-        fits, camera = self.photos.fits, photo_intrinsics(PHOTO_SIDE)
+        fits, camera = self.photos.fits, photo_intrinsics()
         coefficients = fits.coefficients[index]
         head = self.model.vertices(coefficients[None])[0]
         rotation, translation = fits.rotation[index], fits.translation[index]
@@ -170,7 +172,9 @@ class FaceEngine:
 
     def anchors(self, head: Array) -> Array:
         """Right eye centre, left eye centre and mouth corners' midpoint on a head (N, 3): (3, 3) mm."""
-        return np.stack([self._points(head, group).mean(axis=0) for group in (RIGHT_EYE, LEFT_EYE, MOUTH_CORNERS)])
+        return np.stack(
+            [self._points(head, group).mean(axis=0) for group in (RIGHT_EYE, LEFT_EYE, MOUTH_CORNERS)]
+        )
 
     def eye_distance(self, head: Array, rotation: Array, translation: Array) -> float:
         """Camera depth (mm) of the midpoint of the eye centres."""
@@ -242,7 +246,9 @@ class FaceEngine:
         for side in (-1, 1):
             one = self.surface.eye_side == side
             middle = vertices[one].mean(axis=0)
-            centre = middle + self.surface.eye_centres[int(side > 0)] - self.model.mean[eyes][one].mean(axis=0)
+            centre = (
+                middle + self.surface.eye_centres[int(side > 0)] - self.model.mean[eyes][one].mean(axis=0)
+            )
             vertices[one] = (vertices[one] - centre) @ turned.T + centre
         head[eyes] = vertices
 
@@ -259,7 +265,9 @@ class FaceEngine:
         """Fill in texture places and tints; gives the photo's hair colour (3,)."""
         fits = self.photos.fits
         outer = np.ascontiguousarray(own[:HEAD_END])
-        uv, weight = photo_weights(outer, fits.rotation[draw.photo], fits.translation[draw.photo], self._outer)
+        uv, weight = photo_weights(
+            outer, fits.rotation[draw.photo], fits.translation[draw.photo], self._outer
+        )
         mates = self.surface.mirror[:HEAD_END]
         vertices[:HEAD_END, 6:8], vertices[:HEAD_END, 8] = uv, weight
         vertices[:HEAD_END, 9:11], vertices[:HEAD_END, 11] = uv[mates], weight[mates]
@@ -286,9 +294,7 @@ class FaceEngine:
         tint = sampling.draw_hair_colour(rng, photographed)
         return HairLook(packed, hair.triangles, tint, float(rng.uniform(0.3, 1.2)), stretch)
 
-    def _depth(
-        self, labels: Labels, crop: Crop, camera: Intrinsics, distance: float
-    ) -> tuple[Array, Array]:
+    def _depth(self, labels: Labels, crop: Crop, camera: Intrinsics, distance: float) -> tuple[Array, Array]:
         """Depth (S, S) float32 in crop units, 0 where nothing was drawn, and where something was."""
         known = labels.part != BACKGROUND_PART
         unit = mm_per_crop_unit(crop, camera, distance)

@@ -10,15 +10,27 @@ import numpy as np
 from stream.training.ict import EXPRESSIONS, IDENTITY_MODES, HeadModel
 from stream.types import Array, Intrinsics
 
+PHOTO_SIDE = 320
+"""Side of the photos in pixels."""
+
 PHOTO_FOCAL = 4.26
 """Focal length of the photos in picture widths: the camera of generators that learnt from FFHQ."""
 
 ITERATIONS = 12
+POSE_ONLY = 2
+"""The first so many iterations move the pose only."""
+
 HUBER = 1.5
 """Residuals beyond this many standard deviations count linearly."""
 
 IDENTITY_LIMIT = 3.0
 EXPRESSION_SIGMA = 0.35
+OUTER_EYES_MM = 89.2
+"""Outer eye corners of the mean face."""
+
+CHUNK = 50
+"""Photos fitted in one go."""
+
 PINNED = 1e6
 """Added to the normal equations of a coefficient that sits at its bound and would leave it."""
 
@@ -58,10 +70,10 @@ class Fits:
     error: Array
 
 
-def photo_intrinsics(size: int) -> Intrinsics:
-    """The camera that photos of ``size`` x ``size`` pixels are taken to have."""
-    focal = PHOTO_FOCAL * size
-    return Intrinsics(focal, focal, (size - 1) / 2, (size - 1) / 2, size, size)
+def photo_intrinsics() -> Intrinsics:
+    """The camera that the photos are taken to have."""
+    focal, middle = PHOTO_FOCAL * PHOTO_SIDE, (PHOTO_SIDE - 1) / 2
+    return Intrinsics(focal, focal, middle, middle, PHOTO_SIDE, PHOTO_SIDE)
 
 
 def point_basis(model: HeadModel, points: Correspondence) -> tuple[Array, Array]:
@@ -71,8 +83,9 @@ def point_basis(model: HeadModel, points: Correspondence) -> tuple[Array, Array]
     return mean, np.ascontiguousarray(basis.transpose(1, 2, 0), np.float64)
 
 
-def initial_pose(matrices: Array, landmarks: Array, intrinsics: Intrinsics) -> tuple[Array, Array]:
+def initial_pose(matrices: Array, landmarks: Array) -> tuple[Array, Array]:
     """Rotations (n, 3, 3) and translations (n, 3) from MediaPipe pose matrices (y up) and 478 landmarks."""
+    intrinsics = photo_intrinsics()
     flip = np.diag([1.0, -1.0, -1.0])
     u, _, vt = np.linalg.svd(matrices[:, :3, :3].astype(np.float64))
     rotation = flip @ (u @ vt) @ flip
@@ -92,20 +105,19 @@ def fit_points(
 
     :param mean: (P, 3) points of the mean face; ``basis`` (P, 3, K) their motion.
     :param use: (P,) weight of each point.
-    :param targets: (n, P, 2) pixels of photos whose side is PHOTO_SIDE (`photo_intrinsics` decides).
+    :param targets: (n, P, 2) pixels, seen by `photo_intrinsics`.
     :param pose: first guess, as `initial_pose` returns.
     :param sigma: standard deviation of a point over the outer eye distance, prior unit.
     """
     rotation, translation = pose[0].copy(), pose[1].copy()
-    intrinsics = photo_intrinsics(PHOTO_SIDE)
     count, size = len(targets), basis.shape[2]
     coefficients = np.zeros((count, size))
-    span = outer_eye_distance(pose, intrinsics)
+    span = outer_eye_distance(translation)
     prior = np.r_[np.ones(IDENTITY_MODES), np.full(EXPRESSIONS, EXPRESSION_SIGMA**-2)]
     low = np.r_[np.full(IDENTITY_MODES, -IDENTITY_LIMIT), np.zeros(EXPRESSIONS)]
     high = np.r_[np.full(IDENTITY_MODES, IDENTITY_LIMIT), np.ones(EXPRESSIONS)]
     for iteration in range(ITERATIONS):
-        free = 6 if iteration < 2 else 6 + size
+        free = 6 if iteration < POSE_ONLY else 6 + size
         residual, jacobian = _linearise(mean, basis, rotation, translation, coefficients, targets, free)
         scale = 1 / (sigma * span)
         residual = residual * scale[:, None, None]
@@ -135,13 +147,26 @@ def fit_points(
     return Fits(*(a.astype(np.float32) for a in (rotation, translation, coefficients, error)))
 
 
-PHOTO_SIDE = 320
-"""Side of the photos in pixels."""
+def outer_eye_distance(translation: Array) -> Array:
+    """(n,) pixels that the mean face's outer eye corners are apart, seen from the front at (n, 3) mm."""
+    return photo_intrinsics().fx * OUTER_EYES_MM / translation[:, 2]
 
 
-def outer_eye_distance(pose: tuple[Array, Array], intrinsics: Intrinsics) -> Array:
-    """(n,) pixels that the mean face's outer eye corners are apart when seen from the front."""
-    return intrinsics.fx * 89.2 / pose[1][:, 2]
+def fit_chunks(
+    mean: Array, basis: Array, use: Array, targets: Array, pose: tuple[Array, Array], sigma: float
+) -> Fits:
+    """`fit_points` for any number of photos, a few at a time to bound the memory."""
+    parts = []
+    for start in range(0, len(targets), CHUNK):
+        part = slice(start, start + CHUNK)
+        parts.append(fit_points(mean, basis, use, targets[part], (pose[0][part], pose[1][part]), sigma))
+    return join_fits(parts)
+
+
+def join_fits(parts: list[Fits]) -> Fits:
+    """One `Fits` of several, in order."""
+    names = ("rotation", "translation", "coefficients", "error")
+    return Fits(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _linearise(
@@ -154,7 +179,7 @@ def _linearise(
     free: int,
 ) -> tuple[Array, Array]:
     """Residuals (n, P, 2) pixels and their Jacobian (n, P, 2, free): turn, translation, coefficients."""
-    intrinsics = photo_intrinsics(PHOTO_SIDE)
+    intrinsics = photo_intrinsics()
     points = mean + np.einsum("pck,nk->npc", basis, coefficients, optimize=True)
     turned = points @ rotation.transpose(0, 2, 1)
     camera = turned + translation[:, None]
@@ -166,15 +191,19 @@ def _linearise(
         [np.stack([f / z, zero, -f * x / z**2], -1), np.stack([zero, f / z, -f * y / z**2], -1)], axis=-2
     )
     a, b, c = turned[..., 0], turned[..., 1], turned[..., 2]
-    cross = np.stack([np.stack([zero, c, -b], -1), np.stack([-c, zero, a], -1), np.stack([b, -a, zero], -1)], -2)
+    cross = np.stack(
+        [np.stack([zero, c, -b], -1), np.stack([-c, zero, a], -1), np.stack([b, -a, zero], -1)], -2
+    )
     jacobian = np.empty((*targets.shape, free))
     jacobian[..., :3] = project @ cross
     jacobian[..., 3:6] = project
     if free > 6:
         moved = (project @ rotation[:, None]).transpose(1, 0, 2, 3)
-        jacobian[..., 6:] = (moved.reshape(len(mean), -1, 3) @ basis).reshape(
-            len(mean), len(targets), 2, -1
-        ).transpose(1, 0, 2, 3)
+        jacobian[..., 6:] = (
+            (moved.reshape(len(mean), -1, 3) @ basis)
+            .reshape(len(mean), len(targets), 2, -1)
+            .transpose(1, 0, 2, 3)
+        )
     return predicted - targets, jacobian
 
 

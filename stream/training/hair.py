@@ -58,7 +58,7 @@ def load_hair(folder: Path, model: HeadModel) -> list[Hair]:
 
 
 def _read_obj(path: Path) -> tuple[Array, Array, Array]:
-    """Vertices (N, 3), uv (N, 2) and triangles (M, 3) of an OBJ; corners with other uv become other vertices."""
+    """Vertices (N, 3), uv (N, 2) and triangles (M, 3) of an OBJ; a vertex with several uv becomes several."""
     positions: list[list[float]] = []
     coordinates: list[list[float]] = []
     corners: dict[tuple[int, int], int] = {}
@@ -75,13 +75,17 @@ def _read_obj(path: Path) -> tuple[Array, Array, Array]:
                 face = [corners.setdefault((p[0], p[1]), len(corners)) for p in pairs]
                 triangles += [(face[0], face[i], face[i + 1]) for i in range(1, len(face) - 1)]
         keys = np.array(list(corners), np.int64)
-        return np.array(positions)[keys[:, 0]], np.array(coordinates)[keys[:, 1]], np.array(triangles, np.int32)
+        return (
+            np.array(positions)[keys[:, 0]],
+            np.array(coordinates)[keys[:, 1]],
+            np.array(triangles, np.int32),
+        )
     except (OSError, ValueError, IndexError) as error:
         raise InputError(f"{path.name} is not a readable OBJ mesh: {error}.") from error
 
 
 def _placed(name: str, units: Array, uv: Array, triangles: Array, model: HeadModel) -> Hair:
-    """Slide the mesh up/down and to and fro until its vertices hug the skull, then push out what is inside."""
+    """Slide the mesh up or down and to or fro until it hugs the skull, then push out what is inside."""
     vertices = units * [MM_PER_UNIT, -MM_PER_UNIT, -MM_PER_UNIT]
     skull = model.mean[scalp_vertices(model)]
     normals = vertex_normals(model.mean, model.triangles)[scalp_vertices(model)]

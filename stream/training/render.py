@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import moderngl
 import numpy as np
@@ -19,6 +20,8 @@ HEAD_LAYOUT = "3f 3f 3f 4f 3f 1f"
 HEAD_NAMES = ("position", "normal", "photo", "mirror", "tint", "part")
 HAIR_LAYOUT = "3f 3f 2f"
 HAIR_NAMES = ("position", "normal", "uv")
+
+EGL: dict[str, Any] = {"backend": "egl"}
 
 HAIR_RELIGHT = 0.5
 """Hair has no photo's light in its colour, so it is always lit at least this much."""
@@ -174,7 +177,7 @@ class Renderer:
 
     def __init__(self, size: int, triangles: Array) -> None:
         try:
-            self.context = moderngl.create_context(standalone=True, backend="egl")
+            self.context = moderngl.create_context(standalone=True, **EGL)
         except Exception as error:
             raise BackendError(
                 "Cannot draw without EGL; install libegl1, libgl1 and libgl1-mesa-dri."
@@ -251,8 +254,8 @@ class Renderer:
         self.context.enable_only(moderngl.DEPTH_TEST)
 
     def _light(self, program: moderngl.Program, light: Lighting) -> None:
-        program["light"].write(np.ascontiguousarray(light.directions, np.float32).tobytes())
-        program["light_colour"].write(np.ascontiguousarray(light.colours, np.float32).tobytes())
+        _set(program, "light", light.directions)
+        _set(program, "light_colour", light.colours)
         program["ambient"], program["relight"] = tuple(light.ambient), light.strength
 
     def _draw_head(self, program: moderngl.Program, head: Array, view: Array) -> None:
@@ -272,11 +275,9 @@ class Renderer:
         names: tuple[str, ...],
         view: Array,
     ) -> None:
-        program["view"].write(np.ascontiguousarray(view.T, np.float32).tobytes())
+        _set(program, "view", view.T)
         buffer = self.context.buffer(np.ascontiguousarray(vertices, np.float32).tobytes())
-        array = self.context.vertex_array(
-            program, [(buffer, layout, *names)], indices, skip_errors=True
-        )
+        array = self.context.vertex_array(program, [(buffer, layout, *names)], indices, skip_errors=True)
         array.render()
         array.release()
         buffer.release()
@@ -289,6 +290,12 @@ class Renderer:
         texture = self.context.texture((512, 64), 1, (streaks * 255).astype(np.uint8).tobytes(), alignment=1)
         texture.build_mipmaps()
         return texture
+
+
+def _set(program: moderngl.Program, name: str, values: Array) -> None:
+    uniform = program[name]
+    assert isinstance(uniform, moderngl.Uniform)
+    uniform.write(np.ascontiguousarray(values, np.float32).tobytes())
 
 
 def view_matrix(crop: Crop, intrinsics: Intrinsics, near: float, far: float) -> Array:

@@ -24,8 +24,6 @@ HAIR_COLOURS = (
 )  # fmt: skip
 IRIS_COLOURS = ((0.30, 0.18, 0.10), (0.20, 0.12, 0.07), (0.35, 0.42, 0.50), (0.33, 0.40, 0.28))
 
-JOINED = ("jawOpen", "mouthFunnel", "mouthPucker", "mouthRollLower", "mouthRollUpper", "jawForward")
-
 
 @dataclass(frozen=True, slots=True)
 class Pose:
@@ -84,7 +82,9 @@ def draw_expression(rng: Generator, model: HeadModel, fitted: Array) -> Array:
 def _random_movements(rng: Generator, model: HeadModel) -> Array:
     """A few random expressions; left and right mostly move together."""
     expression = np.zeros(EXPRESSIONS)
-    pairs = [name[:-2] for name in model.expressions if name.endswith("_L") and not name.startswith("eyeLook")]
+    pairs = [
+        name[:-2] for name in model.expressions if name.endswith("_L") and not name.startswith("eyeLook")
+    ]
     singles = [name for name in model.expressions if "_" not in name]
     named = {name: i for i, name in enumerate(model.expressions)}
     for _ in range(rng.integers(1, 5)):
@@ -146,7 +146,9 @@ def draw_pose(rng: Generator, camera: Intrinsics) -> Pose:
 
 def draw_lighting(rng: Generator) -> Lighting:
     """Two lights and ambient, so scaled that a surface facing the camera keeps about its brightness."""
-    directions = np.column_stack([rng.normal(0, 1.0, 2), rng.normal(-0.4, 0.7, 2), -rng.uniform(0.15, 1.2, 2)])
+    directions = np.column_stack(
+        [rng.normal(0, 1.0, 2), rng.normal(-0.4, 0.7, 2), -rng.uniform(0.15, 1.2, 2)]
+    )
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     colours = rng.uniform(0.1, 1.0, (2, 1)) * (1 + rng.normal(0, 0.12, (2, 3)))
     ambient = rng.uniform(0.15, 0.8) * (1 + rng.normal(0, 0.06, 3))
@@ -167,7 +169,9 @@ def draw_hair_colour(rng: Generator, photographed: Array) -> Array:
     """(3,) colour in 0..1: that of the photo's hair, or a natural one."""
     if rng.random() < 0.4:
         return np.clip(photographed * rng.uniform(0.8, 1.3), 0.02, 0.95)
-    return np.clip(np.array(HAIR_COLOURS[rng.integers(len(HAIR_COLOURS))]) * rng.uniform(0.7, 1.4), 0.02, 0.95)
+    return np.clip(
+        np.array(HAIR_COLOURS[rng.integers(len(HAIR_COLOURS))]) * rng.uniform(0.7, 1.4), 0.02, 0.95
+    )
 
 
 def draw_background(rng: Generator, photo: Array, side: int) -> Array:
