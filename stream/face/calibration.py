@@ -51,7 +51,7 @@ def load_calibration(path: Path) -> Intrinsics:
     values = _read(path)
     if isinstance(values, dict) and "camera_matrix" in values:
         values = _from_opencv(values, path)
-    checked = parse_settings(values, CalibrationFile, str(path))
+    checked = parse_settings({} if values is None else values, CalibrationFile, str(path))
     return Intrinsics(checked.fx, checked.fy, checked.cx, checked.cy, checked.width, checked.height)
 
 

@@ -31,6 +31,12 @@ MAX_RESIDUAL = 0.15
 """Largest accepted error, root of the weighted mean square over the inter-pupil distance; real faces reach
 0.06, landmarks of nothing far more."""
 
+GOOD_RESIDUAL = 0.08
+"""With less than this, a pose found from a guess is taken without trying other starts."""
+
+MAX_GUESS_RESIDUAL = 0.5
+"""A guess further off than this is no help: the search would end beside the pose or not at all."""
+
 MIN_FACING = math.cos(math.radians(110))
 """A face whose axis is turned further than this from the line to the camera shows nothing to track."""
 
@@ -59,12 +65,12 @@ def solve_pose(
     points, pixels = head_model(ipd_mm)[_INDICES], pixels[_INDICES]
     matrix = camera_matrix(intrinsics)
     best, best_error = None, MAX_RESIDUAL
-    for rotation, translation in _starts(points, pixels, matrix, guess):
+    for rotation, translation in _starts(points, pixels, matrix, guess, ipd_mm):
         rotation, translation = _refine(points, pixels, matrix, rotation, translation)
         error = _residual(points, pixels, matrix, rotation, translation) / ipd_mm
         if error < best_error and _faces_camera(points, rotation, translation):
             best, best_error = (rotation, translation), error
-            if guess is not None:
+            if guess is not None and error < GOOD_RESIDUAL:
                 break
     if best is None:
         raise FaceError("The landmarks do not fit a head in front of the camera; face the camera.")
@@ -85,11 +91,16 @@ def euler_angles(pose: Array) -> tuple[float, float, float]:
 
 
 def _starts(
-    points: Array, pixels: Array, matrix: Array, guess: Array | None
+    points: Array, pixels: Array, matrix: Array, guess: Array | None, ipd_mm: float
 ) -> Iterator[tuple[Array, Array]]:
     """Rotation vectors and translations to refine, the most promising first."""
     if guess is not None and np.isfinite(guess).all() and guess[2, 3] > 0:
-        yield cv2.Rodrigues(np.asarray(guess[:3, :3], dtype=np.float64))[0], guess[:3, 3:].astype(np.float64)
+        start = (
+            cv2.Rodrigues(np.asarray(guess[:3, :3], dtype=np.float64))[0],
+            guess[:3, 3:].astype(np.float64),
+        )
+        if _residual(points, pixels, matrix, *start) < MAX_GUESS_RESIDUAL * ipd_mm:
+            yield start
     yield from _orthographic(points, pixels, matrix)
     try:
         _, rotations, translations, _ = cv2.solvePnPGeneric(

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 _LOCK = threading.RLock()
 _CHATTER = re.compile(
     rb"^(INFO: Created TensorFlow Lite|WARNING: All log messages before absl::InitializeLog"
-    rb"|[IW]\d{4} \d\d:\d\d:\d\d\.\d+ |[IW]0000 00:00:\d+\.\d+ )"
+    rb"|[IW](\d{4}|\d{8}) \d\d:\d\d:(\d\d|\d{10})\.\d+ )"
 )
 """TensorFlow Lite's greeting and glog/absl lines of severity info and warning; errors pass."""
 
