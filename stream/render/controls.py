@@ -9,6 +9,8 @@ from stream.render.context import Event
 from stream.render.scene import MODES, check_mode
 from stream.render.view import OrbitView
 
+MODE_KEYS = {str(i): mode for i, mode in enumerate(MODES, start=1)}
+
 HELP = (
     "drag   turn the face",
     "scroll   zoom",
@@ -59,8 +61,8 @@ class Controls:
         return actions
 
     def _press(self, key: str) -> Action | None:
-        if key.isdigit() and 1 <= int(key) <= len(MODES):
-            self.mode = MODES[int(key) - 1]
+        if key in MODE_KEYS:
+            self.mode = MODE_KEYS[key]
         elif key == "r":
             self.orbit.reset()
         elif key == "v":

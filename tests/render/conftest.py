@@ -37,7 +37,7 @@ def _virtual_display():
     if program is None:
         pytest.skip("Xvfb is not installed: apt-get install xvfb")
     read, write = os.pipe()
-    arguments = [program, "-displayfd", str(write), "-screen", "0", "800x600x24", "-nolisten", "tcp"]
+    arguments = [program, "-displayfd", str(write), "-screen", "0", "800x600x24", "-noreset"]
     server = subprocess.Popen(arguments, pass_fds=[write], stderr=subprocess.DEVNULL)
     os.close(write)
     with os.fdopen(read) as pipe:
