@@ -25,7 +25,6 @@ class Batch:
 
     :ivar image: (N, 3, S, S) float32 in [-1, 1].
     :ivar depth: (N, 1, S, S) float32 crop units.
-    :ivar normal: (N, 3, S, S) float32 unit vectors, 0 where unknown.
     :ivar depth_known, mask_known, foreground: (N, 1, S, S) bool.
     :ivar kind: (N,) uint8.
     """
@@ -33,7 +32,6 @@ class Batch:
     def __init__(self, samples: Samples) -> None:
         self.image = torch.from_numpy(to_network(samples.image))
         self.depth = torch.from_numpy(samples.depth.astype(np.float32))[:, None]
-        self.normal = torch.from_numpy(unit_normals(samples.normal))
         self.depth_known = _flag(samples, DEPTH_KNOWN)
         self.mask_known = _flag(samples, MASK_KNOWN)
         self.foreground = _flag(samples, FOREGROUND)
@@ -41,13 +39,6 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.image)
-
-
-def unit_normals(normals: np.ndarray) -> np.ndarray:
-    """(N, S, S, 3) int8 to (N, 3, S, S) float32 unit vectors; zeros stay zeros."""
-    planes = np.ascontiguousarray(normals.transpose(0, 3, 1, 2)).astype(np.float32)
-    length = np.sqrt(np.einsum("ncyx,ncyx->nyx", planes, planes))
-    return planes / np.maximum(length, 1.0)[:, None]
 
 
 def batch_indices(count: int, batch: int, step: int, seed: int) -> np.ndarray:

@@ -47,7 +47,7 @@ def depth_losses(depth: Tensor, logit: Tensor, batch: Batch, settings: LossSetti
     parts = (
         _mean((depth - batch.depth).abs(), known),
         slope_loss(depth, batch.depth, batch.depth_known, weight),
-        normal_loss(depth, batch.depth, batch.normal, batch.depth_known, weight),
+        normal_loss(depth, batch.depth, batch.depth_known, weight),
         mask_loss(logit, batch.foreground, weight * batch.mask_known),
     )
     weights = (settings.depth, settings.slope, settings.normal, settings.mask)
@@ -56,42 +56,48 @@ def depth_losses(depth: Tensor, logit: Tensor, batch: Batch, settings: LossSetti
 
 
 def slope_loss(depth: Tensor, truth: Tensor, known: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute error of the depth's slope along x and y, over `SCALES` distances (Eigen & Fergus 2015
-    compare gradients so; the scales follow Ranftl et al. 2020). Edges of the true depth are left out.
+    """Mean absolute error of the depth's slope along x and y, over `SCALES` distances.
 
-    A slope is crop units of depth per crop unit of picture, so that sizes and scales weigh alike.
+    A slope is crop units of depth per crop unit of picture, so that sizes and scales weigh alike; what
+    lies beyond an edge of the true depth is left out. Eigen and Fergus (2015) compare gradients so; the
+    scales follow Ranftl et al. (2020).
     """
     total = depth.new_zeros(())
-    for scale in range(SCALES):
-        reach = 1 << scale
-        step = 2 * reach / depth.shape[-1]
-        for axis in (-1, -2):
-            true_slope = _difference(truth, reach, axis) / step
-            usable = _both(known, reach, axis) & (true_slope.abs() < EDGE_SLOPE)
-            error = (_difference(depth, reach, axis) / step - true_slope).abs()
-            total = total + _mean(error, weight * usable) / (2 * SCALES)
+    for axis in (-1, -2):
+        joined = smooth_steps(truth, known, axis)
+        for scale in range(SCALES):
+            reach = 1 << scale
+            if scale:
+                joined = _both(joined, reach // 2, axis)
+            error = _difference(depth, reach, axis) - _difference(truth, reach, axis)
+            step = 2 * reach / depth.shape[-1]
+            total = total + _mean(error.abs() / step, weight * joined) / (2 * SCALES)
     return total
 
 
-def normal_loss(depth: Tensor, truth: Tensor, normal: Tensor, known: Tensor, weight: Tensor) -> Tensor:
-    """Mean of 1 - cosine between the true normals and those of the predicted surface.
+def smooth_steps(truth: Tensor, known: Tensor, axis: int) -> Tensor:
+    """Where a pixel and the next along ``axis`` are both known and no edge is between; one shorter there."""
+    limit = EDGE_SLOPE * 2 / truth.shape[-1]
+    return _both(known, 1, axis) & (_difference(truth, 1, axis).abs() < limit)
 
-    The surface is taken as a height field over the crop (orthographic); the true normals come from a
-    perspective camera, which differs by a few degrees at the picture's border when the face is near.
+
+def normal_loss(depth: Tensor, truth: Tensor, known: Tensor, weight: Tensor) -> Tensor:
+    """Mean of 1 - cosine between the normals of the predicted and of the true surface.
+
+    Both are taken as height fields over the crop, by the same central differences. The normals of the
+    labels are not used here: they come from a perspective camera and from a finer surface, which together
+    put them 8 degrees away from those of the true depth itself, so that they would contradict it.
     """
     step = 4 / depth.shape[-1]
-    inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))
-    slope_x = _difference(depth, 2, -1)[:, :, 1:-1] / step
-    slope_y = _difference(depth, 2, -2)[..., 1:-1] / step
-    x, y, z = normal[inner].unbind(dim=1)
+    x, y = _inner_slopes(depth, step)
+    true_x, true_y = _inner_slopes(truth, step)
     # Written out: torch's cosine over a middle axis takes ten times as long on a CPU.
-    cosine = (slope_x * x[:, None] + slope_y * y[:, None] - z[:, None]) * torch.rsqrt(
-        slope_x.square() + slope_y.square() + 1
+    lengths = (x.square() + y.square() + 1) * (true_x.square() + true_y.square() + 1)
+    cosine = (x * true_x + y * true_y + 1) * torch.rsqrt(lengths)
+    usable = (
+        _both(smooth_steps(truth, known, -1), 1, -1)[:, :, 1:-1]
+        & _both(smooth_steps(truth, known, -2), 1, -2)[..., 1:-1]
     )
-    usable = known[inner]
-    for axis, crop in ((-1, (slice(None), slice(None), slice(1, -1))), (-2, (..., slice(1, -1)))):
-        jump = _difference(truth, 2, axis)[crop].abs() / step
-        usable = usable & _both(known, 2, axis)[crop] & (jump < EDGE_SLOPE)
     return _mean(1 - cosine, weight * usable)
 
 
@@ -103,6 +109,11 @@ def mask_loss(logit: Tensor, foreground: Tensor, weight: Tensor) -> Tensor:
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def _inner_slopes(depth: Tensor, step: float) -> tuple[Tensor, Tensor]:
+    """Central differences along x and y where both exist: two tensors (N, 1, S - 2, S - 2)."""
+    return _difference(depth, 2, -1)[:, :, 1:-1] / step, _difference(depth, 2, -2)[..., 1:-1] / step
 
 
 def _difference(values: Tensor, reach: int, axis: int) -> Tensor:

@@ -33,7 +33,7 @@ class LossSettings(Settings):
     depth: Weight = 1.0
     slope: Weight = 0.1
     normal: Weight = 0.3
-    mask: Weight = 0.1
+    mask: Weight = 0.2
     photo: Weight = 0.3
     """Weight of a photo's (weak) labels relative to a synthetic sample's."""
 
