@@ -83,7 +83,8 @@ def capture_image(image: Array, settings: CaptureSettings | None = None) -> Capt
     settings = settings or CaptureSettings()
     frame = Frame(image, captured=time.monotonic(), index=0, source="picture")
     face = find_face(image, settings.fov, settings.calibration, settings.ipd_mm)
-    estimator = DepthEstimator(settings.inference, threads=settings.threads)
+    # Exact arithmetic: bfloat16, which OpenVINO would choose, costs about a degree in the normals.
+    estimator = DepthEstimator(settings.inference, threads=settings.threads, precision="f32")
     try:
         depth = estimator.estimate_flipped_mean(image, face.crop)
     finally:

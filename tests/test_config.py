@@ -43,6 +43,7 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         ("inner: {rate: fast}", "inner.rate"),
         ("- 1\n- 2", "the file"),
         ("a: [1", "not valid YAML"),
+        ("[" * 5000, "not valid YAML"),
         ("!!python/object/apply:os.system ['true']", "not valid YAML"),
     ],
 )
