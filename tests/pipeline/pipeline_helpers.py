@@ -139,3 +139,11 @@ def failing_on(*indices: int) -> Callable[[Capture], Capture]:
         return capture
 
     return work
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Give other threads that long to make it true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.005)

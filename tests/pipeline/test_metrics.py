@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.pipeline.metrics import BUCKETS, CHAIN, Metrics, percentiles_ms
@@ -32,6 +32,7 @@ def linear(values: list[float], percent: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=50))
 def test_percentiles_are_linearly_interpolated_milliseconds(seconds: list[float]) -> None:
     shown = percentiles_ms(np.array(seconds))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -15,6 +15,7 @@ from stream.types import Array
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.uint8, SHAPES))
 def test_8_bit(picture: Array) -> None:
     rgb = to_rgb(picture)
@@ -27,6 +28,7 @@ def test_8_bit(picture: Array) -> None:
     assert np.abs(rgb - np.broadcast_to(colour, rgb.shape)).max() <= 0.5
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.uint16, SHAPES))
 def test_16_bit_is_scaled_not_clipped(picture: Array) -> None:
     expected = to_rgb(np.rint(picture / 257).astype(np.uint8))

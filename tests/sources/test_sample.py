@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import ConfigError, SourceError
@@ -28,6 +28,7 @@ def play(source: SampleSource, count: int) -> list[Frame]:
     return played  # type: ignore[return-value]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 200))
 def test_bounce_moves_by_one_and_never_repeats_an_end(index: int, count: int) -> None:
     assert 0 <= bounce(index, count) < count
