@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from stream.depth.unet import AttentionUNet
 from stream.errors import MissingExtraError, ModelError
-from stream.training.files import write_atomically
+from stream.files import atomic_path
 
 try:
     from safetensors import SafetensorError, safe_open
-    from safetensors.torch import save
+    from safetensors.torch import save_file
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("safetensors", "train") from error
 
@@ -58,7 +58,8 @@ def save_checkpoint(
         tensors |= {prefix + name: value.contiguous() for name, value in module.state_dict().items()}
     for index, entry in optimizer.state_dict()["state"].items():
         tensors |= {f"{OPTIMIZER}{index}.{key}": value.contiguous() for key, value in entry.items()}
-    write_atomically(path, save(tensors, metadata={"state": json.dumps(state)}))
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"state": json.dumps(state)})
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

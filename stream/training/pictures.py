@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from stream.errors import MissingExtraError
 from stream.evaluation.metrics import normals_from_depth
-from stream.training.files import write_atomically
+from stream.files import atomic_path
 from stream.training.shards import DEPTH_KNOWN, FOREGROUND, Samples
 from stream.types import Array
 
@@ -49,9 +48,8 @@ def loss_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     right.set(title="validation depth L1", xlabel="step", ylabel="crop units", ylim=(0, None))
     if checks:
         right.legend()
-    packed = io.BytesIO()
-    figure.savefig(packed, format="png", dpi=110)
-    write_atomically(path, packed.getvalue())
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 def prediction_sheet(samples: Samples, depth: Array, mask: Array, path: Path) -> None:
@@ -76,8 +74,8 @@ def prediction_sheet(samples: Samples, depth: Array, mask: Array, path: Path) ->
         _grey(head.astype(np.float32)),
     ]
     sheet = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
-    _, packed = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    write_atomically(path, packed.tobytes())
+    with atomic_path(path) as temporary:
+        cv2.imwrite(str(temporary), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
 
 
 def colour_depth(depth: Array, where: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from pathlib import Path
@@ -143,7 +144,7 @@ def test_learning_rate_warms_up_and_falls(data):
     assert rates[0] == pytest.approx(0.001)
     assert max(rates) == pytest.approx(0.01)
     assert np.argmax(rates) in (9, 10)
-    assert all(later < earlier for earlier, later in zip(rates[10:], rates[11:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates[10:]))
     assert rates[-1] < 0.01 * 0.02
 
 

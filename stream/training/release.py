@@ -1,0 +1,143 @@
+"""Making the shipped depth models: export, judge, and list in the manifest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stream.depth.preprocess import to_network
+from stream.evaluation.depth import engine_predictor, evaluate_depth
+from stream.files import atomic_path
+from stream.inference.backends import load_engine
+from stream.inference.manifest import MANIFEST, update_manifest
+from stream.training.augment import Augmenter
+from stream.training.checkpoint import trained_network
+from stream.training.export import export_onnx, quantized
+from stream.training.settings import AugmentSettings
+from stream.training.shards import Dataset, load_dataset
+
+CALIBRATION = 256
+"""Training pictures, augmented as in training, that set the ranges of the int8 variant."""
+
+MAX_L1_LOSS, MAX_NORMALS_LOSS = 1.03, 1.0
+"""The int8 variant is shipped only if L1 grows by less than this factor and normals by fewer degrees."""
+
+TIMED = 60
+LICENCE = (
+    "Non-commercial: the training pictures come from a generator that learnt from FFHQ (CC BY-NC-SA 4.0); "
+    "geometry from ICT-FaceKit (MIT)"
+)
+DATA = "synthetic ICT-FaceKit heads textured from generated photos, and those photos with fitted depth"
+CARD = "depth.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An exported model and how it does.
+
+    :ivar accuracy: on the validation split, see `stream.evaluation.depth.evaluate_depth`.
+    :ivar milliseconds: median time of one picture.
+    """
+
+    content: bytes
+    accuracy: dict[str, float]
+    milliseconds: float
+
+
+def release_depth(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> dict[str, Any]:
+    """Export a checkpoint's averaged network to ``models/`` beside the manifest and write its entries.
+
+    The int8 variant is written only if it holds its accuracy on the validation split and is faster.
+
+    :returns: per model ``bytes``, ``accuracy`` (test split), ``validation``, ``milliseconds``; and ``int8``,
+        why it is shipped or not.
+    :raises ModelError: the checkpoint or the export is not usable, or the model card is missing.
+    :raises InputError: the dataset is not usable.
+    """
+    network, state = trained_network(checkpoint)
+    size = int(state.state["size"])
+    content = export_onnx(network, size).SerializeToString()
+    val, test = load_dataset(data, "val"), load_dataset(data, "test")
+    small = quantized(content, calibration_images(load_dataset(data, "train")))
+    full, int8 = _judge([content, small], val)
+    verdict = int8_verdict(full, int8)
+    shipped = {"depth": full} | ({"depth-int8": int8} if verdict is None else {})
+    result: dict[str, Any] = {"int8": verdict or "shipped"}
+    for name, judged in shipped.items():
+        file = f"{name}.onnx"
+        with atomic_path(manifest.parent / "models" / file) as temporary:
+            temporary.write_bytes(judged.content)
+        accuracy = _accuracy(judged.content, test, "test")
+        update_manifest(
+            name,
+            file,
+            licence=LICENCE,
+            crop_size=size,
+            data=DATA,
+            accuracy=accuracy,
+            card=CARD,
+            path=manifest,
+        )
+        result[name] = {
+            "bytes": len(judged.content),
+            "accuracy": accuracy,
+            "validation": judged.accuracy,
+            "milliseconds": judged.milliseconds,
+        }
+    return result
+
+
+def calibration_images(train: Dataset) -> np.ndarray:
+    """`CALIBRATION` training pictures, degraded as in training, as the network takes them."""
+    rng = np.random.default_rng(0)
+    samples = train.take(rng.choice(len(train), min(CALIBRATION, len(train)), replace=False))
+    Augmenter(AugmentSettings())(samples, rng)
+    return to_network(samples.image)
+
+
+def int8_verdict(full: Judged, int8: Judged) -> str | None:
+    """Why the int8 variant is not worth shipping, or ``None`` where it is."""
+    l1, normals = (int8.accuracy[key] for key in ("l1_val", "normals_degrees_val"))
+    if l1 > full.accuracy["l1_val"] * MAX_L1_LOSS:
+        return f"L1 grows from {full.accuracy['l1_val']:.4f} to {l1:.4f}"
+    if normals > full.accuracy["normals_degrees_val"] + MAX_NORMALS_LOSS:
+        return f"normals grow from {full.accuracy['normals_degrees_val']:.1f} to {normals:.1f} degrees"
+    if int8.milliseconds >= full.milliseconds:
+        return f"it is not faster ({int8.milliseconds:.2f} ms against {full.milliseconds:.2f})"
+    return None
+
+
+def _judge(contents: list[bytes], val: Dataset) -> list[Judged]:
+    """Accuracy of each, and times taken in turns so that what else runs slows all alike."""
+    engines = [load_engine(content) for content in contents]
+    picture = np.zeros((1, 3, val.size, val.size), np.float32)
+    times: list[list[float]] = [[] for _ in engines]
+    for _ in range(TIMED):
+        for engine, taken in zip(engines, times, strict=True):
+            begun = time.perf_counter()
+            engine.run({"image": picture})
+            taken.append((time.perf_counter() - begun) * 1e3)
+    for engine in engines:
+        engine.close()
+    return [
+        Judged(content, _accuracy(content, val, "val"), round(float(np.median(taken)), 3))
+        for content, taken in zip(contents, times, strict=True)
+    ]
+
+
+def _accuracy(content: bytes, dataset: Dataset, split: str) -> dict[str, float]:
+    """Figures for the manifest, on synthetic samples, with the backend that live capture would choose."""
+    engine = load_engine(content)
+    result = evaluate_depth({"network": engine_predictor(engine)}, dataset)["synthetic"]["methods"]["network"]
+    engine.close()
+    return {
+        f"l1_{split}": result["l1"],
+        f"l1_skin_{split}": result["l1_skin"],
+        f"normals_degrees_{split}": result["normals"],
+        f"normals_degrees_skin_{split}": result["normals_skin"],
+        f"mask_iou_{split}": result["iou"],
+    }
