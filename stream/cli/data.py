@@ -61,7 +61,10 @@ def sheet(
     from stream.training.sheet import contact_sheet
 
     picture = contact_sheet(data, split, count, seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(out), picture[:, :, ::-1]):
-        raise OutputError(f"Cannot write {out}; give a path that ends in .png.")
+    encoded = cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(encoded)
+    except OSError as error:
+        raise OutputError(f"Cannot write {out}: {error.strerror}; give another --out.") from error
     typer.echo(f"{out}: {count} samples of {data}")

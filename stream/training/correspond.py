@@ -190,17 +190,28 @@ def closest_on_mesh(vertices: Array, triangles: Array, point: Array) -> tuple[Ar
     """The triangle (3,) and barycentric weights (3,) of the surface point closest to ``point`` (3,)."""
     middle = vertices[triangles].mean(axis=1)
     near = triangles[np.argsort(((middle - point) ** 2).sum(axis=1))[:24]]
-    best = (np.inf, near[0], np.array([1.0, 0, 0]))
-    for triangle in near:
-        a, b, c = vertices[triangle].astype(np.float64)
-        edges = np.column_stack([b - a, c - a])
-        v, w = np.linalg.lstsq(edges, point - a, rcond=None)[0]
-        weights = np.clip([1 - v - w, v, w], 0, 1)
-        weights /= weights.sum()
-        distance = ((weights @ np.array([a, b, c]) - point) ** 2).sum()
-        if distance < best[0]:
-            best = (distance, triangle, weights)
-    return best[1], best[2]
+    corners = vertices[near].astype(np.float64)
+    weights = np.stack([_closest_weights(triangle, point) for triangle in corners])
+    places = np.einsum("tk,tkc->tc", weights, corners)
+    best = int(((places - point) ** 2).sum(axis=1).argmin())
+    return near[best], weights[best]
+
+
+def _closest_weights(corners: Array, point: Array) -> Array:
+    """Barycentric weights (3,) of the point of one triangle (3, 3) closest to ``point`` (3,)."""
+    a, b, c = corners
+    v, w = np.linalg.lstsq(np.column_stack([b - a, c - a]), point - a, rcond=None)[0]
+    if v >= 0 and w >= 0 and v + w <= 1:
+        return np.array([1 - v - w, v, w])
+    best, nearest = np.array([1.0, 0, 0]), np.inf
+    for i, j in ((0, 1), (1, 2), (2, 0)):
+        edge = corners[j] - corners[i]
+        share = np.clip((point - corners[i]) @ edge / max(edge @ edge, 1e-12), 0, 1)
+        distance = ((corners[i] + share * edge - point) ** 2).sum()
+        if distance < nearest:
+            nearest, best = distance, np.zeros(3)
+            best[i], best[j] = 1 - share, share
+    return best
 
 
 def find_correspondence(model: HeadModel, landmarks: Array, matrices: Array) -> Correspondence:

@@ -15,8 +15,15 @@ from stream.types import Array
 MM_PER_UNIT = 104.0
 """MakeHuman's units are decimetres; its head is a little smaller than ICT's mean head."""
 
+FIRST_GUESS_Z = 130.0
+"""Millimetres from MakeHuman's origin to the head frame's, about."""
+
 CLEARANCE = 3.0
 """Millimetres by which hair at the skull is kept outside it."""
+
+PLACING_STEPS = 40
+
+MAX_OBJ_BYTES = 64 << 20
 
 SCALP_ABOVE = -30.0
 """Skull vertices above this y (mm, head frame, y down) take part in placing hair."""
@@ -64,6 +71,8 @@ def _read_obj(path: Path) -> tuple[Array, Array, Array]:
     corners: dict[tuple[int, int], int] = {}
     triangles: list[tuple[int, int, int]] = []
     try:
+        if path.stat().st_size > MAX_OBJ_BYTES:
+            raise ValueError("it is larger than 64 MiB")
         for line in path.read_text(encoding="utf-8").splitlines():
             kind, _, rest = line.partition(" ")
             if kind == "v":
@@ -90,12 +99,11 @@ def _placed(name: str, units: Array, uv: Array, triangles: Array, model: HeadMod
     skull = model.mean[scalp_vertices(model)]
     normals = vertex_normals(model.mean, model.triangles)[scalp_vertices(model)]
     tree = cKDTree(skull)
-    shift = np.array([0.0, skull[:, 1].min() - vertices[:, 1].min() - 12.0, 0.0])
-    shift[2] = np.median(skull[:, 2]) - np.median(vertices[vertices[:, 1] + shift[1] < -40.0][:, 2])
-    for _ in range(40):
+    shift = np.array([0.0, skull[:, 1].min() - vertices[:, 1].min() - 12.0, FIRST_GUESS_Z])
+    for _ in range(PLACING_STEPS):
         moved = vertices + shift
         high = moved[moved[:, 1] < -40.0]
-        distance, nearest = tree.query(high)
+        _, nearest = tree.query(high)
         away = ((high - skull[nearest]) * normals[nearest]).sum(axis=1)
         pull = np.clip(CLEARANCE + 4.0 - away, -10.0, 10.0) * np.where(away < CLEARANCE, 2.0, 0.5)
         step = (normals[nearest] * pull[:, None]).mean(axis=0)

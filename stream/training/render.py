@@ -207,6 +207,12 @@ class Renderer:
         :param photo: (H, W, 3) uint8 RGB, the texture.
         :param view: (4, 4) from `view_matrix`.
         """
+        with self.context:
+            return self._colour(head, hair, photo, view, light, eyes)
+
+    def _colour(
+        self, head: Array, hair: HairLook | None, photo: Array, view: Array, light: Lighting, eyes: Eyes
+    ) -> tuple[Array, Array]:
         self._begin(self.colour_target)
         texture = self.context.texture((photo.shape[1], photo.shape[0]), 3, photo.tobytes(), alignment=1)
         texture.build_mipmaps()
@@ -231,6 +237,10 @@ class Renderer:
 
     def labels(self, head: Array, hair: HairLook | None, view: Array) -> Labels:
         """What `colour` would show, by pixel centre at size S; z is inf where nothing is."""
+        with self.context:
+            return self._labels(head, hair, view)
+
+    def _labels(self, head: Array, hair: HairLook | None, view: Array) -> Labels:
         self._begin(self.label_target)
         self._draw_head(self.programs["label"], head, view)
         if hair is not None:

@@ -118,9 +118,9 @@ def gaze_expressions(model: HeadModel, gaze: tuple[float, float]) -> Array:
 
 def turn(yaw: float, pitch: float, roll: float = 0.0) -> Array:
     """(3, 3) rotation: pitch about x, then yaw about y, then roll about z (radians, camera axes)."""
-    x = cv2.Rodrigues(np.array([-pitch, 0, 0]))[0]
-    y = cv2.Rodrigues(np.array([0, yaw, 0]))[0]
-    z = cv2.Rodrigues(np.array([0, 0, roll]))[0]
+    x = cv2.Rodrigues(np.array([-pitch, 0.0, 0.0]))[0]
+    y = cv2.Rodrigues(np.array([0.0, yaw, 0.0]))[0]
+    z = cv2.Rodrigues(np.array([0.0, 0.0, roll]))[0]
     return z @ y @ x
 
 
@@ -138,7 +138,7 @@ def draw_pose(rng: Generator, camera: Intrinsics) -> Pose:
     distance = math.exp(rng.uniform(math.log(NEAREST_MM), math.log(FARTHEST_MM)))
     x = rng.uniform(-0.6, 0.6) * camera.cx / camera.fx
     y = rng.uniform(-0.5, 0.5) * camera.cy / camera.fy
-    sight = turn(math.atan(x), math.atan(-y))
+    sight = turn(math.atan(x), math.atan2(y, math.hypot(1, x)))
     rotation = sight @ turn(*np.radians([yaw, pitch, roll]))
     ray = np.array([x, y, 1.0])
     return Pose(rotation, ray / np.linalg.norm(ray) * distance, float(yaw), float(pitch))
