@@ -21,6 +21,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,7 +30,7 @@ import numpy as np
 from pydantic import Field
 
 from stream.config import Settings
-from stream.errors import InputError
+from stream.errors import BackendError, InputError
 from stream.training.engine import FaceEngine, Sample
 from stream.training.ict import load_head_model
 from stream.training.photos import fit_photos
@@ -113,7 +114,19 @@ def build_dataset(
     :param data: the folder with ict_facekit.npz, faces/ and makehuman_hair/.
     :param progress: called with samples done, samples in all, and what is being done.
     :raises InputError: the folder holds a dataset with other settings, or some data is missing.
+    :raises BackendError: a worker process was ended from outside.
     """
+    try:
+        return _build(settings, data, progress)
+    except BrokenProcessPool as error:
+        raise BackendError(
+            "A worker process was ended (too little memory?); run the same command again to go on."
+        ) from error
+
+
+def _build(
+    settings: FaceDataSettings, data: Path, progress: Callable[[int, int, str], None] | None
+) -> dict[str, object]:
     started = time.monotonic()
     settings.out.mkdir(parents=True, exist_ok=True)
     _claim(settings)
