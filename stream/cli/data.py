@@ -28,7 +28,7 @@ def faces(
     # One thread a worker: BLAS and llvmpipe would otherwise fight over the cores.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    from stream.training.dataset import FaceDataSettings, build_dataset
+    from stream.training.faces.dataset import FaceDataSettings, build_dataset
 
     settings = load_config(config, FaceDataSettings)
     changes = {key: value for key, value in (("out", out), ("workers", workers)) if value is not None}
@@ -58,7 +58,7 @@ def sheet(
     """Draw a contact sheet: image, depth, normals and mask of some samples."""
     import cv2
 
-    from stream.training.sheet import contact_sheet
+    from stream.training.faces.sheet import contact_sheet
 
     picture = contact_sheet(data, split, count, seed)
     encoded = cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()

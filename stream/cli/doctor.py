@@ -32,7 +32,9 @@ class Check:
     how: str
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
     """List every source, backend, render context and model: ready or missing, why, and how to get it."""
     checks = list(run_checks())
     if json:

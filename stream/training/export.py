@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +50,8 @@ def export_onnx(network: AttentionUNet, size: int) -> Any:
     and ``mask`` (N, 1, size, size) in 0..1. The initializers carry the names of the torch ``state_dict``;
     the metadata holds ``architecture``, ``width`` and ``size``.
 
-    :raises ModelError: the result is not valid ONNX or differs from the torch module (`check_parity`).
+    :raises ModelError: the result is not valid ONNX, differs from the torch module (`check_parity`), or
+        lacks weights by their names (the exporter merges equal ones, which an untrained network has).
     """
     shipped = _Exported(network.width)
     shipped.load_state_dict(network.state_dict())
@@ -67,6 +70,7 @@ def export_onnx(network: AttentionUNet, size: int) -> Any:
         )
     model = program.model_proto
     _strip(model)
+    _check_names(network, model)
     _store_half(model)
     helper.set_model_props(
         model, {"architecture": ARCHITECTURE, "width": str(network.width), "size": str(size)}
@@ -107,9 +111,6 @@ def quantized(content: bytes, images: Array) -> bytes:
     :param content: the float model.
     :param images: (N, 3, S, S) float32 in [-1, 1], pictures the network was trained on.
     """
-    import tempfile
-    from pathlib import Path
-
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -140,6 +141,15 @@ class _Calibration:
     def get_next(self) -> dict[str, Array] | None:
         image = next(self._rest, None)
         return None if image is None else {"image": image[None]}
+
+
+def _check_names(network: AttentionUNet, model: Any) -> None:
+    stored = {tensor.name for tensor in model.graph.initializer}
+    wanted = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
+    if wanted - stored:
+        raise ModelError(
+            f"The export lost the names of {len(wanted - stored)} weights; train the network first."
+        )
 
 
 def _rounded(value: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import nn
@@ -33,7 +35,8 @@ def predict(network: nn.Module, images: Array) -> tuple[Array, Array]:
 def validate(network: nn.Module, dataset: Dataset) -> dict[str, float]:
     """Mean depth L1 (crop units), normals (degrees) and mask IoU, of synthetic samples and photos apart.
 
-    Keys: ``l1``, ``normals``, ``iou``, and with ``photo_`` before them; absent where there are no samples.
+    Keys: ``l1``, ``normals``, ``iou``, and with ``photo_`` before them; absent where nothing can be compared
+    (a photo's background is not known, so it has no IoU).
     """
     chunks: list[dict[str, Array]] = []
     for start in range(0, len(dataset), CHUNK):
@@ -44,7 +47,8 @@ def validate(network: nn.Module, dataset: Dataset) -> dict[str, float]:
     result: dict[str, float] = {}
     for prefix, chosen in (("", kind == SYNTHETIC), ("photo_", kind == PHOTO)):
         if chosen.any():
-            result |= {prefix + key: metrics.mean(value[chosen]) for key, value in values.items()}
+            means = {prefix + key: metrics.mean(value[chosen]) for key, value in values.items()}
+            result |= {key: value for key, value in means.items() if math.isfinite(value)}
     return result
 
 

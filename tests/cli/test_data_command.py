@@ -54,7 +54,7 @@ def test_faces_names_a_missing_data_folder_or_setting(tmp_path: Path) -> None:
 
 def test_the_shipped_settings_are_valid() -> None:
     from stream.config import load_config
-    from stream.training.dataset import FaceDataSettings
+    from stream.training.faces.dataset import FaceDataSettings
 
     settings = load_config(Path("configs/train/faces.yaml"), FaceDataSettings)
     assert settings.train == 20_000

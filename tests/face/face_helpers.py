@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from shared_folder import SHARED
 from skimage import data
 
 from stream.face.head_model import head_model
 from stream.geometry import intrinsics_from_fov, project, transform_points
 from stream.types import Array, Frame, Intrinsics
 
-_SHARED = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["SHARED"]
 
 ASTRONAUT_NOSE = (223.0, 130.0)
 """Landmark 1, under the nose's tip, in scikit-image's astronaut photo; the face is some 90 x 105 pixels."""
@@ -22,9 +21,9 @@ ASTRONAUT_NOSE = (223.0, 130.0)
 
 def shared(name: str) -> Path:
     """A file of the shared material; the test skips where it is absent."""
-    if _SHARED is None or not (_SHARED / name).exists():
+    if SHARED is None or not (SHARED / name).exists():
         pytest.skip(f"the shared file {name} is not here")
-    return Path(_SHARED / name)
+    return Path(SHARED / name)
 
 
 def astronaut() -> Array:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from shared_folder import SHARED
 
 if TYPE_CHECKING:
-    from stream.training.engine import FaceEngine
+    from stream.training.faces.engine import FaceEngine
 
-SHARED: Path | None = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["SHARED"]
 ENGINE_SIZE = 64
 
 
@@ -35,7 +34,7 @@ def face_data(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="session")
 def engine(face_data: Any) -> Iterator[FaceEngine]:
     from stream.errors import BackendError
-    from stream.training.engine import FaceEngine
+    from stream.training.faces.engine import FaceEngine
 
     try:
         made = FaceEngine(face_data[0], face_data[1], ENGINE_SIZE)

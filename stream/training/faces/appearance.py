@@ -8,8 +8,8 @@ import numba
 import numpy as np
 from scipy.spatial import cKDTree
 
-from stream.training.fit import PHOTO_SIDE, photo_intrinsics
-from stream.training.ict import (
+from stream.training.faces.fit import PHOTO_SIDE, photo_intrinsics
+from stream.training.faces.ict import (
     EYE_SOCKET,
     EYES,
     GUMS,

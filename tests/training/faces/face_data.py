@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.training.correspond import DENSE_SIGMA, stored_correspondence
-from stream.training.fit import Fits, fit_chunks, initial_pose, point_basis
-from stream.training.ict import HeadModel, load_head_model
-from stream.training.photos import FIT_ARRAYS, _save_cache, load_labels
+from stream.training.faces.correspond import DENSE_SIGMA, stored_correspondence
+from stream.training.faces.fit import Fits, fit_chunks, initial_pose, point_basis
+from stream.training.faces.ict import HeadModel, load_head_model
+from stream.training.faces.photos import FIT_ARRAYS, _save_cache, load_labels
 
 PHOTOS = 24
 TOTAL = 5000

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stream.errors import InputError
-from stream.training.engine import DEPTH_KNOWN, FACE_SKIN, FOREGROUND, MASK_KNOWN
+from stream.training.faces.engine import DEPTH_KNOWN, FACE_SKIN, FOREGROUND, MASK_KNOWN
 from stream.types import Array
 
 DEPTH_SPAN = 0.8

@@ -31,9 +31,9 @@ from pydantic import Field
 
 from stream.config import Settings
 from stream.errors import BackendError, InputError
-from stream.training.engine import FaceEngine, Sample
-from stream.training.ict import load_head_model
-from stream.training.photos import fit_photos
+from stream.training.faces.engine import FaceEngine, Sample
+from stream.training.faces.ict import load_head_model
+from stream.training.faces.photos import fit_photos
 from stream.types import Array
 
 SHARD = 500

@@ -11,7 +11,7 @@ from scipy.interpolate import RBFInterpolator
 from stream.errors import ModelError
 from stream.face.crop import LEFT_EYE, RIGHT_EYE
 from stream.geometry import INTER_PUPIL_MM
-from stream.training.fit import (
+from stream.training.faces.fit import (
     Correspondence,
     Fits,
     fit_chunks,
@@ -19,10 +19,10 @@ from stream.training.fit import (
     photo_intrinsics,
     point_basis,
 )
-from stream.training.ict import EYES, MULTI_PIE_68, NARROW_FACE_END, TEETH_END, HeadModel
+from stream.training.faces.ict import EYES, MULTI_PIE_68, NARROW_FACE_END, TEETH_END, HeadModel
 from stream.types import Array
 
-HEAD_MODEL = Path(__file__).parents[1] / "face" / "head_model.npz"
+HEAD_MODEL = Path(__file__).parents[2] / "face" / "head_model.npz"
 """Where the correspondence is kept; made by tools/build_head_model.py, also read by live capture."""
 
 SPARSE_SIGMA, DENSE_SIGMA = 0.015, 0.03

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.random import Generator
 
 from stream.geometry import intrinsics_from_fov
-from stream.training.ict import EXPRESSIONS, IDENTITY_MODES, HeadModel
-from stream.training.render import Eyes, Lighting
+from stream.training.faces.ict import EXPRESSIONS, IDENTITY_MODES, HeadModel
+from stream.training.faces.render import Eyes, Lighting
 from stream.types import Array, Intrinsics
 
 IMAGE_WIDTH, IMAGE_HEIGHT = 640, 480

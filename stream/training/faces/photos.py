@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from stream.errors import InputError
-from stream.training.correspond import DENSE_SIGMA, LANDMARKS, stored_correspondence
-from stream.training.fit import (
+from stream.training.faces.correspond import DENSE_SIGMA, LANDMARKS, stored_correspondence
+from stream.training.faces.fit import (
     CHUNK,
     PHOTO_SIDE,
     Correspondence,
@@ -23,7 +23,7 @@ from stream.training.fit import (
     join_fits,
     point_basis,
 )
-from stream.training.ict import HeadModel
+from stream.training.faces.ict import HeadModel
 from stream.types import Array
 
 FIT_ARRAYS = ("rotation", "translation", "coefficients", "error")

@@ -19,16 +19,16 @@ from stream.face.crop import (
     crop_image,
 )
 from stream.geometry import mm_per_crop_unit, project
-from stream.training import sampling
-from stream.training.appearance import (
+from stream.training.faces import sampling
+from stream.training.faces.appearance import (
     fill_tints,
     photo_weights,
     skin_and_hair_colour,
     surface_of,
 )
-from stream.training.fit import Correspondence, photo_intrinsics
-from stream.training.hair import Hair, load_hair
-from stream.training.ict import (
+from stream.training.faces.fit import Correspondence, photo_intrinsics
+from stream.training.faces.hair import Hair, load_hair
+from stream.training.faces.ict import (
     EYES,
     HEAD_END,
     IDENTITY_MODES,
@@ -37,8 +37,8 @@ from stream.training.ict import (
     load_head_model,
     vertex_normals,
 )
-from stream.training.photos import FittedPhotos, fit_photos
-from stream.training.render import (
+from stream.training.faces.photos import FittedPhotos, fit_photos
+from stream.training.faces.render import (
     BACKGROUND_PART,
     HEAD_FLOATS,
     HairLook,
@@ -71,7 +71,7 @@ JITTER_SHIFT, JITTER_SCALE, JITTER_ANGLE = 0.035, 0.04, 0.05
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One training sample, S = label side; see `stream.training.dataset` for the arrays."""
+    """One training sample, S = label side; see `stream.training.faces.dataset` for the arrays."""
 
     image: Array
     depth: Array
@@ -99,7 +99,7 @@ class FaceEngine:
     """Makes samples; one per process, used from one thread.
 
     :param data: the folder with ict_facekit.npz, faces/ and makehuman_hair/.
-    :param fits: the cache file of fits (`stream.training.photos.fit_photos`).
+    :param fits: the cache file of fits (`stream.training.faces.photos.fit_photos`).
     :param size: side of the samples in pixels.
     :raises InputError, ModelError: some of the data is missing or damaged.
     :raises BackendError: nothing can be drawn here.

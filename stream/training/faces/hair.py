@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from stream.errors import InputError
-from stream.training.ict import HEAD_END, HeadModel, vertex_normals
+from stream.training.faces.ict import HEAD_END, HeadModel, vertex_normals
 from stream.types import Array
 
 MM_PER_UNIT = 104.0

@@ -1,0 +1,1 @@
+"""The synthetic face engine: fitted heads, drawn with exact depth, normals and mask."""

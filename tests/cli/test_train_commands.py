@@ -1,0 +1,84 @@
+"""The commands that train and judge the depth network, on a dataset of a few bumps."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from stream.cli import evaluate, train
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+from depth_shards import write_dataset
+
+CONFIG = Path(__file__).parents[2] / "configs" / "train" / "depth.yaml"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("training")
+    write_dataset(folder / "faces", size=32, train=6, val=4)
+    values = yaml.safe_load(CONFIG.read_text())
+    values |= {
+        "data": str(folder / "faces"),
+        "width": 4,
+        "steps": 3,
+        "batch": 2,
+        "threads": 1,
+        "log_every": 1,
+    }
+    (folder / "depth.yaml").write_text(yaml.safe_dump(values))
+    return folder
+
+
+def test_training_runs_from_the_shipped_settings_and_resumes(folder):
+    arguments = ["depth", "--config", str(folder / "depth.yaml"), "--out", str(folder / "run")]
+    first = CliRunner().invoke(train.app, arguments, catch_exceptions=False)
+    assert first.exit_code == 0
+    assert "Step 3: synthetic L1" in first.output
+    second = CliRunner().invoke(train.app, [*arguments, "--resume", "--steps", "5"], catch_exceptions=False)
+    assert "Step 5: synthetic L1" in second.output
+    steps = [json.loads(line)["step"] for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 3, 4, 5, 5]
+
+
+def test_evaluation_prints_and_writes_what_it_measured(folder, tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from stream.depth.unet import AttentionUNet
+    from stream.training.export import export_onnx
+
+    torch.manual_seed(0)
+    network = AttentionUNet(4)
+    for parameter in network.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    model = tmp_path / "small.onnx"
+    model.write_bytes(export_onnx(network.eval(), 32).SerializeToString())
+    arguments = ["depth", "--model", str(model), "--data", str(folder / "faces"), "--backend", "onnxruntime"]
+    result = CliRunner().invoke(
+        evaluate.app,
+        [*arguments, "--json", str(tmp_path / "eval.json"), "--out", str(tmp_path / "pictures")],
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0
+    assert "mean face" in result.output
+    figures = json.loads((tmp_path / "eval.json").read_text())
+    assert figures["backend"] == "onnxruntime"
+    assert figures["synthetic"]["methods"]["plane"]["l1"] < figures["synthetic"]["methods"]["network"]["l1"]
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"errors.png", "sheet.png"}
+
+
+@pytest.mark.parametrize("command", [["train", "depth"], ["export", "depth", "nothing.safetensors"]])
+def test_without_torch_one_sentence_says_what_to_install(command):
+    code = f"import sys; sys.modules['torch'] = None; from stream.cli.main import main; main({command!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "torch is not installed; install it with: pip install 'prosopon[train]'"

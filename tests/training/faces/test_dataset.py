@@ -1,0 +1,111 @@
+"""The dataset: planned, split, written, resumed and looked at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+
+from stream.errors import InputError
+from stream.training.faces.dataset import (
+    SHARD,
+    SPLITS,
+    FaceDataSettings,
+    build_dataset,
+    plan,
+    sample_seed,
+)
+from stream.training.faces.sheet import contact_sheet
+
+
+def test_the_plan_covers_every_sample_once() -> None:
+    shards = plan(FaceDataSettings(train=1700, val=600, test=10))
+    assert len({shard.name for shard in shards}) == len(shards)
+    assert shards[0].split == "val"
+    for split, synthetic in (("train", 1700), ("val", 600), ("test", 10)):
+        for photos, count in ((False, synthetic), (True, len(SPLITS[split]))):
+            mine = [s for s in shards if s.split == split and s.photos == photos]
+            covered = [i for s in mine for i in range(s.start, s.start + s.count)]
+            assert sorted(covered) == list(range(count))
+            assert all(s.count <= SHARD for s in mine)
+
+
+def test_splits_share_no_photo_and_no_seed() -> None:
+    train, val, test = (set(SPLITS[name]) for name in ("train", "val", "test"))
+    assert not train & val
+    assert not train & test
+    assert not val & test
+    assert min(test) == 4500, "photos 4500 and up are for testing only"
+    seeds = {
+        sample_seed(1, split, photos, i) for split in SPLITS for photos in (True, False) for i in range(50)
+    }
+    assert len(seeds) == 3 * 2 * 50
+
+
+@pytest.fixture(scope="module")
+def dataset(face_data: Any, engine: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """A tiny dataset, drawn; ``engine`` is asked for so that a machine without EGL skips."""
+    settings = FaceDataSettings(
+        out=tmp_path_factory.mktemp("set"), fits=face_data[1], size=32, train=3, val=2, test=1, photos=False,
+        workers=1,
+    )  # fmt: skip
+    seen: list[tuple[int, int, str]] = []
+    summary = build_dataset(settings, face_data[0], lambda *step: seen.append(step))
+    return settings, face_data[0], summary, seen
+
+
+def test_shards_hold_the_declared_arrays(dataset: tuple[Any, ...]) -> None:
+    settings, _, summary, seen = dataset
+    assert summary["counts"] == {"train": 3, "val": 2, "test": 1}
+    assert seen[-1][:2] == (6, 6)
+    assert json.loads((settings.out / "dataset.json").read_text())["settings"]["size"] == 32
+    with np.load(settings.out / "val-00000.npz", allow_pickle=False) as shard:
+        kinds = {name: (shard[name].dtype.name, shard[name].shape) for name in shard.files}
+    assert kinds == {
+        "image": ("uint8", (2, 32, 32, 3)),
+        "depth": ("float16", (2, 32, 32)),
+        "normal": ("int8", (2, 32, 32, 3)),
+        "flags": ("uint8", (2, 32, 32)),
+        "mean_depth": ("float16", (2, 32, 32)),
+        "kind": ("uint8", (2,)),
+        "seed": ("int64", (2,)),
+        "yaw": ("float32", (2,)),
+        "pitch": ("float32", (2,)),
+        "identity": ("float32", (2, 50)),
+        "expression": ("float32", (2, 57)),
+    }
+    with np.load(settings.out / "train-00000.npz", allow_pickle=False) as shard:
+        assert "mean_depth" not in shard.files
+
+
+def test_a_lost_shard_is_drawn_again_the_same(dataset: tuple[Any, ...]) -> None:
+    settings, data, _, _ = dataset
+    lost, kept = settings.out / "train-00000.npz", settings.out / "val-00000.npz"
+    with np.load(lost, allow_pickle=False) as shard:
+        before = {name: shard[name] for name in shard.files}
+    stamp = kept.stat().st_mtime_ns
+    lost.unlink()
+    assert build_dataset(settings, data)["drawn_now"] == 3
+    assert kept.stat().st_mtime_ns == stamp
+    with np.load(lost, allow_pickle=False) as shard:
+        for name, array in before.items():
+            np.testing.assert_array_equal(shard[name], array)
+
+
+def test_two_datasets_are_not_mixed(dataset: tuple[Any, ...]) -> None:
+    settings, data, _, _ = dataset
+    with pytest.raises(InputError, match="other settings"):
+        build_dataset(settings.model_copy(update={"seed": 9}), data)
+
+
+def test_the_contact_sheet_shows_the_samples(dataset: tuple[Any, ...], tmp_path: Path) -> None:
+    sheet = contact_sheet(dataset[0].out, "train", 5)
+    assert sheet.shape == (2 * 32, 3 * 4 * 32, 3)
+    assert sheet[:, : 4 * 32].std() > 10
+    with pytest.raises(InputError, match="no train samples"):
+        contact_sheet(tmp_path, "train", 5)

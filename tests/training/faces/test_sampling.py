@@ -1,0 +1,97 @@
+"""What samples may show: bounds, variety, and gazes that agree with their names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream.training.faces import sampling
+from stream.training.faces.ict import EXPRESSIONS, IDENTITY_MODES
+
+DRAWS = 400
+
+
+def test_expressions_stay_in_bounds_and_open_the_mouth(face_data: Any) -> None:
+    model = face_data[2]
+    rng = np.random.default_rng(0)
+    fitted = rng.uniform(0, 0.4, EXPRESSIONS)
+    drawn = np.stack([sampling.draw_expression(rng, model, fitted) for _ in range(DRAWS)])
+    names = list(model.expressions)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    jaw = drawn[:, names.index("jawOpen")]
+    assert 0.1 < (jaw > 0.4).mean() < 0.6, "open mouths are frequent, closed ones too"
+    assert (drawn[:, names.index("eyeBlink_L")] > 0.4).mean() > 0.05
+    assert (drawn[:, names.index("mouthClose")] <= 0.8 * jaw + 1e-9).all()
+
+
+def test_identities_vary_and_are_bounded() -> None:
+    rng = np.random.default_rng(1)
+    fitted, others = rng.normal(size=IDENTITY_MODES), rng.normal(size=(2, IDENTITY_MODES))
+    drawn = np.stack([sampling.draw_identity(rng, fitted, others) for _ in range(DRAWS)])
+    assert np.abs(drawn).max() <= 3
+    assert drawn.std(axis=0).min() > 0.3
+
+
+def test_poses_are_mostly_frontal_with_a_tail() -> None:
+    rng = np.random.default_rng(2)
+    camera = sampling.draw_camera(rng)
+    poses = [sampling.draw_pose(rng, camera) for _ in range(DRAWS)]
+    yaw = np.abs([pose.yaw for pose in poses])
+    assert 0.75 < (yaw < 40).mean() < 0.97
+    assert 45 < yaw.max() <= 70
+    distance = np.array([np.linalg.norm(pose.translation) for pose in poses])
+    assert distance.min() >= 349
+    assert distance.max() <= 1601
+    for pose in poses[:20]:
+        np.testing.assert_allclose(pose.rotation @ pose.rotation.T, np.eye(3), atol=1e-9)
+        assert np.linalg.det(pose.rotation) == pytest.approx(1)
+
+
+def test_turning_right_and_down_points_the_nose_there() -> None:
+    nose = np.array([0, 0, -1.0])
+    right = sampling.turn(np.radians(30), 0) @ nose
+    up = sampling.turn(0, np.radians(20)) @ nose
+    assert right[0] < -0.4, "positive yaw turns about y by the right-hand rule"
+    assert up[1] < -0.3, "positive pitch lifts the nose"
+
+
+def test_a_head_off_axis_faces_the_camera() -> None:
+    rng = np.random.default_rng(3)
+    camera = sampling.draw_camera(rng)
+    poses = [sampling.draw_pose(rng, camera) for _ in range(200)]
+    for pose in poses:
+        nose = pose.rotation @ [0, 0, -1.0]
+        sight = -pose.translation / np.linalg.norm(pose.translation)
+        turned = sampling.turn(np.radians(pose.yaw), np.radians(pose.pitch)) @ [0, 0, -1.0]
+        assert nose @ sight == pytest.approx(-turned[2], abs=1e-6)
+
+
+def test_gaze_moves_the_lids_of_both_eyes_alike(face_data: Any) -> None:
+    model = face_data[2]
+    names = list(model.expressions)
+    right = sampling.gaze_expressions(model, (0.5, 0.0))
+    assert right[names.index("eyeLookOut_L")] == 1, "the left eye is on the image's right"
+    assert right[names.index("eyeLookIn_R")] == 1
+    down = sampling.gaze_expressions(model, (0.0, 0.2))
+    assert down[names.index("eyeLookDown_L")] == down[names.index("eyeLookDown_R")] == 0.5
+
+
+def test_light_keeps_the_brightness_of_a_facing_surface() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        light = sampling.draw_lighting(rng)
+        facing = np.maximum(light.directions @ [0, 0, -1.0], 0)
+        total = light.ambient.mean() + (light.colours.mean(axis=1) * facing).sum()
+        assert 0.6 < total < 1.4
+        assert 0 <= light.strength <= 1
+
+
+def test_backgrounds_are_pictures_of_every_kind() -> None:
+    rng = np.random.default_rng(5)
+    photo = rng.integers(0, 255, (320, 320, 3), np.uint8)
+    pictures = [sampling.draw_background(rng, photo, 48) for _ in range(30)]
+    assert all(p.shape == (48, 48, 3) and p.dtype == np.uint8 for p in pictures)
+    assert len({p.tobytes() for p in pictures}) == 30
