@@ -20,11 +20,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("live")(live.live)
-app.command("bench")(bench.bench)
 app.command("reconstruct")(reconstruct.reconstruct)
+app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
+app.command("models")(models.models)
+app.add_typer(data.app, name="data")
+app.add_typer(train.app, name="train")
+app.add_typer(export.app, name="export")
+app.add_typer(evaluate.app, name="eval")
 
 FAILED, WRONG_USAGE = 1, 2
+
 
 @app.callback(invoke_without_command=True)
 def options(
@@ -50,4 +56,3 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(sentence, file=sys.stderr)
         sys.exit(WRONG_USAGE if isinstance(error, ConfigError) else FAILED)
-

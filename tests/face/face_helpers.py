@@ -14,7 +14,6 @@ from stream.face.head_model import head_model
 from stream.geometry import intrinsics_from_fov, project, transform_points
 from stream.types import Array, Frame, Intrinsics
 
-
 ASTRONAUT_NOSE = (223.0, 130.0)
 """Landmark 1, under the nose's tip, in scikit-image's astronaut photo; the face is some 90 x 105 pixels."""
 
