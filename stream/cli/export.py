@@ -25,6 +25,9 @@ def depth(
 ) -> None:
     """Write depth.onnx, and depth-int8.onnx where it is as good, into the package, with the manifest."""
     from stream.cli.tables import console, write_json
+    from stream.training.extra import require_train_extra
+
+    require_train_extra()
     from stream.training.release import release_depth
 
     with console.status("Exporting, quantising and measuring"):

@@ -36,6 +36,9 @@ def depth(
     from rich.console import Console
 
     from stream.config import load_config
+    from stream.training.extra import require_train_extra
+
+    require_train_extra()
     from stream.training.loop import CHECKPOINT, Trainer
     from stream.training.settings import DepthTraining
     from stream.training.shards import load_dataset
@@ -104,9 +107,11 @@ class _Progress:
 
 def _validation(row: dict[str, Any]) -> str:
     """One line on the validation; photos only where there are some."""
+    shown = {"l1": "L1 {:.4f}", "normals": "normals {:.1f} degrees", "iou": "mask IoU {:.3f}"}
     parts = [
-        f"{label} L1 {row[prefix + 'l1']:.4f}, normals {row[prefix + 'normals']:.1f} degrees,"
-        f" mask IoU {row[prefix + 'iou']:.3f}"
+        label
+        + " "
+        + ", ".join(text.format(row[prefix + key]) for key, text in shown.items() if prefix + key in row)
         for label, prefix in (("synthetic", ""), ("photos", "photo_"))
         if prefix + "l1" in row
     ]

@@ -56,13 +56,16 @@ def mask_iou(mask: Array, foreground: Array, where: Array, threshold: float = 0.
 
     :param mask: (N, S, S) probability.
     :param foreground, where: (N, S, S) bool.
-    :returns: (N,) float64; NaN where neither has a pixel.
+    :returns: (N,) float64; NaN where neither has a pixel, or where no background is known (the whole
+        picture would then be a perfect answer).
     :raises InputError: shapes differ.
     """
     _check(mask, foreground, where)
     found = (mask > threshold) & where
     real = foreground & where
-    return _ratio((found & real).sum(axis=(1, 2)), (found | real).sum(axis=(1, 2)))
+    telling = (where & ~foreground).any(axis=(1, 2))
+    union = np.where(telling, (found | real).sum(axis=(1, 2)), 0)
+    return _ratio((found & real).sum(axis=(1, 2)), union)
 
 
 def normals_from_depth(depth: Array) -> Array:

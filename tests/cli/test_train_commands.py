@@ -58,6 +58,7 @@ def test_evaluation_prints_and_writes_what_it_measured(folder, tmp_path):
     network = AttentionUNet(4)
     for parameter in network.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
+    network.train()(torch.randn(2, 3, 32, 32))
     model = tmp_path / "small.onnx"
     model.write_bytes(export_onnx(network.eval(), 32).SerializeToString())
     arguments = ["depth", "--model", str(model), "--data", str(folder / "faces"), "--backend", "onnxruntime"]
