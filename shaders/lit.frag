@@ -6,7 +6,7 @@ const vec3 FILL_FROM = normalize(vec3(0.85, 0.10, -0.45));
 const vec3 KEY = vec3(0.98, 0.94, 0.88);
 const vec3 FILL = vec3(0.20, 0.25, 0.32);
 const vec3 AMBIENT = vec3(0.045, 0.050, 0.060);
-const vec3 CLAY = vec3(0.62);
+const vec3 CLAY = vec3(0.56);
 const float SHEEN = 0.10;
 
 in vec3 eye_position;

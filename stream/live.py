@@ -142,8 +142,10 @@ def panel_lines(metrics: dict[str, Any]) -> list[str]:
     lines = [f"{metrics['fps']:.0f} fps", f"{metrics['drops']} dropped"]
     if latency is not None:
         lines.insert(1, f"latency {latency:.0f} ms (95 %)")
-    times = ((name, stage["p50"]) for name, stage in metrics["stages"].items())
-    return lines + [f"{name} {time:.1f} ms" for name, time in times if time is not None]
+    chain = (
+        (name, stage["p50"]) for name, stage in metrics["stages"].items() if name not in metrics["outputs"]
+    )
+    return lines + [f"{name} {time:.1f} ms" for name, time in chain if time is not None]
 
 
 def _choose_drawing(show: Show) -> Drawing:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from stream.cli.system_libraries import missing_library
@@ -45,7 +46,7 @@ def doctor(
         table.add_column(heading, overflow="fold")
     for check in checks:
         state = "[green]ready[/]" if check.ready else "[yellow]missing[/]"
-        table.add_row(check.kind, check.name, state, check.why, check.how)
+        table.add_row(check.kind, check.name, state, escape(check.why), escape(check.how))
     console.print(table)
 
 

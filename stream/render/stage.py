@@ -161,7 +161,7 @@ class PreviewStage(_HeadlessStage):
         self,
         panel: PanelLines = no_lines,
         height: int = 480,
-        yaws: tuple[float, float] = (25.0, -40.0),
+        yaws: tuple[float, float] = (-25.0, 40.0),
     ) -> None:
         super().__init__()
         self._height = _check_size(height)

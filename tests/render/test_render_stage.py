@@ -115,7 +115,7 @@ def test_the_preview_shows_the_mesh_from_two_sides(opened):
     red = np.argwhere(left[..., 0] - left[..., 1] > 100)
     green = np.argwhere(left[..., 1] - left[..., 0] > 100)
     assert len(green) > 5
-    assert green[:, 1].mean() > red[:, 1].mean() + 8  # turned to the right: the tip stands out there
+    assert green[:, 1].mean() < red[:, 1].mean() - 8  # turned to the left: the tip stands out there
     assert np.ptp(right, axis=2).max() < 40  # clay, no colours
     assert right.max() > 150
 
