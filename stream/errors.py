@@ -41,7 +41,10 @@ class MissingExtraError(BackendError):
     """
 
     def __init__(self, library: str, extra: str) -> None:
-        super().__init__(f"{library} is not installed; install it with: pip install 'prosopon[{extra}]'")
+        super().__init__(
+            f"{library} is not installed; install it with: pip install 'prosopon[{extra}]' "
+            f"(in a checkout: pip install -e '.[{extra}]')"
+        )
         self.library = library
         self.extra = extra
 

@@ -15,6 +15,7 @@ from stream.errors import BackendError
 from stream.outputs.latest import LatestCapture
 from stream.pipeline.run import run_pipeline
 from stream.pipeline.runner import Pipeline, Summary
+from stream.sources.factory import SAMPLES, open_source
 
 if TYPE_CHECKING:
     from stream.pipeline.stage import Stage
@@ -35,8 +36,9 @@ class LiveSettings(Settings):
     """What a live session does.
 
     :ivar source: ``webcam[:INDEX]``, a device, a video, a folder of images, or ``sample[:NAME]``.
-    :ivar size: width and height asked of a webcam.
+    :ivar size: width and height asked of a webcam, and of the sample.
     :ivar rate: frames per second asked of a webcam, or forced on another source.
+    :ivar fast: files only: every frame as fast as it can be worked on, none dropped.
     :ivar duration: seconds after which to stop; None runs until the source ends (the sample 10 s where
         there is no window).
     :ivar show: a window, a preview video without one, or nothing drawn; ``auto`` takes what is there.
@@ -47,6 +49,7 @@ class LiveSettings(Settings):
     source: str = "webcam"
     size: tuple[int, int] = (640, 480)
     rate: float | None = Field(None, gt=0, le=1000)
+    fast: bool = False
     duration: float | None = Field(None, gt=0)
     show: Show = "auto"
     out: Path = Path("out")
@@ -108,12 +111,11 @@ class LiveSession:
         return LiveResult(summary, files)
 
     def _open_source(self) -> Source:
-        from stream.sources.factory import open_source
-
-        return open_source(self._settings.source, size=self._settings.size, rate=self._settings.rate)
+        settings = self._settings
+        return open_source(settings.source, size=settings.size, rate=settings.rate, fast=settings.fast)
 
     def _choose_duration(self) -> float | None:
-        endless = self._settings.source.startswith("sample") and self.drawing != "window"
+        endless = self._settings.source in SAMPLES and self.drawing != "window"
         return self._settings.duration or (SAMPLE_SECONDS if endless else None)
 
     def _drawing_stages(self) -> tuple[list[Stage], list[Stage]]:
@@ -138,7 +140,7 @@ class LiveSession:
 
 def panel_lines(metrics: dict[str, Any]) -> list[str]:
     """Short texts for a panel, the most important first, from `Metrics.snapshot`."""
-    latency = metrics["latency_ms"]["p95"]
+    latency = metrics["outputs"].get("render", metrics["latency_ms"])["p95"]
     lines = [f"{metrics['fps']:.0f} fps", f"{metrics['drops']} dropped"]
     if latency is not None:
         lines.insert(1, f"latency {latency:.0f} ms (95 %)")

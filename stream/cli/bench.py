@@ -9,6 +9,7 @@ import typer
 
 from stream.cli.tables import console, given, stage_table, write_json
 from stream.config import load_config, parse_settings
+from stream.errors import ConfigError
 
 
 def bench(
@@ -31,6 +32,9 @@ def bench(
     values |= given(source=source, frames=frames, warmup=warmup, render=render)
     values["capture"] |= given(inference=inference, compute=compute)
     settings = parse_settings(values, BenchSettings, "the command line")
+    picture = plot or (json.with_suffix(".png") if json else None)
+    if picture is not None and (picture == json or picture.suffix != ".png"):
+        raise ConfigError("The plot is a .png file and the figures are another; name them so.")
     with console.status("Measuring") as status:
         result = run_benchmark(settings, lambda name: status.update(f"Measuring: {name}"))
     console.print(f"Machine: {machine_sentence()}")
@@ -41,7 +45,6 @@ def bench(
     if json:
         write_json(result, json)
         console.print(f"Figures: {json}")
-    picture = plot or (json.with_suffix(".png") if json else None)
     if picture:
         draw_benchmark(result, picture)
         console.print(f"Plot: {picture}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from rich.live import Live
 
 from stream.cli.tables import console, given, stage_table, write_json
 from stream.config import load_config, parse_settings
+from stream.errors import ConfigError
 from stream.live import LiveResult, LiveSession, LiveSettings, Show
 
 REFRESHES = 4
@@ -22,6 +24,7 @@ def live(
     show: Annotated[Show | None, typer.Option(help="What is drawn; auto prefers a window.")] = None,
     size: Annotated[str | None, typer.Option(help="Size asked of a webcam, e.g. 1280x720.")] = None,
     rate: Annotated[float | None, typer.Option(help="Frames per second asked of the source.")] = None,
+    fast: Annotated[bool | None, typer.Option(help="Files: every frame, as fast as it goes.")] = None,
     fov: Annotated[float | None, typer.Option(help="Diagonal field of view, degrees (55).")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Camera calibration file.")] = None,
     ipd: Annotated[float | None, typer.Option(help="Inter-pupil distance, mm (63).")] = None,
@@ -36,11 +39,21 @@ def live(
     """Capture a face live: in a window, or as a preview video where there is no display."""
     settings = load_config(config, LiveSettings) if config else LiveSettings()
     values = settings.model_dump()
-    values |= given(source=source, duration=duration, show=show, rate=rate, out=out)
-    values |= given(metrics_port=metrics_port, size=size and size.lower().split("x"))
+    values |= given(source=source, duration=duration, show=show, rate=rate, fast=fast, out=out)
+    values |= given(metrics_port=metrics_port, size=_size(size))
     values["capture"] |= given(fov=fov, calibration=calibration, ipd_mm=ipd, max_faces=max_faces)
     values["capture"] |= given(smooth=smooth, inference=inference, compute=compute)
     run_live(parse_settings(values, LiveSettings, "the command line"))
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """``1280x720`` as two numbers."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.lower())
+    if match is None:
+        raise ConfigError(f"--size is {text!r} but must be WIDTHxHEIGHT, such as 1280x720.")
+    return int(match[1]), int(match[2])
 
 
 def run_live(settings: LiveSettings) -> None:

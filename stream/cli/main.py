@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import typer
@@ -47,7 +48,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; never returns (0 done, 1 failed, 2 wrong usage)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
+    # Libraries that are loaded quietly take descriptor 2 away for that time; what we say must not go there.
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s", force=True)
     try:
         app(args=[argument for argument in arguments if argument != "--debug"])
     except (ProsoponError, ImportError) as error:

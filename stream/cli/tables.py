@@ -24,13 +24,11 @@ def stage_table(metrics: dict[str, Any], title: str) -> Table:
     for name, stage in metrics["stages"].items():
         table.add_row(name, *_times(stage), f"{stage['rate']:.1f}", str(stage["drops"]), str(stage["errors"]))
     table.add_section()
-    table.add_row(
-        "capture to output",
-        *_times(metrics["latency_ms"]),
-        f"{metrics['fps']:.1f}",
-        str(metrics["drops"]),
-        "",
-    )
+    chain = [name for name in metrics["stages"] if name not in metrics["outputs"]]
+    whole = (*_times(metrics["latency_ms"]), f"{metrics['fps']:.1f}", str(metrics["drops"]))
+    table.add_row(f"capture to {chain[-1]}", *whole, "")
+    for name, latency in metrics["outputs"].items():
+        table.add_row(f"capture to {name}", *_times(latency), "", "", "")
     return table
 
 

@@ -33,7 +33,7 @@ def draw_benchmark(result: dict[str, Any], path: Path) -> None:
     source = result["settings"]["source"]
     figure.suptitle(f"prosopon bench, source {source}\n{machine_sentence()}", fontsize=10)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        figure.savefig(temporary, dpi=120, format="png")
 
 
 def _draw_run(axes: Any, name: str, run: dict[str, Any]) -> None:

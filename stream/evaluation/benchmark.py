@@ -6,6 +6,7 @@ dropped frame is counted.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import Field
 
 from stream.capture import CaptureSettings, capture_stages
 from stream.config import Settings
+from stream.errors import BackendError, ProsoponError
 from stream.evaluation.machine import describe_machine
 from stream.evaluation.usage import UsageWatch
 from stream.pipeline.run import run_pipeline
@@ -20,6 +22,8 @@ from stream.pipeline.runner import Pipeline
 from stream.pipeline.stage import Stage
 from stream.sources.factory import open_source
 from stream.types import Capture
+
+log = logging.getLogger(__name__)
 
 UNPACED = "unpaced"
 
@@ -50,8 +54,9 @@ def run_benchmark(
     :returns: ``fps``, ``latency_ms`` {p50, p95, p99}, ``stages`` {name: {p50, p95, p99, rate, drops, ...}},
         ``drops``, ``rss_mb``, ``cpu_percent`` of the unpaced run; under ``runs`` the same for each run by
         name (``unpaced``, ``30 fps``, ...); ``machine`` and ``settings``.
-    :raises ProsoponError: the source, a model or a backend is not to be had.
+    :raises ProsoponError: the source, a model or a backend is not to be had, or it was stopped.
     """
+    settings = _drawable(settings)
     runs = {}
     for rate in (None, *settings.rates):
         name = UNPACED if rate is None else f"{rate:g} fps"
@@ -75,10 +80,13 @@ def measure(settings: BenchSettings, rate: float | None) -> dict[str, Any]:
             [_WarmUp(settings.warmup, watch.begin)],
             frames=settings.frames + settings.warmup,
             warmup=settings.warmup,
+            window=settings.frames,
         )
         summary = run_pipeline(pipeline)
+    if summary.reason == "stopped":
+        raise ProsoponError("The benchmark was stopped before its end; nothing is reported.")
     figures = summary.metrics
-    del figures["stages"][_WarmUp.name], figures["outputs"]
+    del figures["stages"][_WarmUp.name], figures["outputs"][_WarmUp.name]
     return {
         **figures,
         "offered_fps": rate,
@@ -87,6 +95,20 @@ def measure(settings: BenchSettings, rate: float | None) -> dict[str, Any]:
         "rss_mb": watch.usage.peak_rss_mb,
         "rss_growth_percent": 100 * (watch.usage.last_rss_mb / watch.usage.first_rss_mb - 1),
     }
+
+
+def _drawable(settings: BenchSettings) -> BenchSettings:
+    """The settings, without rendering where this machine cannot draw."""
+    if not settings.render:
+        return settings
+    from stream.render.context import probe_context
+
+    try:
+        probe_context("egl")
+    except BackendError as error:
+        log.warning("Measuring without rendering. %s", error)
+        return settings.model_copy(update={"render": False})
+    return settings
 
 
 def _render_stages(settings: BenchSettings) -> list[Stage]:

@@ -69,12 +69,16 @@ def crop_image(image: Array, crop: Crop, size: int) -> Array:
     return cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def paste_crop(picture: Array, crop: Crop, width: int, height: int, border: float = 0.0) -> Array:
-    """Inverse of `crop_image`: lay a crop picture (S, S) back over a height x width canvas."""
+def paste_crop(picture: Array, crop: Crop, width: int, height: int, border: float | None = 0.0) -> Array:
+    """Inverse of `crop_image`: lay a crop picture (S, S) back over a height x width canvas.
+
+    :param border: value around the picture; None repeats the picture's own border.
+    """
     matrix = crop_from_image(crop, picture.shape[0])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    mode = cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT
     return cv2.warpAffine(
-        picture, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=border
+        picture, matrix, (width, height), flags=flags, borderMode=mode, borderValue=border or 0.0
     )
 
 

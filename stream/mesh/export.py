@@ -101,7 +101,7 @@ def _write_ply(surface: Surface, texture: Array, path: Path) -> None:
 def _write_obj(surface: Surface, texture: Array, path: Path) -> None:
     # Many readers split names at spaces, so the two companions get plain ones.
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem)
-    png, mtl = path.with_name(stem + ".png"), path.with_name(stem + ".mtl")
+    png, mtl = path.with_name(stem + "_texture.png"), path.with_name(stem + ".mtl")
     _write_whole(png, _png(texture))
     material = ["newmtl face", "Ka 1 1 1", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {png.name}"]
     _write_whole(mtl, ("\n".join(material) + "\n").encode("ascii"))

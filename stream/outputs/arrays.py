@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from stream.compute.depth_mesh import MASK_THRESHOLD
 from stream.errors import FaceError
 from stream.face.crop import paste_crop
 from stream.files import atomic_path
 from stream.geometry import camera_matrix, image_from_crop, transform_points
 from stream.types import Array, Capture, Crop, Depth
-
-MASK_THRESHOLD = 0.5
 
 
 def capture_arrays(capture: Capture) -> dict[str, Array]:
@@ -31,7 +30,8 @@ def capture_arrays(capture: Capture) -> dict[str, Array]:
     face, depth, mesh = capture.faces[0], capture.depths[0], capture.meshes[0]
     height, width = capture.frame.image.shape[:2]
     mask = paste_crop(depth.mask, face.crop, width, height)
-    pasted = paste_crop(depth.map, face.crop, width, height) * np.float32(face.crop.half)
+    # The mask alone says where the head ends; a border of 0 would bend the depth at the crop's edge.
+    pasted = paste_crop(depth.map, face.crop, width, height, border=None) * np.float32(face.crop.half)
     vertices, faces = picture_mesh(depth, face.crop, mesh.triangles)
     return {
         "depth": np.where(mask >= MASK_THRESHOLD, pasted, np.float32(np.nan)),
@@ -62,5 +62,6 @@ def write_arrays(capture: Capture, path: Path) -> None:
     :raises OutputError: the file cannot be written.
     """
     arrays = capture_arrays(capture)
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+    # As an open file, for numpy would add .npz to a name like X.NPZ.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)

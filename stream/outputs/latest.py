@@ -11,7 +11,7 @@ class LatestCapture:
     :ivar capture: the newest one with a mesh, or None while there was none.
     """
 
-    name = "latest"
+    name = "keep"
 
     def __init__(self) -> None:
         self.capture: Capture | None = None
@@ -20,8 +20,8 @@ class LatestCapture:
         """Nothing to take."""
 
     def __call__(self, capture: Capture) -> None:
-        """Remember the capture where it has a mesh."""
-        if capture.meshes:
+        """Remember the capture where its first mesh has triangles."""
+        if capture.meshes and len(capture.meshes[0].triangles):
             self.capture = capture
 
     def close(self) -> None:

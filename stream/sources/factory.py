@@ -16,8 +16,8 @@ SAMPLES: dict[str, Literal["carphone", "astronaut"] | None] = {
 }
 
 SPECS = (
-    "webcam or webcam:N or /dev/videoN (a camera), sample or sample:carphone or sample:astronaut "
-    "(built in), or the path of a video, an image, or a folder of images"
+    "webcam or webcam:N or a device such as /dev/video0 (a camera), sample or sample:carphone or "
+    "sample:astronaut (built in), or the path of a video, an image, or a folder of images"
 )
 
 
@@ -58,7 +58,7 @@ def _camera(spec: str) -> int | str | None:
         return 0
     if match := re.fullmatch(r"webcam:(\d{1,3})", spec):
         return int(match[1])
-    return spec if re.fullmatch(r"/dev/video\d{1,3}", spec) else None
+    return spec if spec.startswith("/dev/") else None
 
 
 def _recorded(spec: str, rate: float | None, loop: bool, fast: bool) -> Source:

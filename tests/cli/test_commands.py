@@ -44,7 +44,9 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["live", "--source", "nowhere.mp4"], 1, "nowhere.mp4"),
         (["live", "--source", "sample", "--inference", "abacus"], 2, "abacus"),
         (["live", "--source", "sample", "--fov", "0.5"], 2, "fov"),
-        (["live", "--size", "wide"], 2, "size"),
+        (["live", "--size", "640"], 2, "1280x720"),
+        (["bench", "--plot", "x.jpg"], 2, ".png"),
+        (["bench", "--json", "x.png"], 2, ".png"),
         (["live", "--config", "none.yaml"], 2, "none.yaml"),
         (["bench", "--frames", "1"], 2, "frames"),
         (["reconstruct", "none.jpg", "-o", "x.glb"], 1, "none.jpg"),
@@ -54,10 +56,10 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_wrong_usage_and_failures_have_their_codes_and_say_why(
-    arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    arguments: list[str], code: int, words: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments) == code
-    complaint = capsys.readouterr().err
+    complaint = capfd.readouterr().err
     assert words.lower() in complaint.lower()
     assert "Traceback" not in complaint
 
@@ -125,12 +127,18 @@ def test_reconstruct_writes_a_mesh_of_human_size(portrait: Path, tmp_path: Path,
     assert 0.1 < height < 0.35
 
 
+def test_a_mesh_beside_its_picture_leaves_the_picture_alone(portrait: Path) -> None:
+    before = portrait.read_bytes()
+    assert run("reconstruct", str(portrait), "-o", str(portrait.with_suffix(".obj"))) == 0
+    assert portrait.read_bytes() == before
+
+
 def test_reconstruct_without_a_face_fails_with_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     imsave(tmp_path / "coffee.png", skimage.data.coffee())
     assert run("reconstruct", str(tmp_path / "coffee.png"), "-o", str(tmp_path / "x.glb")) == 1
-    assert "no face" in capsys.readouterr().err
+    assert "no face" in capfd.readouterr().err
     assert not (tmp_path / "x.glb").exists()
 
 

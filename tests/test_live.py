@@ -1,0 +1,98 @@
+"""A live session: what it draws, how long it lasts, and what it leaves behind."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream import live
+from stream.errors import BackendError
+from stream.live import LiveSession, LiveSettings, panel_lines
+from stream.outputs.latest import LatestCapture
+from stream.pipeline.metrics import Metrics
+from stream.render import context
+from stream.types import Capture, Frame, Mesh
+
+
+def no_context(name: str = "auto") -> None:
+    raise BackendError(f"There is no {name}; install it with: apt-get install libegl1")
+
+
+@pytest.fixture
+def headless(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def mesh(triangles: int) -> Mesh:
+    corners = np.eye(3, dtype=np.float32)
+    return Mesh(
+        vertices=corners,
+        normals=corners,
+        uv=corners[:, :2],
+        triangles=np.tile(np.arange(3, dtype=np.int32), (triangles, 1)),
+        valid=np.ones(3, dtype=bool),
+        texture=np.zeros((4, 4, 3), dtype=np.uint8),
+    )
+
+
+def test_without_egl_the_rest_still_runs(
+    headless: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(context, "probe_context", no_context)
+    session = LiveSession(LiveSettings(source="sample", duration=3.0, out=tmp_path))
+    assert session.drawing == "off"
+    assert "apt-get install libegl1" in caplog.text
+    result = session.run()
+    assert result.summary.metrics["stages"]["mesh"]["count"] > 5
+    assert set(result.files) == {"mesh"}
+    assert result.files["mesh"].stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("show", ["window", "preview"])
+def test_drawing_asked_for_by_name_fails_where_it_cannot_be(
+    show: live.Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "probe_context", no_context)
+    with pytest.raises(BackendError, match="apt-get"):
+        LiveSession(LiveSettings(source="sample", show=show))
+
+
+@pytest.mark.parametrize(
+    ("source", "duration", "expected"),
+    [("sample", None, 10.0), ("sample", 3.0, 3.0), ("samples.mp4", None, None), ("webcam", None, None)],
+)
+def test_only_the_endless_sample_has_an_end_of_its_own(
+    source: str,
+    duration: float | None,
+    expected: float | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "samples.mp4").write_bytes(b"")
+    session = LiveSession(LiveSettings(source=source, duration=duration, show="off"))
+    assert session.duration == expected
+
+
+def test_the_panel_names_rate_latency_drops_and_the_chain() -> None:
+    metrics = Metrics(clock=iter(np.arange(0, 100, 0.1)).__next__)
+    for _ in range(5):
+        metrics.done("mesh", 0.004)
+        metrics.latency("chain", 0.02)
+        metrics.done("record", 0.5)
+        metrics.latency("record", 0.6)
+    metrics.drop("mesh", 3)
+    lines = panel_lines(metrics.snapshot())
+    assert lines[1:] == ["latency 20 ms (95 %)", "3 dropped", "mesh 4.0 ms"]
+    assert lines[0].endswith("fps")
+
+
+def test_the_last_mesh_with_triangles_is_kept() -> None:
+    frame = Frame(np.zeros((8, 8, 3), dtype=np.uint8), 0.0, 0, "test")
+    good = Capture(frame, meshes=(mesh(1),))
+    keep = LatestCapture()
+    for capture in (good, replace(good, meshes=(mesh(0),)), Capture(frame)):
+        keep(capture)
+    assert keep.capture is good
