@@ -170,7 +170,7 @@ def test_ply_holds_the_mesh_with_colours(tmp_path: Path) -> None:
 def test_obj_holds_the_mesh_with_its_companions(tmp_path: Path) -> None:
     path = tmp_path / "my face.obj"
     write_mesh(MESH, path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["my face.obj", "my_face.mtl", "my_face.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["my face.obj", "my_face.mtl", "my_face_texture.png"]
     loaded = trimesh.load(path, process=False, maintain_order=True)
     np.testing.assert_allclose(loaded.vertices, camera_to_gltf(USED), rtol=1e-6, atol=1e-9)
     assert len(loaded.faces) == len(MESH.triangles)
