@@ -239,10 +239,10 @@ class FaceEngine:
         )
 
     def _look(self, head: Array, gaze: tuple[float, float]) -> None:
-        """Turn the eyeballs of ``head`` in place."""
+        """Turn the eyeballs of ``head`` in place, each about its own centre; ``gaze`` as `draw_gaze`."""
         eyes = self.model.part == EYES
         vertices = head[eyes]
-        turned = sampling.turn(gaze[0], -gaze[1])
+        turned = sampling.turn(-gaze[0], -gaze[1])
         for side in (-1, 1):
             one = self.surface.eye_side == side
             middle = vertices[one].mean(axis=0)

@@ -11,6 +11,7 @@ pytest.importorskip("scipy")
 
 from stream.face.crop import crop_from_landmarks
 from stream.geometry import image_from_crop, mm_per_crop_unit, transform_points
+from stream.training.faces import sampling
 from stream.training.faces.appearance import photo_weights
 from stream.training.faces.correspond import closest_on_mesh
 from stream.training.faces.engine import (
@@ -24,7 +25,7 @@ from stream.training.faces.engine import (
     jittered,
 )
 from stream.training.faces.fit import photo_intrinsics
-from stream.training.faces.ict import NARROW_FACE_END
+from stream.training.faces.ict import EYES, IDENTITY_MODES, MULTI_PIE_68, NARROW_FACE_END
 from stream.types import Crop
 
 PHOTOS = range(0, 24)
@@ -117,6 +118,32 @@ def test_the_mean_face_is_near_but_not_the_truth(samples: list[Sample]) -> None:
         both = np.isfinite(sample.mean_depth) & (sample.flags & FACE_SKIN > 0)
         errors.append(np.abs(sample.depth - sample.mean_depth)[both].mean())
     assert 0.01 < np.mean(errors) < 0.12
+
+
+@pytest.mark.parametrize("gaze", [(0.3, 0.0), (-0.3, 0.0), (0.0, 0.2), (0.0, -0.2), (0.25, -0.15)])
+def test_the_eyeballs_look_where_the_gaze_says(engine: Any, gaze: tuple[float, float]) -> None:
+    model = engine.model
+    head = model.mean.copy()
+    engine._look(head, gaze)
+    for side in (-1, 1):
+        ball = (model.part == EYES) & (np.sign(model.mean[:, 0]) == side)
+        pupil = np.flatnonzero(ball)[model.mean[ball][:, 2].argmin()]
+        centre = engine.surface.eye_centres[int(side > 0)]
+        before, after = model.mean[pupil] - centre, head[pupil] - centre
+        np.testing.assert_allclose(np.linalg.norm(after), np.linalg.norm(before), rtol=1e-4)
+        moved = (after - before)[:2] / np.linalg.norm(before)
+        np.testing.assert_allclose(moved, np.sin(gaze), atol=0.02)
+    np.testing.assert_array_equal(head[model.part != EYES], model.mean[model.part != EYES])
+
+
+def test_the_lids_follow_the_eyeballs(engine: Any) -> None:
+    """Looking down the upper lids go down, looking up they go up, as the pupils do."""
+    model = engine.model
+    lids = [MULTI_PIE_68[i] for i in (37, 38, 43, 44)]
+    for gaze in ((0.0, 0.3), (0.0, -0.3)):
+        coefficients = np.r_[np.zeros(IDENTITY_MODES), sampling.gaze_expressions(model, gaze)]
+        head = model.vertices(coefficients[None])[0]
+        assert (np.sign(head[lids, 1] - model.mean[lids, 1]) == np.sign(gaze[1])).all()
 
 
 def test_photos_are_labelled_on_the_front_of_the_face_only(engine: Any) -> None:
