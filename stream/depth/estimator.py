@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 
@@ -9,14 +10,13 @@ import numpy as np
 
 from stream.depth.preprocess import to_network
 from stream.errors import InputError, ModelError
-from stream.face.crop import crop_image
+from stream.face.crop import MAX_SIDE, crop_image
 from stream.inference.backends import load_engine
 from stream.inference.engine import Engine
 from stream.inference.store import open_model
 from stream.types import Array, Crop, Depth
 
-MAX_SIDE = 32766
-"""Longest side of an image that OpenCV can sample from."""
+log = logging.getLogger(__name__)
 
 
 class DepthEstimator:
@@ -86,6 +86,10 @@ class DepthEstimator:
         finite = np.isfinite(depth) & np.isfinite(mask)
         if not finite.all():
             self.repaired += 1
+            if self.repaired == 1:
+                log.warning(
+                    "The depth network gave values that are not finite; they are left out of the mesh."
+                )
             depth = np.where(finite, depth, np.float32(0.0))
             mask = np.where(finite, mask, np.float32(0.0))
         return Depth(depth, np.clip(mask, 0.0, 1.0))

@@ -127,8 +127,3 @@ def check_shape(shape: tuple[int, ...]) -> None:
         raise InputError(
             f"The depth network takes (N, 3, H, W) with H and W divisible by {STRIDE}, not {shape}."
         )
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Trainable parameters of ``network``."""
-    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -11,6 +11,9 @@ from stream.errors import FaceError
 from stream.geometry import crop_from_image, image_from_crop
 from stream.types import Array, Crop
 
+MAX_SIDE = 32766
+"""Longest side of an image that OpenCV can sample from."""
+
 RIGHT_EYE = (33, 133, 159, 145)
 LEFT_EYE = (263, 362, 386, 374)
 """Corners and lid middles of each eye (the person's right and left) in MediaPipe's order."""

@@ -8,6 +8,7 @@ from typing import Protocol, cast
 import numpy as np
 
 from stream.errors import BackendError, ConfigError, InputError
+from stream.face.crop import MAX_SIDE
 from stream.types import Array, Frame
 
 LANDMARKS = 478
@@ -70,11 +71,13 @@ def check_tracker(name: str, max_faces: int) -> None:
 
 
 def check_image(image: Array) -> None:
-    """:raises InputError: ``image`` is not a non-empty (H, W, 3) uint8 array."""
+    """:raises InputError: ``image`` is not a non-empty (H, W, 3) uint8 array, or a side is over 32,766."""
     shape = tuple(getattr(image, "shape", ()))
     if len(shape) != 3 or shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         kind = f"{shape} {getattr(image, 'dtype', type(image).__name__)}"
         raise InputError(f"The face tracker needs an (H, W, 3) uint8 RGB image, not {kind}.")
+    if max(shape) > MAX_SIDE:
+        raise InputError(f"The image is {shape[1]}x{shape[0]}; make its sides {MAX_SIDE} pixels at most.")
 
 
 def plausible(landmarks: Array, width: int, height: int) -> bool:

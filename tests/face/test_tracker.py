@@ -68,6 +68,11 @@ def test_what_is_no_picture_is_refused(image: Any) -> None:
         check_image(image)
 
 
+def test_a_picture_too_long_to_sample_from_is_refused() -> None:
+    with pytest.raises(InputError, match="40000x1"):
+        check_image(np.zeros((1, 40000, 3), np.uint8))
+
+
 def test_landmarks_far_out_tiny_or_not_finite_are_no_face() -> None:
     good = landmarks_of(pose_matrix(0, 0, 0, (0, 0, 600)))
     assert plausible(good, 640, 480)
