@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 import av.error
@@ -28,6 +28,11 @@ TIME_BASE = Fraction(1, 90_000)
 BT709 = 1
 """ITU-T H.273's number for BT.709, in all three of its tables."""
 
+FLAGS = "+frag_keyframe+delay_moov+default_base_moof"
+"""A fragmented file: its index grows with it, so that closing is quick however long the video is. Moving one
+index to the front instead (faststart) rewrites the whole file at the end. The header waits for the first
+pictures (delay_moov), because only then it can say how far the encoder shifted their times."""
+
 ENCODER = {"preset": "veryfast", "crf": "21", "threads": "2"}
 
 MAX_SIDE = 8192
@@ -35,7 +40,7 @@ MAX_RATE = 1000.0
 
 
 class VideoRecorder:
-    """Writes pictures to an mp4 (H.264, yuv420p, faststart), each at the time it was captured.
+    """Writes pictures to an mp4 (H.264, yuv420p, fragmented), each at the time it was captured.
 
     Also a stage: it writes each capture's picture and passes the capture on. The file appears under its
     name only when closed, whole; until then, and if the process dies, an older file stays as it is.
@@ -46,6 +51,8 @@ class VideoRecorder:
     :param path: where the video goes; missing folders are made.
     :param rate: pictures a second expected, for players and the encoder's planning; the true times are
         kept whatever it is.
+    :ivar frames: pictures written so far.
+    :ivar finished: the video is whole and has its name; an older file of that name says nothing about it.
     :raises ConfigError: the rate is not within 0..1000 or the name does not end in .mp4.
     """
 
@@ -58,8 +65,11 @@ class VideoRecorder:
             raise ConfigError(f"Recordings are .mp4 files; {path.name} is not named as one.")
         self.path = path
         self.frames = 0
+        self.finished = False
         self._rate = Fraction(rate).limit_denominator(1001)
         self._temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:12]}.mp4")
+        self._file: IO[bytes]
+        self._failure: OutputError | None = None
         self._container: Any = None
         self._stream: Any = None
         self._reformatter = VideoReformatter()
@@ -75,9 +85,9 @@ class VideoRecorder:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_dir():
                 raise OutputError(f"Cannot write {self.path}: it is a folder; choose another name.")
-            self._container = av.open(
-                str(self._temporary), "w", format="mp4", options={"movflags": "+faststart"}
-            )
+            # FFmpeg's own files are closed without a word when the disk is full; Python's raise.
+            self._file = self._temporary.open("wb")
+            self._container = av.open(self._file, "w", format="mp4", options={"movflags": FLAGS})
 
     def write(self, picture: Array, captured: float) -> None:
         """Add one picture.
@@ -122,7 +132,7 @@ class VideoRecorder:
     def close(self) -> None:
         """Finish the video and give it its name; a second call does nothing. No picture, no file.
 
-        :raises OutputError: it cannot be written.
+        :raises OutputError: it, or a picture before, could not be written; nothing is left then.
         """
         if self._container is None:
             return
@@ -139,9 +149,15 @@ class VideoRecorder:
                 for packet in self._stream.encode(None):
                     self._container.mux(packet)
         finally:
-            self._container.close()
+            try:
+                self._container.close()
+            finally:
+                self._file.close()
+        if self._failure is not None:
+            raise self._failure
         if self.frames:
             self._temporary.replace(self.path)
+            self.finished = True
         else:
             _log.info("Nothing was recorded to %s: no picture came.", self.path)
 
@@ -165,9 +181,10 @@ class VideoRecorder:
             yield
         except (OSError, av.error.FFmpegError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise OutputError(
+            self._failure = OutputError(
                 f"Cannot write {self.path}: {reason}; choose another place or make room."
-            ) from error
+            )
+            raise self._failure from error
 
 
 def _check_picture(picture: Array) -> None:

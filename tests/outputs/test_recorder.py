@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 from fractions import Fraction
 from itertools import pairwise
 
@@ -45,6 +46,7 @@ def test_pictures_come_back_at_their_times(tmp_path):
     pictures = [picture(level=15 * i) for i in range(6)]
     recorder = record(tmp_path / "new" / "x.mp4", pictures, times)
     assert recorder.frames == 6
+    assert recorder.finished
     got_times, got = play(tmp_path / "new" / "x.mp4")
     np.testing.assert_allclose(got_times, np.array(times) - 50.0, atol=1e-4)
     for one, other in zip(got, pictures, strict=True):
@@ -125,8 +127,29 @@ def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path):
 
 
 def test_without_pictures_there_is_no_file(tmp_path):
-    record(tmp_path / "x.mp4", [])
+    assert not record(tmp_path / "x.mp4", []).finished
     assert not list(tmp_path.iterdir())
+
+
+def test_closing_writes_little_however_long_the_video_is(tmp_path):
+    """What is left to write at the end is a bounded rest, and nothing of the file is read or moved again."""
+    rng = np.random.default_rng(5)
+    noise = rng.integers(0, 256, (8, 120, 160, 3), dtype=np.uint8)
+    process = psutil.Process()
+    moved = []
+    for count in (60, 900):
+        recorder = VideoRecorder(tmp_path / f"{count}.mp4")
+        recorder.open()
+        for i in range(count):
+            recorder.write(noise[i % 8], i / 30)
+        before = process.io_counters()
+        recorder.close()
+        after = process.io_counters()
+        moved.append(after.write_chars - before.write_chars + after.read_chars - before.read_chars)
+        assert recorder.finished
+        assert len(play(recorder.path)[1]) == count
+    size = (tmp_path / "900.mp4").stat().st_size
+    assert max(moved) < size / 2  # moving the index to the front reads and writes all of it
 
 
 def test_a_failure_between_pictures_leaves_a_file_that_plays(tmp_path):
@@ -202,7 +225,52 @@ def test_a_full_disk_is_said_and_nothing_is_left(tmp_path):
     recorder._container = Full(recorder._container)
     with pytest.raises(OutputError, match="No space left"):
         recorder.close()
+    assert not recorder.finished
     assert not list(tmp_path.iterdir())
+
+
+def test_a_video_with_a_hole_in_it_is_not_finished(tmp_path):
+    recorder = VideoRecorder(tmp_path / "x.mp4")
+    recorder.open()
+    recorder.write(picture(), 0.0)
+
+    class Broken:
+        """A stream that fails once."""
+
+        width, height = 64, 48
+
+        def encode(self, frame):
+            recorder._stream = stream
+            raise OSError(errno.EIO, "Input/output error")
+
+    stream, recorder._stream = recorder._stream, Broken()
+    with pytest.raises(OutputError, match="Input/output"):
+        recorder.write(picture(), 0.1)
+    recorder.write(picture(), 0.2)
+    with pytest.raises(OutputError, match="Input/output"):
+        recorder.close()
+    assert not recorder.finished
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_may_not_grow_is_said_and_the_older_one_stays(tmp_path):
+    path = tmp_path / "x.mp4"
+    path.write_bytes(b"older")
+    noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    recorder = VideoRecorder(path)
+    recorder.open()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)  # Python ignores the signal that comes with it
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+    try:
+        for i in range(20):
+            recorder.write(np.roll(noise, i, axis=1), i / 30)
+        with pytest.raises(OutputError, match="Cannot write"):
+            recorder.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not recorder.finished
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"older"
 
 
 def test_memory_stays_flat(tmp_path):
