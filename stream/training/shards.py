@@ -33,7 +33,7 @@ class Samples:
     :ivar normal: (N, S, S, 3) int8, 127 times the unit normal, camera frame.
     :ivar flags: (N, S, S) uint8 bits, see `DEPTH_KNOWN` and the others.
     :ivar kind: (N,) uint8, `SYNTHETIC` or `PHOTO`.
-    :ivar yaw: (N,) float32 degrees.
+    :ivar yaw: (N,) float32 degrees, positive to the image's left (`stream.face.pose.euler_angles`).
     :ivar mean_depth: (N, S, S) float16, the posed mean face, NaN where it does not cover; ``None`` in the
         training split.
     """

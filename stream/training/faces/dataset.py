@@ -9,7 +9,7 @@ A dataset is a folder of ``{train,val,test}-{index:05d}.npz`` with up to `SHARD`
 * ``mean_depth`` (n, S, S) float16, val and test only: the model's mean face in the same pose and camera,
   NaN where it does not cover;
 * ``kind`` (n,) uint8 0 synthetic, 1 photo; ``seed`` (n,) int64 place in the split; ``yaw``, ``pitch`` (n,)
-  float32 degrees; ``identity`` (n, 50) and ``expression`` (n, 57) float32.
+  float32 degrees, positive to the image's left and down (`stream.face.pose.euler_angles`); ``identity`` (n, 50) and ``expression`` (n, 57) float32.
 
 ``dataset.json`` beside them records settings, counts and time. The splits share no photo and no seed.
 """

@@ -18,6 +18,7 @@ from stream.face.crop import (
     crop_from_landmarks,
     crop_image,
 )
+from stream.face.pose import euler_angles
 from stream.geometry import mm_per_crop_unit, project
 from stream.training.faces import sampling
 from stream.training.faces.appearance import (
@@ -71,7 +72,11 @@ JITTER_SHIFT, JITTER_SCALE, JITTER_ANGLE = 0.035, 0.04, 0.05
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One training sample, S = label side; see `stream.training.faces.dataset` for the arrays."""
+    """One training sample, S = label side; see `stream.training.faces.dataset` for the arrays.
+
+    :ivar yaw, pitch: degrees, signs as in `stream.face.pose.euler_angles`; a synthetic head's are relative
+        to its line of sight, a photo's (seen from afar, in the middle) to the camera's axis.
+    """
 
     image: Array
     depth: Array
@@ -155,7 +160,7 @@ class FaceEngine:
         flags = known * np.uint8(DEPTH_KNOWN | MASK_KNOWN | FOREGROUND)
         flags |= (known & (labels.part == FRONT_FACE_PART)) * np.uint8(FACE_SKIN)
         image = crop_image(self.photos.image(index), crop, self.size)
-        yaw, pitch = math.atan2(rotation[0, 2], rotation[2, 2]), math.asin(np.clip(rotation[1, 2], -1, 1))
+        yaw, pitch, _ = euler_angles(rotation)
         mean = self._mean_depth(rotation, translation, view, crop, camera) if with_mean else self._no_mean()
         return Sample(
             image,
@@ -164,8 +169,8 @@ class FaceEngine:
             flags,
             mean,
             PHOTO,
-            math.degrees(yaw),
-            math.degrees(pitch),
+            yaw,
+            pitch,
             coefficients[:IDENTITY_MODES],
             coefficients[IDENTITY_MODES:],
         )
@@ -242,7 +247,7 @@ class FaceEngine:
         """Turn the eyeballs of ``head`` in place, each about its own centre; ``gaze`` as `draw_gaze`."""
         eyes = self.model.part == EYES
         vertices = head[eyes]
-        turned = sampling.turn(-gaze[0], -gaze[1])
+        turned = sampling.turn(*gaze)
         for side in (-1, 1):
             one = self.surface.eye_side == side
             middle = vertices[one].mean(axis=0)

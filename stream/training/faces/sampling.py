@@ -1,4 +1,8 @@
-"""What a synthetic sample shows: identity, expression, gaze, pose, camera, light, hair, background."""
+"""What a synthetic sample shows: identity, expression, gaze, pose, camera, light, hair, background.
+
+Angles of heads and eyes are those of `stream.face.pose.euler_angles`: positive yaw turns to the image's
+left, positive pitch down, positive roll clockwise as seen in the image.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,10 @@ IRIS_COLOURS = ((0.30, 0.18, 0.10), (0.20, 0.12, 0.07), (0.35, 0.42, 0.50), (0.3
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Where the head is: rotation (3, 3) and translation (3,) mm head to camera; angles in degrees."""
+    """Where the head is: rotation (3, 3) and translation (3,) mm, head to camera.
+
+    :ivar yaw, pitch: degrees, relative to a head that faces the camera from where it is.
+    """
 
     rotation: Array
     translation: Array
@@ -99,7 +106,7 @@ def _random_movements(rng: Generator, model: HeadModel) -> Array:
 
 
 def draw_gaze(rng: Generator) -> tuple[float, float]:
-    """Yaw and pitch of both eyes relative to the head, radians; positive to the image's right and down."""
+    """Yaw and pitch of both eyes relative to the head, radians; signs as for a head."""
     return float(np.clip(rng.normal(0, 0.2), -0.5, 0.5)), float(np.clip(rng.normal(0, 0.12), -0.35, 0.35))
 
 
@@ -108,8 +115,8 @@ def gaze_expressions(model: HeadModel, gaze: tuple[float, float]) -> Array:
     yaw, pitch = gaze
     expression = np.zeros(EXPRESSIONS)
     named = {name: i for i, name in enumerate(model.expressions)}
-    # The person's left eye is on the image's right: looking right in the image turns it outwards.
-    horizontal = ("eyeLookOut_L", "eyeLookIn_R") if yaw > 0 else ("eyeLookIn_L", "eyeLookOut_R")
+    # The person's left eye is on the image's right: looking left in the image turns it inwards.
+    horizontal = ("eyeLookIn_L", "eyeLookOut_R") if yaw > 0 else ("eyeLookOut_L", "eyeLookIn_R")
     vertical = ("eyeLookDown_L", "eyeLookDown_R") if pitch > 0 else ("eyeLookUp_L", "eyeLookUp_R")
     expression[[named[name] for name in horizontal]] = min(abs(yaw) / 0.5, 1)
     expression[[named[name] for name in vertical]] = min(abs(pitch) / 0.4, 1)
@@ -117,11 +124,11 @@ def gaze_expressions(model: HeadModel, gaze: tuple[float, float]) -> Array:
 
 
 def turn(yaw: float, pitch: float, roll: float = 0.0) -> Array:
-    """(3, 3) rotation: pitch about x, then yaw about y, then roll about z (radians, camera axes)."""
-    x = cv2.Rodrigues(np.array([-pitch, 0.0, 0.0]))[0]
+    """(3, 3) rotation Ry(yaw) Rx(pitch) Rz(roll), radians: the inverse of `euler_angles`."""
+    x = cv2.Rodrigues(np.array([pitch, 0.0, 0.0]))[0]
     y = cv2.Rodrigues(np.array([0.0, yaw, 0.0]))[0]
     z = cv2.Rodrigues(np.array([0.0, 0.0, roll]))[0]
-    return z @ y @ x
+    return y @ x @ z
 
 
 def draw_camera(rng: Generator) -> Intrinsics:
@@ -138,7 +145,7 @@ def draw_pose(rng: Generator, camera: Intrinsics) -> Pose:
     distance = math.exp(rng.uniform(math.log(NEAREST_MM), math.log(FARTHEST_MM)))
     x = rng.uniform(-0.6, 0.6) * camera.cx / camera.fx
     y = rng.uniform(-0.5, 0.5) * camera.cy / camera.fy
-    sight = turn(math.atan(x), math.atan2(y, math.hypot(1, x)))
+    sight = turn(math.atan(x), -math.atan2(y, math.hypot(1, x)))
     rotation = sight @ turn(*np.radians([yaw, pitch, roll]))
     ray = np.array([x, y, 1.0])
     return Pose(rotation, ray / np.linalg.norm(ray) * distance, float(yaw), float(pitch))

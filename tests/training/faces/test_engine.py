@@ -132,18 +132,26 @@ def test_the_eyeballs_look_where_the_gaze_says(engine: Any, gaze: tuple[float, f
         before, after = model.mean[pupil] - centre, head[pupil] - centre
         np.testing.assert_allclose(np.linalg.norm(after), np.linalg.norm(before), rtol=1e-4)
         moved = (after - before)[:2] / np.linalg.norm(before)
-        np.testing.assert_allclose(moved, np.sin(gaze), atol=0.02)
+        np.testing.assert_allclose(moved, np.sin([-gaze[0], gaze[1]]), atol=0.02)
     np.testing.assert_array_equal(head[model.part != EYES], model.mean[model.part != EYES])
 
 
 def test_the_lids_follow_the_eyeballs(engine: Any) -> None:
-    """Looking down the upper lids go down, looking up they go up, as the pupils do."""
+    """The upper lids move to the side to which the pupils move."""
     model = engine.model
     lids = [MULTI_PIE_68[i] for i in (37, 38, 43, 44)]
-    for gaze in ((0.0, 0.3), (0.0, -0.3)):
+    for gaze in ((0.4, 0.0), (-0.4, 0.0), (0.0, 0.3), (0.0, -0.3)):
         coefficients = np.r_[np.zeros(IDENTITY_MODES), sampling.gaze_expressions(model, gaze)]
         head = model.vertices(coefficients[None])[0]
-        assert (np.sign(head[lids, 1] - model.mean[lids, 1]) == np.sign(gaze[1])).all()
+        lid_moved = (head - model.mean)[lids, :2]
+        before = head.copy()
+        engine._look(head, gaze)
+        ball = np.flatnonzero(model.part == EYES)
+        pupil = ball[model.mean[ball, 2].argmin()]
+        moved = (head - before)[pupil, :2]
+        axis = int(np.abs(moved).argmax())
+        assert abs(moved[axis]) > 2, "millimetres"
+        assert (np.sign(lid_moved[:, axis]) == np.sign(moved[axis])).all()
 
 
 def test_photos_are_labelled_on_the_front_of_the_face_only(engine: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stream.face.pose import euler_angles
 from stream.training.faces import sampling
 from stream.training.faces.ict import EXPRESSIONS, IDENTITY_MODES
 
@@ -50,12 +51,29 @@ def test_poses_are_mostly_frontal_with_a_tail() -> None:
         assert np.linalg.det(pose.rotation) == pytest.approx(1)
 
 
-def test_turning_right_and_down_points_the_nose_there() -> None:
+def test_turning_left_and_down_points_the_nose_there() -> None:
     nose = np.array([0, 0, -1.0])
-    right = sampling.turn(np.radians(30), 0) @ nose
-    up = sampling.turn(0, np.radians(20)) @ nose
-    assert right[0] < -0.4, "positive yaw turns about y by the right-hand rule"
-    assert up[1] < -0.3, "positive pitch lifts the nose"
+    np.testing.assert_allclose(sampling.turn(np.radians(30), 0) @ nose, [-0.5, 0, -np.sqrt(0.75)], atol=1e-9)
+    down = sampling.turn(0, np.radians(20)) @ nose
+    np.testing.assert_allclose(down, [0, np.sin(np.radians(20)), -np.cos(np.radians(20))], atol=1e-9)
+
+
+def test_angles_are_those_of_live_capture() -> None:
+    for angles in np.random.default_rng(6).uniform(-80, 80, (50, 3)):
+        turned = sampling.turn(*np.radians(angles))
+        np.testing.assert_allclose(euler_angles(turned), angles, atol=1e-6)
+
+
+def test_a_pose_tells_the_angles_to_its_line_of_sight() -> None:
+    """On the axis a pose's yaw and pitch are the angles of its rotation."""
+    rng = np.random.default_rng(7)
+    camera = sampling.draw_camera(rng)
+    for pose in (sampling.draw_pose(rng, camera) for _ in range(100)):
+        x, y, z = pose.translation
+        sight = sampling.turn(np.arctan2(x, z), -np.arctan2(y, np.hypot(x, z)))
+        np.testing.assert_allclose(sight @ [0, 0, np.linalg.norm(pose.translation)], pose.translation)
+        yaw, pitch, _ = euler_angles(sight.T @ pose.rotation)
+        np.testing.assert_allclose([yaw, pitch], [pose.yaw, pose.pitch], atol=1e-6)
 
 
 def test_a_head_off_axis_faces_the_camera() -> None:
@@ -72,7 +90,7 @@ def test_a_head_off_axis_faces_the_camera() -> None:
 def test_gaze_moves_the_lids_of_both_eyes_alike(face_data: Any) -> None:
     model = face_data[2]
     names = list(model.expressions)
-    right = sampling.gaze_expressions(model, (0.5, 0.0))
+    right = sampling.gaze_expressions(model, (-0.5, 0.0))
     assert right[names.index("eyeLookOut_L")] == 1, "the left eye is on the image's right"
     assert right[names.index("eyeLookIn_R")] == 1
     down = sampling.gaze_expressions(model, (0.0, 0.2))
