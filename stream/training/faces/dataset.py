@@ -5,11 +5,14 @@ A dataset is a folder of ``{train,val,test}-{index:05d}.npz`` with up to `SHARD`
 * ``image`` (n, S, S, 3) uint8 RGB, cut by `stream.face.crop.crop_image`;
 * ``depth`` (n, S, S) float16 crop units (see `stream.types.Depth`), 0 where unknown;
 * ``normal`` (n, S, S, 3) int8, 127 times the unit normal in the camera frame, out of the surface;
-* ``flags`` (n, S, S) uint8 bits: 1 depth and normal known, 2 mask known, 4 foreground, 8 face skin;
+* ``flags`` (n, S, S) uint8 bits, named in `stream.training.shards`: 1 depth and normal known, 2 mask known,
+  4 foreground, 8 face skin;
 * ``mean_depth`` (n, S, S) float16, val and test only: the model's mean face in the same pose and camera,
   NaN where it does not cover;
-* ``kind`` (n,) uint8 0 synthetic, 1 photo; ``seed`` (n,) int64 place in the split; ``yaw``, ``pitch`` (n,)
-  float32 degrees, positive to the image's left and down (`stream.face.pose.euler_angles`); ``identity`` (n, 50) and ``expression`` (n, 57) float32.
+* ``kind`` (n,) uint8 0 synthetic, 1 photo; ``seed`` (n,) int64 place in the split;
+* ``yaw``, ``pitch`` (n,) float32 degrees, positive to the image's left and down
+  (`stream.face.pose.euler_angles`);
+* ``identity`` (n, 50) and ``expression`` (n, 57) float32.
 
 ``dataset.json`` beside them records settings, counts and time. The splits share no photo and no seed.
 """

@@ -47,12 +47,8 @@ from stream.training.faces.render import (
     Renderer,
     view_matrix,
 )
+from stream.training.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, PHOTO, SKIN, SYNTHETIC
 from stream.types import Array, Crop, Intrinsics
-
-DEPTH_KNOWN, MASK_KNOWN, FOREGROUND, FACE_SKIN = 1, 2, 4, 8
-"""Bits of a sample's flags."""
-
-SYNTHETIC, PHOTO = 0, 1
 
 FRONT_FACE_PART = 8
 """Drawn instead of SKIN for the part of the face that hair seldom covers."""
@@ -158,7 +154,7 @@ class FaceEngine:
         facing = np.abs(labels.normal[..., 2]) > PHOTO_FACING
         known &= np.isin(labels.part, (FRONT_FACE_PART, EYES)) & facing
         flags = known * np.uint8(DEPTH_KNOWN | MASK_KNOWN | FOREGROUND)
-        flags |= (known & (labels.part == FRONT_FACE_PART)) * np.uint8(FACE_SKIN)
+        flags |= (known & (labels.part == FRONT_FACE_PART)) * np.uint8(SKIN)
         image = crop_image(self.photos.image(index), crop, self.size)
         yaw, pitch, _ = euler_angles(rotation)
         mean = self._mean_depth(rotation, translation, view, crop, camera) if with_mean else self._no_mean()
@@ -228,7 +224,7 @@ class FaceEngine:
         depth, known = self._depth(labels, crop, camera, distance)
         flags = np.full(depth.shape, MASK_KNOWN, np.uint8)
         flags |= known * np.uint8(DEPTH_KNOWN | FOREGROUND)
-        flags |= np.isin(labels.part, (0, FRONT_FACE_PART)) * np.uint8(FACE_SKIN)
+        flags |= np.isin(labels.part, (0, FRONT_FACE_PART)) * np.uint8(SKIN)
         mean = self._mean_depth(rotation, translation, view, crop, camera) if with_mean else self._no_mean()
         return Sample(
             image,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stream.errors import InputError
-from stream.training.faces.engine import DEPTH_KNOWN, FACE_SKIN, FOREGROUND, MASK_KNOWN
+from stream.training.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN
 from stream.types import Array
 
 DEPTH_SPAN = 0.8
@@ -44,7 +44,7 @@ def _row(sample: dict[str, Array]) -> Array:
     grey = np.clip(128 + sample["depth"].astype(np.float32) * 127 / DEPTH_SPAN, 0, 255)
     depth = np.where(known, grey[..., None], 0).repeat(3, axis=2)
     normal = np.where(known, 127 - sample["normal"].astype(np.int16), 0)
-    mask = (flags & FOREGROUND > 0) * 150 + (flags & FACE_SKIN > 0) * 100
+    mask = (flags & FOREGROUND > 0) * 150 + (flags & SKIN > 0) * 100
     picture = np.repeat(mask[..., None], 3, axis=2)
     picture[flags & MASK_KNOWN == 0] = (40, 60, 140)
     return np.hstack([sample["image"], depth, normal, picture]).astype(np.uint8)

@@ -14,18 +14,10 @@ from stream.geometry import image_from_crop, mm_per_crop_unit, transform_points
 from stream.training.faces import sampling
 from stream.training.faces.appearance import photo_weights
 from stream.training.faces.correspond import closest_on_mesh
-from stream.training.faces.engine import (
-    DEPTH_KNOWN,
-    FACE_SKIN,
-    FOREGROUND,
-    MASK_KNOWN,
-    PHOTO,
-    SYNTHETIC,
-    Sample,
-    jittered,
-)
+from stream.training.faces.engine import Sample, jittered
 from stream.training.faces.fit import photo_intrinsics
 from stream.training.faces.ict import EYES, IDENTITY_MODES, MULTI_PIE_68, NARROW_FACE_END
+from stream.training.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, PHOTO, SKIN, SYNTHETIC
 from stream.types import Crop
 
 PHOTOS = range(0, 24)
@@ -46,10 +38,10 @@ def test_samples_have_the_declared_shapes_and_values(samples: list[Sample], engi
         assert (sample.flags & MASK_KNOWN > 0).all()
         assert 0.15 < known.mean() < 0.98
         np.testing.assert_array_equal(known, sample.flags & FOREGROUND > 0)
-        assert (known[sample.flags & FACE_SKIN > 0]).all()
+        assert (known[sample.flags & SKIN > 0]).all()
         assert np.isfinite(sample.depth).all()
         assert (sample.depth[~known] == 0).all()
-        assert np.abs(sample.depth[sample.flags & FACE_SKIN > 0]).max() < 2.5
+        assert np.abs(sample.depth[sample.flags & SKIN > 0]).max() < 2.5
         np.testing.assert_allclose(np.linalg.norm(sample.normal[known], axis=-1), 1, atol=1e-3)
         assert (sample.normal[known][:, 2] < 0.3).mean() > 0.99
 
@@ -67,7 +59,7 @@ def test_depth_and_normals_tell_of_one_surface(samples: list[Sample]) -> None:
     """Normals from differences of the depth agree with the labels where the surface is smooth."""
     angles = []
     for sample in samples:
-        skin = sample.flags & FACE_SKIN > 0
+        skin = sample.flags & SKIN > 0
         step = 2 / len(skin)
         down, across = np.gradient(sample.depth, step)
         made = np.stack([across, down, -np.ones_like(across)], -1)
@@ -115,7 +107,7 @@ def test_the_nose_is_nearer_than_the_eyes_and_the_neck_farther(samples: list[Sam
 def test_the_mean_face_is_near_but_not_the_truth(samples: list[Sample]) -> None:
     errors = []
     for sample in samples:
-        both = np.isfinite(sample.mean_depth) & (sample.flags & FACE_SKIN > 0)
+        both = np.isfinite(sample.mean_depth) & (sample.flags & SKIN > 0)
         errors.append(np.abs(sample.depth - sample.mean_depth)[both].mean())
     assert 0.01 < np.mean(errors) < 0.12
 
