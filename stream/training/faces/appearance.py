@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from scipy.spatial import cKDTree
 
+from stream.geometry import project
 from stream.training.faces.fit import PHOTO_SIDE, photo_intrinsics
 from stream.training.faces.ict import (
     EYE_SOCKET,
@@ -106,8 +107,7 @@ def photo_weights(
     :param vertices: (n, 3) float32 head frame, fitted to the photo; ``triangles`` only over those.
     """
     camera = vertices @ rotation.T + translation
-    intrinsics = photo_intrinsics()
-    pixels = camera[:, :2] / camera[:, 2:] * intrinsics.fx + intrinsics.cx
+    pixels = project(camera, photo_intrinsics())
     normals = vertex_normals(camera, triangles)
     cosine = -(normals * camera).sum(axis=1) / np.linalg.norm(camera, axis=1)
     weight = np.clip((cosine - GRAZING) / (FRONTAL - GRAZING), 0, 1)

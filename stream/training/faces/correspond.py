@@ -10,7 +10,7 @@ from scipy.interpolate import RBFInterpolator
 
 from stream.errors import ModelError
 from stream.face.crop import LEFT_EYE, RIGHT_EYE
-from stream.geometry import INTER_PUPIL_MM
+from stream.geometry import INTER_PUPIL_MM, project
 from stream.training.faces.fit import (
     Correspondence,
     Fits,
@@ -118,13 +118,12 @@ def _cast(
 
 def cast_landmarks(model: HeadModel, fits: Fits, landmarks: Array) -> Array:
     """Places (n, 478, 3) on the MEAN face where each photo's landmark (pixels) meets the fitted skin."""
-    intrinsics = photo_intrinsics()
     triangles = np.ascontiguousarray(model.triangles[(model.triangles < NARROW_FACE_END).all(axis=1)])
     places = np.empty((len(landmarks), LANDMARKS, 3))
     for n in range(len(landmarks)):
         vertices = model.vertices(fits.coefficients[n : n + 1])[0, :NARROW_FACE_END].astype(np.float64)
         camera = vertices @ fits.rotation[n].T + fits.translation[n]
-        pixels = camera[:, :2] / camera[:, 2:] * intrinsics.fx + intrinsics.cx
+        pixels = project(camera, photo_intrinsics())
         points = landmarks[n, :, :2].astype(np.float64)
         _cast(pixels, camera, triangles, points, model.mean[:NARROW_FACE_END], GRAZING, places[n])
     return places
@@ -249,7 +248,7 @@ def mean_offsets(mean: Array, basis: Array, fits: Fits, targets: Array) -> Array
     intrinsics = photo_intrinsics()
     points = mean + np.einsum("pck,nk->npc", basis, fits.coefficients, optimize=True)
     camera = points @ fits.rotation.transpose(0, 2, 1) + fits.translation[:, None]
-    pixels = camera[..., :2] / camera[..., 2:] * intrinsics.fx + intrinsics.cx
+    pixels = project(camera.reshape(-1, 3), intrinsics).reshape(targets.shape)
     missing = (targets - pixels) * (fits.translation[:, 2] / intrinsics.fx)[:, None, None]
     rows = fits.rotation[:, :2].astype(np.float64)
     normal = np.einsum("nij,nik->jk", rows, rows) + OFFSET_PRIOR * len(rows) * np.eye(3)
