@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import moderngl
 import numpy as np
 
-from stream.errors import BackendError
 from stream.geometry import camera_matrix, crop_from_image
+from stream.render.context import open_context
 from stream.types import Array, Crop, Intrinsics
 
 OVERSAMPLING = 2
@@ -20,8 +19,6 @@ HEAD_LAYOUT = "3f 3f 3f 4f 3f 1f"
 HEAD_NAMES = ("position", "normal", "photo", "mirror", "tint", "part")
 HAIR_LAYOUT = "3f 3f 2f"
 HAIR_NAMES = ("position", "normal", "uv")
-
-EGL: dict[str, Any] = {"backend": "egl"}
 
 HAIR_RELIGHT = 0.5
 """Hair has no photo's light in its colour, so it is always lit at least this much."""
@@ -172,16 +169,12 @@ class Renderer:
 
     :param size: side of the label images in pixels.
     :param triangles: (M, 3) int32 of the head model.
-    :raises BackendError: there is no EGL here.
+    :raises BackendError: there is no EGL here; the message says what to install.
     """
 
     def __init__(self, size: int, triangles: Array) -> None:
-        try:
-            self.context = moderngl.create_context(standalone=True, **EGL)
-        except Exception as error:
-            raise BackendError(
-                "Cannot draw without EGL; install libegl1, libgl1 and libgl1-mesa-dri."
-            ) from error
+        self._offscreen = open_context("egl")
+        self.context: moderngl.Context = self._offscreen.gl
         self.size = size
         self.programs = {
             "colour": self.context.program(VERTEX, COLOUR_FRAGMENT),
@@ -196,7 +189,7 @@ class Renderer:
 
     def close(self) -> None:
         """Free the context."""
-        self.context.release()
+        self._offscreen.close()
 
     def colour(
         self, head: Array, hair: HairLook | None, photo: Array, view: Array, light: Lighting, eyes: Eyes

@@ -11,6 +11,7 @@ pytest.importorskip("moderngl")
 
 from stream.errors import BackendError
 from stream.geometry import crop_from_image, intrinsics_from_fov, project, transform_points
+from stream.render import context
 from stream.training.faces.render import (
     BACKGROUND_PART,
     HAIR_PART,
@@ -41,6 +42,22 @@ def renderer() -> Iterator[Renderer]:
         pytest.skip(str(error))
     yield made
     made.close()
+
+
+def test_without_egl_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(context.ctypes, "CDLL", missing)
+    with pytest.raises(BackendError, match="apt-get install libegl1"):
+        Renderer(SIZE, SQUARE)
+
+
+def test_closing_one_renderer_leaves_another_working(renderer: Renderer) -> None:
+    view = view_matrix(CROP, CAMERA, 100, 2000)
+    before = renderer.labels(_plane(500), None, view).z
+    Renderer(SIZE, SQUARE).close()
+    np.testing.assert_array_equal(renderer.labels(_plane(500), None, view).z, before)
 
 
 def _plane(reach: float, part: int = 0) -> Array:
