@@ -131,10 +131,12 @@ class _WarmUp:
     def open(self) -> None:
         """Nothing to take."""
 
-    def __call__(self, capture: Capture) -> None:
+    def __call__(self, capture: Capture) -> Capture:
+        """Count, and pass the capture on."""
         self._left -= 1
         if self._left == 0:
             self._done()
+        return capture
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -19,10 +19,11 @@ class LatestCapture:
     def open(self) -> None:
         """Nothing to take."""
 
-    def __call__(self, capture: Capture) -> None:
-        """Remember the capture where its first mesh has triangles."""
+    def __call__(self, capture: Capture) -> Capture:
+        """Remember the capture where its first mesh has triangles, and pass it on."""
         if capture.meshes and len(capture.meshes[0].triangles):
             self.capture = capture
+        return capture
 
     def close(self) -> None:
         """Nothing to give back; the capture stays for its reader."""
