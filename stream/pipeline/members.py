@@ -49,11 +49,9 @@ class Item:
 class Member:
     """Anything that is opened and closed with the run, on a thread of its own."""
 
-    def __init__(self, name: str, target: Openable, optional: bool = False) -> None:
+    def __init__(self, name: str, target: Openable) -> None:
         self.name = name
         self.target = target
-        self.optional = optional
-        self.active = True
         self._worker: Worker | None = None
 
     def call(self, function: Callable[..., ResultT], *args: Any) -> Future[ResultT]:
@@ -121,17 +119,25 @@ class StageMember(Member):
     """A stage or sink with the slot it reads from and the ones it writes to.
 
     :ivar ends: the output whose latency ends with this stage (`CHAIN` or the sink's name), if any.
+    :ivar idles: it has something to do while nothing comes (see `Stage`).
     """
 
-    def __init__(self, stage: Stage, metrics: Metrics, policy: Policy, optional: bool = False) -> None:
-        super().__init__(stage.name, stage, optional)
+    def __init__(self, stage: Stage, metrics: Metrics, policy: Policy) -> None:
+        super().__init__(stage.name, stage)
         metrics.add_stage(stage.name)
         self.slot: Slot[Item] = Slot(policy, lambda item: metrics.drop(stage.name))
         self.outputs: list[Slot[Item]] = []
         self.ends: str | None = None
         self._stage = stage
+        self._idle: Callable[[], None] | None = getattr(stage, "idle", None)
+        self.idles = self._idle is not None
         self._metrics = metrics
         self._silent_until = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether it wants to stay when the source has ended by itself (see `Stage`)."""
+        return self.idles and bool(getattr(self._stage, "holds", False))
 
     def process(self, item: Item) -> Item | None:
         """Run the stage on one item, on the member's thread; a failure is counted and ends the item."""
@@ -139,7 +145,7 @@ class StageMember(Member):
         try:
             capture = self._stage(item.capture)
         except Exception as error:
-            self._failed(item, error)
+            self._failed(f"on frame {item.capture.frame.index}", error)
             return None
         seconds = time.perf_counter() - begun
         self._metrics.done(self.name, seconds)
@@ -149,14 +155,20 @@ class StageMember(Member):
             self._metrics.latency(self.ends, time.monotonic() - item.started)
         return replace(item, capture=replace(capture, steps={**capture.steps, self.name: seconds}))
 
-    def _failed(self, item: Item, error: Exception) -> None:
+    def idle(self) -> None:
+        """Let the stage idle, on the member's thread; a failure is counted."""
+        assert self._idle is not None
+        try:
+            self._idle()
+        except Exception as error:
+            self._failed("while idle", error)
+
+    def _failed(self, when: str, error: Exception) -> None:
         count = self._metrics.error(self.name)
         log.debug("Stage %s failed.", self.name, exc_info=error)
         now = time.monotonic()
         if now >= self._silent_until:
             self._silent_until = now + LOG_INTERVAL
-            index = item.capture.frame.index
             log.warning(
-                "Stage %s failed on frame %d (%d so far): %s: %s",
-                self.name, index, count, type(error).__name__, error,
-            )  # fmt: skip
+                "Stage %s failed %s (%d so far): %s: %s", self.name, when, count, type(error).__name__, error
+            )

@@ -2,13 +2,14 @@
 
 Asyncio only moves items between slots; every call of a source, stage or sink happens on that member's
 own worker thread. What stops a run (the source's end, a duration, a count, `Pipeline.stop`, a signal)
-takes the same way out: the source is told to stop, what is in flight drains, members are closed.
+takes the same way out: the source is told to stop, what is in flight drains, members are closed. Only
+where a sink holds (see `Stage`), the run stays after the source's end until it is stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
+import contextlib
 import logging
 import math
 import threading
@@ -18,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.errors import ConfigError
-from stream.pipeline.members import SOURCE, Member, SourceMember, StageMember
+from stream.pipeline.members import SOURCE, Item, Member, SourceMember, StageMember
 from stream.pipeline.metrics import CHAIN, WINDOW, Metrics
-from stream.pipeline.slot import END, Policy
+from stream.pipeline.slot import END, End, Policy
 from stream.pipeline.stage import Stage
 from stream.sources.source import Source
 
@@ -35,6 +36,9 @@ STOP_SECONDS = 2.0
 JOIN_SECONDS = 0.5
 """How long to wait for a thread that has already done its last work."""
 
+IDLE_SECONDS = 0.05
+"""How long nothing must come before a stage that can idle does so, and again."""
+
 LAG_INTERVAL = 0.02
 """Seconds between two looks at the event loop's lag."""
 
@@ -44,35 +48,38 @@ class Summary:
     """How a run went.
 
     :ivar reason: why it ended: ``ended`` (the source), ``frames``, ``duration``, ``stopped``.
-    :ivar seconds: from the first read to the end of the drain.
+    :ivar seconds: from the first read until everything came out; what a sink held on after is not in it.
     :ivar metrics: `Metrics.snapshot` at the end.
     :ivar abandoned: members whose thread did not come back and was left behind.
+    :ivar failures: a sentence for each member that failed to close, so that what it should have written
+        may be missing.
     """
 
     reason: str
     seconds: float
     metrics: dict[str, Any]
     abandoned: tuple[str, ...]
+    failures: tuple[str, ...]
 
 
 class Pipeline:
     """A linear chain of stages between a source and any number of sinks; runs once.
 
-    Each stage and sink reads from its own slot of one on its own thread, so a slow sink drops its own
-    items and never holds up another. A sink is a `Stage` whose result goes nowhere.
+    Each stage and sink reads from its own slot of one on its own thread. A sink is a `Stage` whose result
+    goes nowhere. Under ``latest`` a slow sink drops its own items and never holds up another; under
+    ``wait``, where nothing is dropped, the slowest stage or sink sets the pace of all.
 
     The way out takes at most `STOP_SECONDS`: half of it for what is in flight to drain, the rest for the
     members to close. Only the end of the input under ``wait`` has no limit, for nothing may be lost there.
 
     :param policy: ``latest`` (newest wins, drops counted) or ``wait`` (nothing lost); by default
         ``latest`` for a paced source and ``wait`` for one that gives frames as fast as they are read.
-    :param optional: names of sinks the run can do without when they fail to open.
     :param duration: seconds after the first read at which to stop; None for no limit.
     :param frames: how many frames to read before stopping; None for no limit.
     :param warmup: forget the metrics once, when that many captures came through the stages.
     :param metrics_port: serve `/metrics` on 127.0.0.1 while it runs.
     :param window: durations the metrics keep per stage.
-    :raises ConfigError: two members share a name, ``optional`` names none, or a limit is not positive.
+    :raises ConfigError: two members share a name or a limit is not positive.
     """
 
     def __init__(
@@ -82,14 +89,13 @@ class Pipeline:
         sinks: Sequence[Stage] = (),
         policy: Policy | None = None,
         *,
-        optional: Collection[str] = (),
         duration: float | None = None,
         frames: int | None = None,
         warmup: int = 0,
         metrics_port: int | None = None,
         window: int = WINDOW,
     ) -> None:
-        _check_names([stage.name for stage in (*stages, *sinks)], [sink.name for sink in sinks], optional)
+        _check_names([stage.name for stage in (*stages, *sinks)])
         _check_limits(duration, frames, warmup)
         self.metrics = Metrics(window, warmup)
         self._source = source
@@ -97,7 +103,7 @@ class Pipeline:
         self._duration = duration
         self._reader = SourceMember(source, self.metrics, frames)
         self._chain = [StageMember(stage, self.metrics, self._policy) for stage in stages]
-        self._sinks = [StageMember(s, self.metrics, self._policy, s.name in optional) for s in sinks]
+        self._sinks = [StageMember(sink, self.metrics, self._policy) for sink in sinks]
         self._server = _metrics_member(self.metrics, metrics_port)
         self._moving: set[asyncio.Future[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -106,7 +112,9 @@ class Pipeline:
         self._stopped_at = 0.0
         self._reason = "ended"
         self._error: BaseException | None = None
+        self._drained_at: float | None = None
         self._abandoned: list[str] = []
+        self._failures: list[str] = []
 
     def stop(self) -> None:
         """Ask the run to end, from any thread and at any time, also before it began; does not wait."""
@@ -136,18 +144,20 @@ class Pipeline:
             began = time.monotonic()
             if not self._stop_event.is_set():
                 await self._stream()
-            self.metrics.freeze()
+            self._drained()
         except BaseException:
             self._request_stop("stopped")
             raise
         finally:
             lag_watch.cancel()
-            seconds = time.monotonic() - began
+            seconds = (self._drained_at or time.monotonic()) - began
             await self._close()
         if self._error is not None:
             raise self._error
         reason = "frames" if self._reason == "ended" and self._reader.full else self._reason
-        return Summary(reason, seconds, self.metrics.snapshot(), tuple(self._abandoned))
+        return Summary(
+            reason, seconds, self.metrics.snapshot(), tuple(self._abandoned), tuple(self._failures)
+        )
 
     def _members(self) -> list[Member]:
         server = [] if self._server is None else [self._server]
@@ -156,35 +166,24 @@ class Pipeline:
     # Opening
 
     async def _open(self) -> None:
-        """Open all members at once; the first failure that matters stops the run."""
+        """Open all members at once; the first failure stops the run."""
         self._moving = opening = set()
         for member in self._members():
             opened = asyncio.wrap_future(member.call(member.target.open))
-            opened.add_done_callback(functools.partial(self._opened, member))
+            opened.add_done_callback(self._moved)
             opening.add(opened)
         await self._settle(opening, DRAIN_SECONDS)
         self._connect()
 
-    def _opened(self, member: Member, opened: asyncio.Future[None]) -> None:
-        error = None if opened.cancelled() else opened.exception()
-        if error is None:
-            return
-        member.active = False
-        if member.optional:
-            log.warning("The output %s is left out: %s", member.name, error)
-        else:
-            self._fail(error)
-
     def _connect(self) -> None:
-        """Wire the slots, leaving out the sinks that did not open."""
-        sinks = [sink for sink in self._sinks if sink.active]
+        """Wire the slots."""
         for stage, following in zip(self._chain, self._chain[1:], strict=False):
             stage.outputs = [following.slot]
-        for sink in sinks:
+        for sink in self._sinks:
             sink.ends = sink.name
         last = self._chain[-1] if self._chain else self._reader
         last.ends = CHAIN
-        last.outputs = [sink.slot for sink in sinks]
+        last.outputs = [sink.slot for sink in self._sinks]
         if self._chain:
             self._reader.outputs = [self._chain[0].slot]
 
@@ -194,19 +193,31 @@ class Pipeline:
         """Move items until the source ends or a stop is asked for, then until the slots are empty."""
         loop = asyncio.get_running_loop()
         pump = asyncio.wrap_future(self._reader.call(self._reader.pump))
-        active = [member for member in (*self._chain, *self._sinks) if member.active]
-        self._moving = {pump, *(loop.create_task(self._flow(member)) for member in active)}
+        passing = [self._flow(member) for member in (*self._chain, *self._sinks) if not member.holds]
+        holding = [self._flow_and_hold(sink) for sink in self._sinks if sink.holds]
+        ending = {pump, *map(loop.create_task, passing)}
+        self._moving = {*ending, *map(loop.create_task, holding)}
         for moving in self._moving:
             moving.add_done_callback(self._moved)
         timer = None
         if self._duration is not None:
             timer = loop.call_later(self._duration, self._request_stop, "duration")
         await self._settle({pump}, DRAIN_SECONDS)
+        if holding and not self._reader.full:
+            await self._settle(ending, DRAIN_SECONDS)
+            self._drained()
+            await self._settle(self._moving, DRAIN_SECONDS)
         if timer is not None:
             timer.cancel()
         if self._policy == "latest":
             self._request_stop("ended")
         await self._settle(self._moving, DRAIN_SECONDS)
+
+    def _drained(self) -> None:
+        """Everything came out: the figures are complete."""
+        if self._drained_at is None:
+            self._drained_at = time.monotonic()
+            self.metrics.freeze()
 
     def _moved(self, moving: asyncio.Future[None]) -> None:
         if not moving.cancelled() and (error := moving.exception()) is not None:
@@ -215,7 +226,7 @@ class Pipeline:
     async def _flow(self, member: StageMember) -> None:
         """Take a stage's items to its thread and what comes out to the next slots."""
         try:
-            while (item := await member.slot.get()) is not END:
+            while (item := await self._next(member)) is not END:
                 result = await asyncio.wrap_future(member.call(member.process, item))
                 if result is not None:
                     for slot in member.outputs:
@@ -224,6 +235,27 @@ class Pipeline:
             member.slot.close()
             for slot in member.outputs:
                 slot.end()
+
+    async def _next(self, member: StageMember) -> Item | End:
+        """The stage's next item; while there is none, the stage idles if it can."""
+        if not member.idles:
+            return await member.slot.get()
+        getting = asyncio.ensure_future(member.slot.get())
+        while not (await asyncio.wait({getting}, timeout=IDLE_SECONDS))[0]:
+            await self._idle(member)
+        return getting.result()
+
+    async def _flow_and_hold(self, sink: StageMember) -> None:
+        """As `_flow`; when the source has ended by itself, idle until the sink or a stop ends it."""
+        await self._flow(sink)
+        while sink.holds and not (self._reader.full or self._stop_event.is_set()):
+            await self._idle(sink)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_event.wait(), IDLE_SECONDS)
+
+    async def _idle(self, member: StageMember) -> None:
+        if not self._stop_event.is_set():
+            await asyncio.wrap_future(member.call(member.idle))
 
     async def _watch_lag(self) -> None:
         while True:
@@ -283,18 +315,17 @@ class Pipeline:
             )  # fmt: skip
             closed.cancel()
         elif (error := closed.exception()) is not None:
-            log.warning("%s failed to close: %s: %s", member.name, type(error).__name__, error)
+            self._failures.append(f"{member.name} failed to close: {type(error).__name__}: {error}")
+            log.warning("%s", self._failures[-1])
         member.dismiss(JOIN_SECONDS if member.name not in self._abandoned else 0.0)
 
 
-def _check_names(names: list[str], sinks: list[str], optional: Collection[str]) -> None:
+def _check_names(names: list[str]) -> None:
     taken = {SOURCE, CHAIN}
     for name in names:
         if name in taken:
             raise ConfigError(f"Two parts of the pipeline are called {name!r}; give one another name.")
         taken.add(name)
-    if unknown := set(optional) - set(sinks):
-        raise ConfigError(f"No output is called {min(unknown)!r}; there are: {', '.join(sinks) or 'none'}.")
 
 
 def _check_limits(duration: float | None, frames: int | None, warmup: int) -> None:

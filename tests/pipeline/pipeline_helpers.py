@@ -120,6 +120,30 @@ class FakeStage:
         self.threads.add(threading.current_thread().name)
 
 
+class IdleStage(FakeStage):
+    """Notes when it idled, and after how many captures."""
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[Capture], Capture | None] = lambda capture: capture,
+        *,
+        on_idle: Callable[[], None] = lambda: None,
+        holds: bool = False,
+    ) -> None:
+        super().__init__(name, work)
+        self.holds = holds
+        self.idled: list[float] = []
+        self.idled_after: list[int] = []
+        self._on_idle = on_idle
+
+    def idle(self) -> None:
+        self._note()
+        self.idled.append(time.monotonic())
+        self.idled_after.append(len(self.seen))
+        self._on_idle()
+
+
 def sleeping(seconds: float) -> Callable[[Capture], Capture]:
     """Work that takes this long."""
 

@@ -9,15 +9,16 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import psutil
 import pytest
-from pipeline_helpers import FakeStage, ListSource, failing_on, sleeping, wait_until
+from pipeline_helpers import FakeStage, IdleStage, ListSource, failing_on, sleeping, wait_until
 
 from stream.errors import ConfigError, SourceError
 from stream.pipeline.run import run_pipeline
-from stream.pipeline.runner import STOP_SECONDS, Pipeline, Summary
+from stream.pipeline.runner import IDLE_SECONDS, STOP_SECONDS, Pipeline, Summary
 from stream.types import Capture
 
 
@@ -88,6 +89,16 @@ def test_none_ends_a_captures_way() -> None:
     summary = run(ListSource(10), [even], [sink])
     assert sink.seen == [0, 2, 4, 6, 8]
     assert summary.metrics["stages"]["even"]["count"] == 10
+
+
+def test_offline_the_slowest_sink_sets_the_pace_of_all() -> None:
+    slow, quick = FakeStage("slow", sleeping(0.02)), FakeStage("quick")
+    apart: list[int] = []
+    watch = FakeStage("watch", lambda capture: apart.append(capture.frame.index - len(slow.seen)) or capture)
+    summary = run(ListSource(30), [], [slow, quick, watch])
+    assert slow.seen == quick.seen == watch.seen == list(range(30))
+    assert max(apart) <= 3  # what fits between them: in work, in the slot, and on its way
+    assert summary.metrics["drops"] == 0
 
 
 def test_sinks_alone_and_stages_alone_run() -> None:
@@ -177,6 +188,91 @@ def test_the_warm_up_is_forgotten() -> None:
     stage = summary.metrics["stages"]["a"]
     assert stage["count"] == 25
     assert stage["p50"] < 50
+
+
+# Idling and holding
+
+
+def test_a_stage_idles_on_its_own_thread_while_nothing_comes() -> None:
+    source, sink = ListSource(3, paced=True, every=0.3), IdleStage("sink")
+    run(source, [FakeStage("a")], [sink])
+    assert sink.threads == {"prosopon-sink"}
+    assert 0 in sink.idled_after
+    assert 1 in sink.idled_after
+    assert 4 <= len(sink.idled) <= 1.2 / IDLE_SECONDS
+    assert sink.seen == [0, 1, 2]
+
+
+def test_a_busy_stage_never_idles_and_no_idle_call_is_closer_than_agreed() -> None:
+    busy, waiting = IdleStage("busy"), IdleStage("waiting", lambda capture: capture)
+    source = ListSource(60, paced=True, every=0.005)
+    run(source, [busy, FakeStage("gate", lambda c: None if c.frame.index < 59 else c)], [waiting])
+    gaps = [later - earlier for earlier, later in pairwise(waiting.idled)]
+    assert waiting.idled
+    assert all(gap >= IDLE_SECONDS - 0.005 for gap in gaps)
+    assert len(busy.idled) < len(waiting.idled)
+
+
+def test_a_failing_idle_is_counted_and_the_stream_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise ValueError("no screen")
+
+    sink = IdleStage("sink", on_idle=fail)
+    summary = run(ListSource(2, paced=True, every=0.15), [], [sink])
+    assert sink.seen == [0, 1]
+    assert summary.metrics["stages"]["sink"]["errors"] == len(sink.idled) > 0
+    assert "Stage sink failed while idle (1 so far): ValueError: no screen" in caplog.text
+
+
+@pytest.mark.parametrize("policy", ["latest", "wait"])
+def test_a_holding_sink_keeps_the_run_after_the_source_until_it_stops(policy: str) -> None:
+    def look() -> None:
+        if len(sink.idled) == 6:
+            pipeline.stop()
+
+    sink, other = IdleStage("sink", on_idle=look, holds=True), FakeStage("other")
+    source = ListSource(1, paced=policy == "latest")
+    pipeline = Pipeline(source, [FakeStage("a")], [sink, other], policy)  # type: ignore[arg-type]
+    begun = time.monotonic()
+    summary = run_pipeline(pipeline)
+    elapsed = time.monotonic() - begun
+    assert elapsed >= 4 * IDLE_SECONDS
+    assert (summary.reason, summary.abandoned) == ("stopped", ())
+    assert (sink.seen, other.seen, sink.closed, other.closed) == ([0], [0], 1, 1)
+    assert len(sink.idled) == 6
+    assert summary.seconds <= elapsed - 4 * IDLE_SECONDS  # the figures are those of the work, not of the wait
+
+
+def test_a_sink_may_stop_holding_by_itself() -> None:
+    def look() -> None:
+        sink.holds = len(sink.idled) < 3
+
+    sink = IdleStage("sink", on_idle=look, holds=True)
+    summary = run(ListSource(1), [], [sink])
+    assert (summary.reason, len(sink.idled)) == ("ended", 3)
+
+
+def test_holding_obeys_the_duration_a_stop_and_the_count() -> None:
+    sinks = [IdleStage("sink", holds=True) for _ in range(3)]
+    assert run(ListSource(1), [], [sinks[0]], duration=0.3).reason == "duration"
+    assert run_with_stop(Pipeline(ListSource(1), [], [sinks[1]]), 0.3).reason == "stopped"
+    assert run(ListSource(None), [], [sinks[2]], frames=1).reason == "frames"
+    assert sinks[0].idled
+    assert sinks[1].idled
+    assert not sinks[2].idled
+
+
+def test_a_failing_source_is_not_held() -> None:
+    sink = IdleStage("sink", holds=True)
+    with pytest.raises(SourceError, match="Unplugged"):
+        run(ListSource(1, read_error=SourceError("Unplugged.")), [], [sink])
+    assert sink.seen == [0]
+
+
+def test_holding_without_idling_means_nothing() -> None:
+    sink = FakeStage("sink")
+    sink.holds = True  # type: ignore[attr-defined]
+    assert run(ListSource(2), [], [sink]).reason == "ended"
 
 
 # Ways out
@@ -281,13 +377,6 @@ def test_a_failing_open_ends_the_run_and_closes_the_rest(where: str) -> None:
     assert stage.seen == sink.seen == []
 
 
-def test_an_optional_sink_may_fail_to_open(caplog: pytest.LogCaptureFixture) -> None:
-    window, other = FakeStage("window", open_error=RuntimeError("no display")), FakeStage("other")
-    run(ListSource(3), [], [window, other], optional=["window"])
-    assert (window.seen, other.seen) == ([], [0, 1, 2])
-    assert "window is left out: no display" in caplog.text
-
-
 def test_a_failing_source_drains_and_raises() -> None:
     sink, source = FakeStage("sink", sleeping(0.01)), ListSource(5, read_error=SourceError("Unplugged."))
     with pytest.raises(SourceError, match="Unplugged"):
@@ -301,7 +390,9 @@ def test_a_failing_close_is_told_and_does_no_harm(caplog: pytest.LogCaptureFixtu
         raise OSError("disk full")
 
     other = FakeStage("other")
-    assert run(ListSource(2), [FakeStage("bad", on_close=fail), other]).reason == "ended"
+    summary = run(ListSource(2), [FakeStage("bad", on_close=fail), other])
+    assert summary.reason == "ended"
+    assert summary.failures == ("bad failed to close: OSError: disk full",)
     assert other.closed == 1
     assert "bad failed to close: OSError: disk full" in caplog.text
 
@@ -318,7 +409,6 @@ def test_a_pipeline_runs_once() -> None:
     [
         (["a", "a"], {}, "called 'a'"),
         (["source"], {}, "called 'source'"),
-        (["a"], {"optional": ["b"]}, "No output is called 'b'"),
         (["a"], {"duration": 0.0}, "duration"),
         (["a"], {"duration": float("nan")}, "duration"),
         (["a"], {"frames": 0}, "frames"),
