@@ -6,40 +6,19 @@ OpenGL objects belong to the thread that made them: open, use and close a contex
 from __future__ import annotations
 
 import ctypes
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from stream.errors import BackendError, ConfigError
+from stream.render.display import GL_VERSION, Event, has_display
 
 EGL_APT = "apt-get install libegl1 libgl1 libgl1-mesa-dri"
-WINDOW_APT = "apt-get install libgl1 libgl1-mesa-dri libx11-6 libxcursor1 libxi6 libxinerama1 libxrandr2"
 
 CONTEXT_NAMES = ("auto", "egl", "window")
 
-GL_VERSION = 330
-"""OpenGL 3.3 core: what every desktop driver of the last decade and Mesa's software one give."""
-
 MAX_SIDE = 8192
 """Largest picture or window side, pixels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One thing the person at a window did.
-
-    :ivar kind: ``key`` (pressed), ``drag`` (moved with the left button held) or ``scroll``.
-    :ivar key: the key's name in lower case for ``key`` (``a``, ``1``, ``escape``), else empty.
-    :ivar dx, dy: movement for ``drag`` in window heights, right and down positive; wheel steps for
-        ``scroll``, away from the person positive.
-    """
-
-    kind: Literal["key", "drag", "scroll"]
-    key: str = ""
-    dx: float = 0.0
-    dy: float = 0.0
 
 
 class RenderContext(Protocol):
@@ -101,13 +80,6 @@ def open_context(
         except BackendError:
             pass  # a display without OpenGL: headless pictures are better than none
     return EglContext(size)
-
-
-def has_display() -> bool:
-    """True if this process was given a display to open windows on."""
-    if sys.platform.startswith("linux"):
-        return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    return True
 
 
 def probe_context(name: str = "auto") -> ContextInfo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from stream.render.context import Event
+from stream.render.display import Event
 from stream.render.scene import MODES, check_mode
 from stream.render.view import OrbitView
 

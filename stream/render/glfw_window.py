@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from stream.errors import BackendError
-from stream.render.context import GL_VERSION, WINDOW_APT, Event, has_display
+from stream.render.display import GL_VERSION, Event, has_display
 
 TITLE = "Prosopon"
+
+WINDOW_APT = "apt-get install libgl1 libgl1-mesa-dri libx11-6 libxcursor1 libxi6 libxinerama1 libxrandr2"
 
 _NAMED_KEYS = {"KEY_ESCAPE": "escape", "KEY_SPACE": "space", "KEY_TAB": "tab", "KEY_ENTER": "enter"}
 
@@ -109,7 +111,12 @@ class GlfwContext:
         self._glfw.make_context_current(self._window)
         self._glfw.swap_interval(0)  # the camera sets the pace; vsync would add up to a frame of latency
         settings: dict[str, Any] = {"context": _Loader(self._glfw)}
-        return moderngl.create_context(require=GL_VERSION, **settings)
+        try:
+            return moderngl.create_context(require=GL_VERSION, **settings)
+        except Exception as error:  # moderngl raises bare Exception here
+            raise BackendError(
+                f"The window gives no OpenGL 3.3 context ({error}); install a driver with: {WINDOW_APT}"
+            ) from error
 
     def _on_error(self, _code: int, text: bytes | str) -> None:
         self._error = text.decode(errors="replace") if isinstance(text, bytes) else text

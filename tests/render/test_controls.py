@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from stream.errors import ConfigError
-from stream.render.context import Event
 from stream.render.controls import HELP, Action, Controls
+from stream.render.display import Event
 from stream.render.scene import MODES
 
 

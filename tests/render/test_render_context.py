@@ -9,8 +9,8 @@ import pytest
 from render_helpers import PLAIN, square
 
 from stream.errors import BackendError, ConfigError
-from stream.render import context as context_module
-from stream.render.context import EGL_APT, Event, open_context, probe_context
+from stream.render.context import EGL_APT, open_context, probe_context
+from stream.render.display import Event, has_display
 from stream.render.scene import MeshScene
 from stream.render.view import CameraView
 
@@ -80,6 +80,24 @@ def test_a_missing_driver_names_the_packages(egl, monkeypatch):
     monkeypatch.setattr(moderngl, "create_context", fail)
     with pytest.raises(BackendError, match=r"eglInitialize failed.*libgl1-mesa-dri"):
         open_context("egl")
+
+
+@pytest.mark.usefixtures("display")
+def test_a_window_without_opengl_is_refused_and_auto_falls_back(egl, monkeypatch):
+    import moderngl
+
+    create = moderngl.create_context
+
+    def fail_in_windows(**options):
+        if "standalone" not in options:
+            raise Exception("cannot detect OpenGL context")  # what moderngl raises
+        return create(**options)
+
+    egl.close()
+    monkeypatch.setattr(moderngl, "create_context", fail_in_windows)
+    with pytest.raises(BackendError, match=r"cannot detect OpenGL context.*apt-get install libgl1"):
+        open_context("window", (64, 64), visible=False)
+    assert probe_context("auto").name == "egl"
 
 
 @pytest.mark.usefixtures("egl")
@@ -156,5 +174,5 @@ def test_a_drag_is_measured_in_window_heights(monkeypatch):
 
 @pytest.mark.usefixtures("display")
 def test_auto_prefers_a_window_that_opens():
-    assert context_module.has_display()
+    assert has_display()
     assert probe_context("auto").name == "window"

@@ -9,7 +9,7 @@ from PIL import Image
 from render_helpers import capture_of, square
 
 from stream.errors import OutputError
-from stream.render.context import Event
+from stream.render.display import Event
 from stream.render.window import WindowStage, save_picture
 
 pytestmark = pytest.mark.usefixtures("display")
