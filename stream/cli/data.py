@@ -9,17 +9,18 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stream.config import load_config
-from stream.errors import InputError, OutputError
+from stream.config import load_config, parse_settings
+from stream.errors import InputError
+from stream.files import atomic_path
 
 app = typer.Typer(help="Draw training data and look at it.", no_args_is_help=True)
-
-DEFAULT_CONFIG = Path("configs/train/faces.yaml")
 
 
 @app.command()
 def faces(
-    config: Annotated[Path, typer.Option(help="Settings of the dataset.")] = DEFAULT_CONFIG,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings (YAML) instead of those of configs/train/faces.yaml.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write, instead of the settings'.")] = None,
     shared: Annotated[Path, typer.Option(help="Folder that holds data/.")] = Path("../shared"),
     workers: Annotated[int | None, typer.Option(help="Processes, instead of the settings'.")] = None,
@@ -30,9 +31,9 @@ def faces(
         os.environ.setdefault(name, "1")
     from stream.training.faces.dataset import FaceDataSettings, build_dataset
 
-    settings = load_config(config, FaceDataSettings)
+    settings = FaceDataSettings() if config is None else load_config(config, FaceDataSettings)
     changes = {key: value for key, value in (("out", out), ("workers", workers)) if value is not None}
-    settings = settings.model_copy(update=changes)
+    settings = parse_settings(settings.model_dump() | changes, FaceDataSettings, "the command line")
     data = shared / "data"
     if not data.is_dir():
         raise InputError(f"There is no folder {data}; say with --shared where the training data lies.")
@@ -62,9 +63,6 @@ def sheet(
 
     picture = contact_sheet(data, split, count, seed)
     encoded = cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(encoded)
-    except OSError as error:
-        raise OutputError(f"Cannot write {out}: {error.strerror}; give another --out.") from error
+    with atomic_path(out) as path:
+        path.write_bytes(encoded)
     typer.echo(f"{out}: {count} samples of {data}")

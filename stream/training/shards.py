@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from stream.errors import InputError
+from stream.files import atomic_path
 from stream.types import Array
 
 DEPTH_KNOWN, MASK_KNOWN, FOREGROUND, SKIN = 1, 2, 4, 8
@@ -88,6 +90,18 @@ class Dataset:
         with_mean = all(shard.mean_depth is not None for shard, _ in rows)
         arrays = {name: gather(name) for name in ARRAYS}
         return Samples(**arrays, mean_depth=gather("mean_depth") if with_mean else None)
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays to an .npz file that appears whole or not at all.
+
+    :raises OutputError: the place cannot be written or its disk is full.
+    """
+    # numpy leaves a half-written archive open when a write fails, which then complains on its own.
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_dataset(folder: Path, split: str) -> Dataset:

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 pytest.importorskip("scipy")
 
 from stream.cli.data import app
+from stream.config import load_config
 from stream.errors import ConfigError, InputError, OutputError
+from stream.training.faces import dataset
+from stream.training.faces.dataset import FaceDataSettings
 
 
 def _shard(folder: Path) -> None:
@@ -39,6 +43,7 @@ def test_sheet_names_what_is_wrong(tmp_path: Path) -> None:
     _shard(tmp_path)
     run = CliRunner().invoke(app, ["sheet", "--data", str(tmp_path), "--out", str(tmp_path)])
     assert isinstance(run.exception, OutputError)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train-00000.npz"]
 
 
 def test_faces_names_a_missing_data_folder_or_setting(tmp_path: Path) -> None:
@@ -52,10 +57,35 @@ def test_faces_names_a_missing_data_folder_or_setting(tmp_path: Path) -> None:
     assert "sizes" in str(run.exception)
 
 
-def test_the_shipped_settings_are_valid() -> None:
-    from stream.config import load_config
-    from stream.training.faces.dataset import FaceDataSettings
+def test_faces_needs_no_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --config the defaults hold, in whatever folder it is run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shared" / "data").mkdir(parents=True)
+    built: list[tuple[FaceDataSettings, Path]] = []
 
-    settings = load_config(Path("configs/train/faces.yaml"), FaceDataSettings)
-    assert settings.train == 20_000
-    assert settings.size == 128
+    def build(settings: FaceDataSettings, data: Path, show: object) -> dict[str, object]:
+        built.append((settings, data))
+        return {"counts": {}, "seconds": 0.0}
+
+    monkeypatch.setattr(dataset, "build_dataset", build)
+    run = CliRunner().invoke(app, ["faces", "--shared", "shared"])
+    assert run.exit_code == 0, run.output
+    run = CliRunner().invoke(app, ["faces", "--shared", "shared", "--workers", "3", "--out", "here"])
+    assert run.exit_code == 0, run.output
+    assert built == [
+        (FaceDataSettings(), Path("shared/data")),
+        (FaceDataSettings(workers=3, out=Path("here")), Path("shared/data")),
+    ]
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "65"])
+def test_impossible_numbers_of_workers_are_sentences(workers: str) -> None:
+    run = CliRunner().invoke(app, ["faces", "--workers", workers])
+    assert isinstance(run.exception, ConfigError)
+    assert "the command line: workers" in str(run.exception)
+
+
+def test_the_preset_states_and_lists_the_defaults() -> None:
+    preset = Path(__file__).parents[2] / "configs" / "train" / "faces.yaml"
+    assert load_config(preset, FaceDataSettings) == FaceDataSettings()
+    assert set(yaml.safe_load(preset.read_text())) == set(FaceDataSettings().model_dump())

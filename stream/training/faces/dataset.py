@@ -20,7 +20,6 @@ A dataset is a folder of ``{train,val,test}-{index:05d}.npz`` with up to `SHARD`
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -34,9 +33,11 @@ from pydantic import Field
 
 from stream.config import Settings
 from stream.errors import BackendError, InputError
+from stream.files import atomic_path
 from stream.training.faces.engine import FaceEngine, Sample
 from stream.training.faces.ict import load_head_model
 from stream.training.faces.photos import fit_photos
+from stream.training.shards import save_arrays
 from stream.types import Array
 
 SHARD = 500
@@ -117,6 +118,7 @@ def build_dataset(
     :param data: the folder with ict_facekit.npz, faces/ and makehuman_hair/.
     :param progress: called with samples done, samples in all, and what is being done.
     :raises InputError: the folder holds a dataset with other settings, or some data is missing.
+    :raises OutputError: the folder cannot be written or its disk is full.
     :raises BackendError: a worker process was ended from outside.
     """
     try:
@@ -131,7 +133,6 @@ def _build(
     settings: FaceDataSettings, data: Path, progress: Callable[[int, int, str], None] | None
 ) -> dict[str, object]:
     started = time.monotonic()
-    settings.out.mkdir(parents=True, exist_ok=True)
     _claim(settings)
     fits = fit_photos(
         load_head_model(data / "ict_facekit.npz"),
@@ -163,7 +164,8 @@ def _build(
         "median_fit_error": round(float(np.median(fits.fits.error)), 5),
         "numpy": np.__version__,
     }
-    (settings.out / "dataset.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    with atomic_path(settings.out / "dataset.json") as path:
+        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary
 
 
@@ -210,9 +212,11 @@ def _claim(settings: FaceDataSettings) -> None:
     """Refuse to mix two datasets in one folder."""
     mark = settings.out / "settings.json"
     wanted = settings.model_dump_json(exclude={"out", "fits", "workers"})
-    if mark.is_file() and mark.read_text(encoding="utf-8") != wanted:
+    if not mark.is_file():
+        with atomic_path(mark) as path:
+            path.write_text(wanted, encoding="utf-8")
+    elif mark.read_bytes() != wanted.encode():
         raise InputError(f"{settings.out} holds a dataset with other settings; give another --out.")
-    mark.write_text(wanted, encoding="utf-8")
 
 
 _worker: list[tuple[FaceEngine, FaceDataSettings]] = []
@@ -226,8 +230,4 @@ def _start_worker(settings: FaceDataSettings, data: Path) -> None:
 def _write_shard(shard: Shard) -> None:
     engine, settings = _worker[0]
     arrays = make_shard(engine, shard, settings.seed)
-    path = settings.out / shard.name
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)
-    temporary.replace(path)
+    save_arrays(settings.out / shard.name, arrays)

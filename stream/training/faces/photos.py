@@ -24,6 +24,7 @@ from stream.training.faces.fit import (
     point_basis,
 )
 from stream.training.faces.ict import HeadModel
+from stream.training.shards import save_arrays
 from stream.types import Array
 
 FIT_ARRAYS = ("rotation", "translation", "coefficients", "error")
@@ -91,6 +92,7 @@ def fit_photos(
 
     :param progress: called with photos done and photos in all.
     :raises InputError, ModelError: labels or head model are missing or damaged.
+    :raises OutputError: ``cache`` cannot be written or its disk is full.
     """
     labels = load_labels(folder)
     points = stored_correspondence(model)
@@ -126,11 +128,8 @@ def _fit_all(
 
 
 def _save_cache(path: Path, fits: Fits, points: Correspondence) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part.npz")
     arrays = {name: getattr(fits, name) for name in FIT_ARRAYS}
-    np.savez(temporary, **arrays, vertices=points.vertices, weights=points.weights)
-    temporary.replace(path)
+    save_arrays(path, arrays | {"vertices": points.vertices, "weights": points.weights})
 
 
 def _load_cache(path: Path, count: int, points: Correspondence) -> Fits | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,18 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from stream.errors import InputError
+from stream.errors import InputError, OutputError
+from stream.training.faces import dataset as dataset_module
 from stream.training.faces.dataset import (
     SHARD,
     SPLITS,
     FaceDataSettings,
+    Shard,
     build_dataset,
     plan,
     sample_seed,
 )
+from stream.training.faces.photos import _save_cache, fit_photos
 from stream.training.faces.sheet import contact_sheet
 
 
@@ -95,6 +100,38 @@ def test_a_lost_shard_is_drawn_again_the_same(dataset: tuple[Any, ...]) -> None:
     with np.load(lost, allow_pickle=False) as shard:
         for name, array in before.items():
             np.testing.assert_array_equal(shard[name], array)
+
+
+@contextmanager
+def _full_disk(room: int) -> Iterator[None]:
+    """No file may grow beyond ``room`` bytes, as on a disk that fills up while it is written."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(
+    engine: Any, face_data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = FaceDataSettings(out=tmp_path / "set", train=1)
+    monkeypatch.setattr(dataset_module, "_worker", [(engine, settings)])
+    with _full_disk(20_000), pytest.raises(OutputError, match="make room"):
+        dataset_module._write_shard(Shard("train", 0, False, 0, 1))
+    assert list(settings.out.iterdir()) == []
+    photos = fit_photos(face_data[2], face_data[0] / "faces", face_data[1])
+    with _full_disk(20_000), pytest.raises(OutputError, match="make room"):
+        _save_cache(tmp_path / "kept" / "fits.npz", photos.fits, photos.points)
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(face_data: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="Cannot write"):
+        build_dataset(FaceDataSettings(out=tmp_path / "file", fits=face_data[1]), face_data[0])
 
 
 def test_two_datasets_are_not_mixed(dataset: tuple[Any, ...]) -> None:
