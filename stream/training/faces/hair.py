@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -24,6 +26,15 @@ CLEARANCE = 3.0
 PLACING_STEPS = 40
 
 MAX_OBJ_BYTES = 64 << 20
+
+LEFT_OUT = ("afro01", "bob01", "bob02")
+"""Styles not used: the first is loose cards without its see-through texture, the others cover an eye."""
+
+TILTED_BACK = {"braid01": 12.0, "short03": 14.0}
+"""Degrees by which a style is turned about x, its front upwards, to free the eye that its fringe covers."""
+
+TILT_CENTRE = (0.0, -40.0, 80.0)
+"""What it is turned about, mm, head frame: about the middle of the skull."""
 
 SCALP_ABOVE = -30.0
 """Skull vertices above this y (mm, head frame, y down) take part in placing hair."""
@@ -54,11 +65,11 @@ def scalp_vertices(model: HeadModel) -> Array:
 
 
 def load_hair(folder: Path, model: HeadModel) -> list[Hair]:
-    """All hair meshes of a folder, each moved onto the mean head.
+    """All usable hair meshes of a folder, each moved onto the mean head.
 
     :raises InputError: there is none, or one cannot be read.
     """
-    paths = sorted(folder.glob("*.obj"))
+    paths = sorted(path for path in folder.glob("*.obj") if path.stem not in LEFT_OUT)
     if not paths:
         raise InputError(f"{folder} has no hair meshes (.obj); point --shared at the data folder's parent.")
     return [_placed(path.stem, *_read_obj(path), model) for path in paths]
@@ -94,7 +105,7 @@ def _read_obj(path: Path) -> tuple[Array, Array, Array]:
 
 
 def _placed(name: str, units: Array, uv: Array, triangles: Array, model: HeadModel) -> Hair:
-    """Slide the mesh up or down and to or fro until it hugs the skull, then push out what is inside."""
+    """Slide the mesh along y and z until it hugs the skull, tilt it, then push out what is inside."""
     vertices = units * [MM_PER_UNIT, -MM_PER_UNIT, -MM_PER_UNIT]
     skull = model.mean[scalp_vertices(model)]
     normals = vertex_normals(model.mean, model.triangles)[scalp_vertices(model)]
@@ -108,7 +119,9 @@ def _placed(name: str, units: Array, uv: Array, triangles: Array, model: HeadMod
         pull = np.clip(CLEARANCE + 4.0 - away, -10.0, 10.0) * np.where(away < CLEARANCE, 2.0, 0.5)
         step = (normals[nearest] * pull[:, None]).mean(axis=0)
         shift += [0.0, *(step[1:] * 0.8)]
-    moved = vertices + shift
+    centre = np.array(TILT_CENTRE)
+    tilt = cv2.Rodrigues(np.array([-math.radians(TILTED_BACK.get(name, 0.0)), 0.0, 0.0]))[0]
+    moved = (vertices + shift - centre) @ tilt.T + centre
     distance, nearest = tree.query(moved)
     away = ((moved - skull[nearest]) * normals[nearest]).sum(axis=1)
     inside = (away < CLEARANCE) & (distance < 30.0)
