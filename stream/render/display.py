@@ -13,15 +13,16 @@ GL_VERSION = 330
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing the person at a window did.
+    """One thing the person at a window did, or the system.
 
-    :ivar kind: ``key`` (pressed), ``drag`` (moved with the left button held) or ``scroll``.
+    :ivar kind: ``key`` (pressed), ``drag`` (moved with the left button held), ``scroll``, or ``refresh``
+        (what was shown is lost and must be drawn again).
     :ivar key: the key's name in lower case for ``key`` (``a``, ``1``, ``escape``), else empty.
     :ivar dx, dy: movement for ``drag`` in window heights, right and down positive; wheel steps for
         ``scroll``, away from the person positive.
     """
 
-    kind: Literal["key", "drag", "scroll"]
+    kind: Literal["key", "drag", "scroll", "refresh"]
     key: str = ""
     dx: float = 0.0
     dy: float = 0.0

@@ -103,6 +103,7 @@ class GlfwContext:
         glfw.set_key_callback(window, self._on_key)
         glfw.set_cursor_pos_callback(window, self._on_move)
         glfw.set_scroll_callback(window, self._on_scroll)
+        glfw.set_window_refresh_callback(window, self._on_refresh)
         return window
 
     def _attach(self) -> Any:
@@ -143,6 +144,9 @@ class GlfwContext:
 
     def _on_scroll(self, _window: Any, dx: float, dy: float) -> None:
         self._events.append(Event("scroll", dx=dx, dy=dy))
+
+    def _on_refresh(self, _window: Any) -> None:
+        self._events.append(Event("refresh"))
 
 
 def _load_glfw() -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stream.errors import ProsoponError
+from stream.errors import OutputError, ProsoponError
 from stream.files import atomic_path
 from stream.outputs.recorder import VideoRecorder
 from stream.render.context import RenderContext, open_context
@@ -39,13 +39,13 @@ def _nothing() -> None:
 class WindowStage:
     """Shows each capture's meshes in a window, and lets a person look around.
 
-    Keys and mouse are in `stream.render.controls`. Screenshots and recordings go to ``folder``.
+    Keys and mouse are in `stream.render.controls`. Screenshots and recordings go to ``folder``. The window
+    lives on while no capture comes, and stays when the source has ended (see `Stage`).
 
     :param panel: gives the figures shown at the window's top left.
     :param on_close: called once, on this stage's thread, when the person closes the window or quits.
-    :param mode: the mode to begin with.
     :param size: width and height to begin with, pixels.
-    :raises ConfigError: the mode is unknown.
+    :ivar holds: True until the person closes the window.
     """
 
     name = "render"
@@ -54,7 +54,6 @@ class WindowStage:
         self,
         panel: PanelLines = no_lines,
         on_close: Callable[[], None] = _nothing,
-        mode: str = "textured",
         size: tuple[int, int] = (1280, 720),
         folder: Path = Path("out"),
     ) -> None:
@@ -62,11 +61,16 @@ class WindowStage:
         self._on_close = on_close
         self._size = size
         self._folder = folder
-        self._controls = Controls(mode)
+        self._controls = Controls()
+        self.holds = True
         self._context: RenderContext | None = None
         self._recorder: VideoRecorder | None = None
         self._message = ("press H for help", time.monotonic() + 2 * MESSAGE_SECONDS)
         self._cards: dict[str, tuple[tuple[str, ...], Array]] = {}
+        self._failure: OutputError | None = None
+        self._last: Capture | None = None
+        self._last_time = 0.0
+        self._shown: tuple[tuple[int, int], tuple[str, ...]] | None = None
 
     def open(self) -> None:
         """Open the window.
@@ -76,38 +80,70 @@ class WindowStage:
         self._context = open_context("window", self._size)
         self._scene = MeshScene(self._context)
         self._overlays = {name: Overlay(self._context.gl) for name in ("panel", "help")}
+        # Until the first capture comes, which may take seconds, there is at least the background to see.
+        self._scene.draw((), self._controls.orbit, self._controls.mode, self._context.size)
+        self._scene.show(self._context.size)
+        self._context.present()
 
     def __call__(self, capture: Capture) -> Capture:
         """React to the person, draw, and pass the capture on; after closing, only pass it on.
 
         :raises InputError: a mesh is not usable.
         """
-        context = self._context
-        if context is None:
+        if (context := self._context) is None:
             return capture
         actions = self._controls.apply(context.poll())
         if Action.QUIT in actions or context.closed:
-            self.close()
-            self._on_close()
+            self._quit()
             return capture
-        width, height = context.size
-        if width and height:  # a minimised window has no pixels
-            self._draw(capture, (width, height))
-            self._act(actions, capture)
-            self._show(context, capture)
+        self._refresh(context, capture, actions, capture.frame.captured)
+        self._last, self._last_time = capture, time.monotonic()
         return capture
+
+    def idle(self) -> None:
+        """React to the person while no capture comes; draw the last one again when something changed."""
+        if (context := self._context) is None:
+            return
+        events = context.poll()
+        actions = self._controls.apply(events)
+        if Action.QUIT in actions or context.closed:
+            self._quit()
+        elif (last := self._last) is not None and (events or self._stale(context, last)):
+            since = time.monotonic() - self._last_time
+            self._refresh(context, last, actions, last.frame.captured + since)
 
     def close(self) -> None:
         """Finish a recording and close the window.
 
-        :raises OutputError: the recording cannot be finished; the window is closed all the same.
+        :raises OutputError: the recording cannot be finished, or could not when the person closed the window;
+            the window is closed all the same.
         """
+        failure, self._failure = self._failure, None
         try:
             self._stop_recording()
         finally:
             if self._context is not None:
                 self._context.close()
                 self._context = None
+        if failure is not None:
+            raise failure
+
+    def _quit(self) -> None:
+        """Close at the person's wish; what fails then is told when the pipeline closes the stage."""
+        self.holds = False
+        try:
+            self.close()
+        except OutputError as error:
+            self._failure = error
+        self._on_close()
+
+    def _refresh(self, context: RenderContext, capture: Capture, actions: list[Action], when: float) -> None:
+        """Draw the capture, do what was asked for, and show it; ``when`` is its time in a recording."""
+        width, height = context.size
+        if width and height:  # a minimised window has no pixels
+            self._draw(capture, (width, height))
+            self._act(actions, when)
+            self._show(context, capture)
 
     def _draw(self, capture: Capture, size: tuple[int, int]) -> None:
         """Draw the meshes off screen, where screenshots and recordings are taken from."""
@@ -122,12 +158,17 @@ class WindowStage:
 
     def _show(self, context: RenderContext, capture: Capture) -> None:
         """Bring the picture and the panels to the screen."""
-        size = context.size
+        size, lines = context.size, self._panel_lines(capture)
         self._scene.show(size)
-        top = self._card("panel", size, self._panel_lines(capture), EDGE)
+        top = self._card("panel", size, lines, EDGE)
         if self._controls.show_help:
             self._card("help", size, HELP, top + EDGE)
         context.present()
+        self._shown = (size, lines)
+
+    def _stale(self, context: RenderContext, capture: Capture) -> bool:
+        """Whether the window's size or the panel's words are no longer those that are shown."""
+        return self._shown != (context.size, self._panel_lines(capture))
 
     def _card(self, name: str, size: tuple[int, int], lines: tuple[str, ...], top: int) -> int:
         """Draw one panel; returns where it ends, pixels from the top."""
@@ -150,7 +191,7 @@ class WindowStage:
             lines.append(self._message[0])
         return tuple(lines)
 
-    def _act(self, actions: list[Action], capture: Capture) -> None:
+    def _act(self, actions: list[Action], when: float) -> None:
         """Take screenshots and record; a failure is said in the window, and the stream goes on."""
         try:
             if Action.SCREENSHOT in actions:
@@ -160,7 +201,7 @@ class WindowStage:
             if Action.RECORD in actions:
                 self._toggle_recording()
             if self._recorder is not None:
-                self._recorder.write(self._scene.read(), capture.frame.captured)
+                self._recorder.write(self._scene.read(), when)
         except ProsoponError as error:
             recorder, self._recorder = self._recorder, None
             if recorder is not None:
@@ -180,7 +221,7 @@ class WindowStage:
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             recorder.close()
-            self._say(f"saved {recorder.path}")
+            self._say(f"saved {recorder.path}" if recorder.finished else "nothing was recorded")
 
     def _say(self, message: str) -> None:
         _log.info("%s", message)

@@ -143,12 +143,16 @@ def test_a_window_reports_keys_drags_and_scrolling():
         context._on_key(window, glfw.KEY_W, glfw.get_key_scancode(glfw.KEY_W), glfw.PRESS, 0)
         context._on_scroll(window, 0.0, -1.0)
         context._on_move(window, 10.0, 10.0)  # no button held
+        context._on_refresh(window)
         events = list(context.poll())
+        while events[-2:] == [Event("refresh")] * 2:  # the display may add its own
+            events.pop()
         assert events == [
             Event("key", "escape"),
             Event("key", "3"),
             Event("key", "w"),
             Event("scroll", dy=-1.0),
+            Event("refresh"),
         ]
         assert list(context.poll()) == []
         glfw.set_window_should_close(window, True)
@@ -167,7 +171,8 @@ def test_a_drag_is_measured_in_window_heights(monkeypatch):
         monkeypatch.setattr(glfw, "get_mouse_button", lambda window, button: glfw.PRESS)
         context._on_move(context._window, 100.0, 50.0)
         context._on_move(context._window, 150.0, 30.0)
-        assert list(context.poll())[-1:] == [Event("drag", dx=0.25, dy=-0.1)]
+        drags = [event for event in context.poll() if event.kind == "drag"]
+        assert drags == [Event("drag", dx=0.25, dy=-0.1)]
     finally:
         context.close()
 

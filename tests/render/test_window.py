@@ -9,8 +9,11 @@ from PIL import Image
 from render_helpers import capture_of, square
 
 from stream.errors import OutputError
+from stream.pipeline.run import run_pipeline
+from stream.pipeline.runner import Pipeline
 from stream.render.display import Event
 from stream.render.window import WindowStage, save_picture
+from stream.sources.images import ImagesSource
 
 pytestmark = pytest.mark.usefixtures("display")
 
@@ -32,6 +35,16 @@ class Person:
         self.context._events += [Event("key", key) for key in keys]
         self.time += 1 / 30
         self.stage(capture_of(*capture.meshes, image=capture.frame.image, captured=self.time))
+        return self.see()
+
+    def wait(self, *events):
+        """Do something while no capture comes; returns what is seen then."""
+        self.context._events += events
+        self.stage.idle()
+        return self.see()
+
+    def see(self):
+        """What is in the window, (H, W, 3)."""
         if self.stage._context is None:
             return None
         gl = self.context.gl
@@ -139,6 +152,99 @@ def test_the_windows_own_close_button_ends_it_too(person):
     person.context._glfw.set_window_should_close(person.context._window, True)
     person.show(capture)
     assert person.closings == 1
+
+
+def test_while_nothing_comes_the_window_reacts_to_the_person(person):
+    before = person.show(capture_of(square(side=40.0, tilt=0.5, colour=(220, 30, 30)))).copy()
+    turned = person.wait(Event("drag", dx=0.3, dy=0.1)).copy()
+    assert (turned != before).any(axis=2).sum() > 500
+    in_another_mode = person.wait(Event("key", "3")).copy()
+    assert (in_another_mode != turned).any(axis=2).sum() > 500
+    assert (person.wait(Event("key", "h")) != in_another_mode).any(axis=2).sum() > 2000
+    person.wait(Event("key", "q"))
+    assert (person.closings, person.stage.holds, person.stage._context) == (1, False, None)
+    person.stage.idle()
+    assert person.closings == 1
+
+
+def test_the_close_button_works_while_nothing_comes_and_before_anything_came(person):
+    assert person.stage.holds
+    assert person.wait(Event("key", "h")).shape == (360, 480, 3)
+    person.context._glfw.set_window_should_close(person.context._window, True)
+    person.wait()
+    assert person.closings == 1
+
+
+def deaf(person, monkeypatch):
+    """From now on the display itself has nothing to say, only the test."""
+    person.context.poll()
+    monkeypatch.setattr(person.context._glfw, "poll_events", lambda: None)
+
+
+def test_it_is_drawn_again_only_when_something_changed(person, monkeypatch):
+    deaf(person, monkeypatch)
+    person.show(capture_of(square()))
+    draws = []
+    draw = person.stage._scene.draw
+    monkeypatch.setattr(person.stage._scene, "draw", lambda *args: draws.append(args) or draw(*args))
+    for _ in range(5):
+        person.wait()
+    assert draws == []
+    person.wait(Event("refresh"))
+    assert len(draws) == 1
+    person.stage._say("news")
+    person.wait()
+    person.wait()
+    assert len(draws) == 2
+
+
+def test_what_is_done_while_nothing_comes_can_be_recorded(person, tmp_path, monkeypatch):
+    deaf(person, monkeypatch)
+    person.show(capture_of(square(colour=(220, 30, 30))))
+    person.wait(Event("key", "w"))
+    for _ in range(4):
+        person.wait(Event("drag", dx=0.1))
+    person.wait()  # nothing changes, nothing is written
+    person.wait(Event("key", "w"))
+    (path,) = (tmp_path / "out").iterdir()
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 5
+    assert (abs(frames[-1].astype(int) - frames[0]).max(axis=2) > 40).sum() > 300
+
+
+def test_a_recording_that_fails_as_the_person_quits_is_told_at_the_end(person, monkeypatch):
+    capture = capture_of(square())
+    person.show(capture, "w")
+
+    def fail():
+        raise OutputError("Cannot write x.mp4: No space left on device.")
+
+    monkeypatch.setattr(person.stage._recorder, "close", fail)
+    person.show(capture, "q")
+    assert person.closings == 1
+    with pytest.raises(OutputError, match="No space left"):
+        person.stage.close()
+    person.stage.close()
+
+
+def test_a_single_picture_stays_until_the_person_quits(tmp_path):
+    Image.new("RGB", (64, 48), (90, 90, 90)).save(tmp_path / "photo.png")
+    stage = WindowStage(lambda: [], lambda: pipeline.stop(), size=(320, 240))
+    seen = []
+    idle = stage.idle
+
+    def idle_and_quit():
+        seen.append(stage._last.frame.source)
+        if len(seen) == 5:
+            stage._context._events.append(Event("key", "escape"))
+        idle()
+
+    stage.idle = idle_and_quit
+    pipeline = Pipeline(ImagesSource(tmp_path / "photo.png"), [], [stage], duration=30)
+    summary = run_pipeline(pipeline)
+    assert seen == ["photo.png"] * 5
+    assert (summary.reason, summary.failures, summary.abandoned) == ("stopped", (), ())
 
 
 def test_an_unwritable_folder_is_said_and_the_stream_goes_on(person, tmp_path):
