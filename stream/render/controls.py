@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 from stream.render.display import Event
-from stream.render.scene import MODES, check_mode
+from stream.render.scene import MODES
 from stream.render.view import OrbitView
 
 MODE_KEYS = {str(i): mode for i, mode in enumerate(MODES, start=1)}
@@ -35,15 +35,14 @@ class Action(Enum):
 class Controls:
     """The window's state, changed by events.
 
-    :param mode: the mode to begin with, one of `MODES`.
+    :ivar mode: how the meshes are drawn, one of `MODES`.
     :ivar orbit: the orbit view.
     :ivar over_input: the camera's own view is on, with the input behind.
     :ivar show_help: the list of keys is shown.
-    :raises ConfigError: the mode is unknown.
     """
 
-    def __init__(self, mode: str = "textured") -> None:
-        self.mode = check_mode(mode)
+    def __init__(self) -> None:
+        self.mode = "textured"
         self.orbit = OrbitView(yaw=20.0)
         self.over_input = False
         self.show_help = False

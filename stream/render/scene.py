@@ -21,16 +21,6 @@ SUBSET = 1024
 """Vertices looked at to find where the meshes are."""
 
 
-def check_mode(mode: str) -> str:
-    """The mode itself.
-
-    :raises ConfigError: there is no such mode.
-    """
-    if mode not in MODES:
-        raise ConfigError(f"Unknown render mode '{mode}'; use one of {', '.join(MODES)}.")
-    return mode
-
-
 def mesh_bounds(meshes: Sequence[Mesh]) -> tuple[Array, float] | None:
     """Centre (3,) float64 and radius of a sphere around what can be seen of the meshes, camera mm.
 
@@ -137,7 +127,8 @@ class MeshScene:
         :raises ConfigError: the mode is unknown or the size is not within 1..8192.
         :raises InputError: a mesh's arrays do not fit each other or hold values that are not finite.
         """
-        check_mode(mode)
+        if mode not in MODES:
+            raise ConfigError(f"Unknown render mode '{mode}'; use one of {', '.join(MODES)}.")
         self._write(tuple(meshes))
         target = self._target_of(size)
         target.use()

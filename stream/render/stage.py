@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from stream.errors import ConfigError, InputError
 from stream.render.context import MAX_SIDE, RenderContext, open_context
 from stream.render.layout import PreviewLayout, say_no_face
-from stream.render.scene import MeshScene, check_mode, mesh_bounds
-from stream.render.view import CameraView, OrbitView, View
+from stream.render.scene import MeshScene, mesh_bounds
+from stream.render.view import OrbitView
 from stream.types import Array, Capture
 
 PanelLines = Callable[[], Sequence[str]]
@@ -101,51 +100,26 @@ class _HeadlessStage:
 
 
 class RenderStage(_HeadlessStage):
-    """Draws each capture's meshes as one picture, off screen.
+    """Draws each capture's textured meshes as one picture, off screen, from a view that follows the face.
 
-    :param size: side of the square picture, pixels; for the camera's view its larger side.
-    :param mode: one of `stream.render.scene.MODES`.
-    :param view: ``orbit`` looks at the face from the front and follows it; ``camera`` lays the meshes over
-        the input frame as the camera saw them.
-    :raises ConfigError: the mode or view is unknown or the size out of range.
+    :param size: side of the square picture, pixels.
+    :raises ConfigError: the size is out of range.
     """
 
-    def __init__(
-        self, size: int = 512, mode: str = "textured", view: Literal["orbit", "camera"] = "orbit"
-    ) -> None:
+    def __init__(self, size: int = 512) -> None:
         super().__init__()
-        if view not in ("orbit", "camera"):
-            raise ConfigError(f"Unknown view '{view}'; use orbit or camera.")
         self._size = _check_size(size)
-        self._mode = check_mode(mode)
-        self._over_input = view == "camera"
         self._orbit = OrbitView()
 
     def __call__(self, capture: Capture) -> Capture:
         """The capture with its ``picture``; without a mesh the picture says that there is no face.
 
-        :raises InputError: a mesh or the frame is not usable.
+        :raises InputError: a mesh is not usable.
         """
-        if self._over_input:
-            picture = self._draw_over_input(capture)
-        else:
-            follow_meshes(capture, self._orbit)
-            picture = self._draw(capture, self._orbit, (self._size, self._size))
+        follow_meshes(capture, self._orbit)
+        self.scene.draw(capture.meshes, self._orbit, "textured", (self._size, self._size))
+        picture = self.scene.read()
         return replace(capture, picture=picture if capture.meshes else say_no_face(picture))
-
-    def _draw(
-        self, capture: Capture, view: View, size: tuple[int, int], background: Array | None = None
-    ) -> Array:
-        self.scene.draw(capture.meshes, view, self._mode, size, background)
-        return self.scene.read()
-
-    def _draw_over_input(self, capture: Capture) -> Array:
-        image = capture.frame.image
-        _check_image(image)
-        scale = self._size / max(image.shape[:2])
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        view: View = CameraView(capture.faces[0].intrinsics) if capture.faces else self._orbit
-        return self._draw(capture, view, size, image)
 
 
 class PreviewStage(_HeadlessStage):

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
-from stream.errors import ConfigError
 from stream.render.controls import HELP, Action, Controls
 from stream.render.display import Event
 from stream.render.scene import MODES
@@ -13,8 +10,8 @@ def press(controls, *keys):
 
 
 def test_digits_choose_the_modes():
-    controls = Controls("lit")
-    assert controls.mode == "lit"
+    controls = Controls()
+    assert controls.mode == "textured"
     for i, mode in enumerate(MODES):
         assert press(controls, str(i + 1)) == []
         assert controls.mode == mode
@@ -48,8 +45,3 @@ def test_the_mouse_turns_and_zooms_and_r_resets():
 def test_help_names_every_mode():
     text = " ".join(HELP)
     assert all(mode in text for mode in MODES)
-
-
-def test_unknown_modes_are_refused():
-    with pytest.raises(ConfigError, match="wireframe"):
-        Controls("oil")

@@ -53,37 +53,18 @@ def test_without_a_face_the_picture_says_so(opened):
     assert (stage(capture).picture == before.picture).all()
 
 
-def test_the_camera_view_lies_over_the_input(opened):
-    stage = opened(RenderStage(size=128, view="camera"))
-    image = np.random.default_rng(2).integers(0, 256, (96, 128, 3), dtype=np.uint8)
-    picture = stage(capture_of(square(side=30.0, colour=(255, 0, 0)), image=image)).picture
-    assert picture.shape == image.shape
-    mesh = (picture == (255, 0, 0)).all(axis=2)
-    assert mesh.sum() == pytest.approx(20 * 20, abs=45)  # 30 mm at 600 mm, focal length 400
-    assert (picture[~mesh] == image[~mesh]).all()
-    half = opened(RenderStage(size=64, view="camera"))
-    assert half(capture_of(square(), image=image)).picture.shape == (48, 64, 3)
-
-
 def test_a_bad_frame_or_mesh_is_refused_and_the_next_goes_through(opened):
-    stage = opened(RenderStage(size=64, view="camera"))
+    stage, preview = opened(RenderStage(size=64)), PreviewStage(height=64)
     mesh = square()
-    bad = [
-        capture_of(replace(mesh, uv=mesh.uv[:3])),
-        capture_of(mesh, image=np.zeros((96, 128, 3), dtype=np.float32)),
-        capture_of(mesh, image=np.zeros((96, 128), dtype=np.uint8)),
-    ]
-    for capture in bad:
-        with pytest.raises(InputError):
-            stage(capture)
+    with pytest.raises(InputError):
+        stage(capture_of(replace(mesh, uv=mesh.uv[:3])))
+    for image in (np.zeros((96, 128, 3), dtype=np.float32), np.zeros((96, 128), dtype=np.uint8)):
+        with pytest.raises(InputError, match="frame"):
+            preview(capture_of(mesh, image=image))
     assert stage(capture_of(mesh)).picture is not None
 
 
 def test_stages_refuse_what_they_cannot_draw():
-    with pytest.raises(ConfigError, match="textured, lit"):
-        RenderStage(mode="sketch")
-    with pytest.raises(ConfigError, match="orbit or camera"):
-        RenderStage(view="above")
     for size in (0, 15, 100_000):
         with pytest.raises(ConfigError, match="16 to 4096"):
             RenderStage(size=size)
