@@ -99,16 +99,6 @@ def test_what_is_kept_is_bounded(kind: sample.Kind, monkeypatch: pytest.MonkeyPa
     assert all(ref() is None for ref in alive)
 
 
-def test_the_largest_frames_are_not_all_kept() -> None:
-    source = SampleSource("astronaut", size=(sample.MAX_SIDE, sample.MAX_SIDE), fast=True)
-    source.open()
-    images = [frame.image for frame in (source.read() for _ in range(4)) if frame]
-    alive = [weakref.ref(image) for image in images]
-    del images
-    assert sum(image.nbytes for ref in alive if (image := ref()) is not None) <= sample.KEPT_BYTES
-    source.close()
-
-
 @needs_clip
 def test_other_proportions_cut_evenly() -> None:
     clip = load_clip("carphone")
