@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from stream.errors import BackendError
-from stream.face.quiet import quiet_stderr
-from stream.face.tracker import FaceTracker, check_image, plausible
+from stream.face.quiet import QuietStart, quiet_stderr
+from stream.face.tracker import check_image, plausible
 from stream.types import Array, Frame
 
 MEDIAPIPE = "mediapipe==0.10.21"
@@ -26,18 +26,6 @@ REGION_SPAN, REGION_PIXELS = 1.5, 192
 BIAS = 0.33
 """How far right of and below their place MediaPipe puts landmarks, in the network's pixels. Found from 100
 faces and their mirror images at 320, 640 and 1280 pixels: 0.35, 0.33 and 0.31."""
-
-
-def open_tracker(max_faces: int, static: bool) -> FaceTracker:
-    """The tracker for video, or with ``static`` the one for single pictures.
-
-    :raises BackendError: MediaPipe is missing or has no face mesh.
-    """
-    if static:
-        from stream.face.mediapipe_still import MediaPipeStillTracker
-
-        return MediaPipeStillTracker(max_faces)
-    return MediaPipeTracker(max_faces)
 
 
 def load_solutions() -> ModuleType:
@@ -118,17 +106,13 @@ class MediaPipeTracker:
 
     def __init__(self, max_faces: int = 1) -> None:
         self._mesh = open_mesh(max_faces, static=False)
-        self._met = False
+        self._quiet = QuietStart()
 
     def detect(self, frame: Frame) -> list[Array]:
         """See `FaceTracker.detect`."""
         check_image(frame.image)
-        if self._met:
+        with self._quiet.next():
             return run_mesh(self._mesh, frame.image)
-        with quiet_stderr():  # MediaPipe warns once more when it meets its first face.
-            faces = run_mesh(self._mesh, frame.image)
-        self._met = bool(faces)
-        return faces
 
     def close(self) -> None:
         """See `FaceTracker.close`."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from stream.errors import BackendError
 from stream.face.mediapipe_mesh import MEDIAPIPE, load_solutions, open_mesh, run_mesh, shrink
-from stream.face.quiet import quiet_stderr
+from stream.face.quiet import QuietStart, quiet_stderr
 from stream.face.tracker import check_image, plausible
 from stream.types import Array, Frame
 
@@ -73,11 +73,12 @@ class MediaPipeStillTracker:
         self._mesh = open_mesh(max_faces, static=True)
         self._near = _open_detector(full_range=False)
         self._far = _open_detector(full_range=True)
+        self._quiet = QuietStart()
 
     def detect(self, frame: Frame) -> list[Array]:
         """See `FaceTracker.detect`."""
         check_image(frame.image)
-        with quiet_stderr():
+        with self._quiet.next():
             return self._search(frame.image)
 
     def close(self) -> None:

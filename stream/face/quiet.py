@@ -17,13 +17,17 @@ _CHATTER = re.compile(
 )
 """TensorFlow Lite's greeting and glog/absl lines of severity info and warning; errors pass."""
 
+QUIET_RUNS = 3
+"""First runs of a network that are kept quiet: it may log once more when it meets its first face."""
+
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Hold back descriptor 2 for the block, then write what is not known chatter to where it belongs.
 
     MediaPipe logs before its own log level can be set, so nothing gentler works. The descriptor is the
-    whole process's: keep the block short. Where there is no descriptor 2 the block just runs.
+    whole process's: what other threads write meanwhile comes later, and what is held back when the process
+    crashes never, so keep the block short and rare. Where there is no descriptor 2 the block just runs.
     """
     with _LOCK, contextlib.ExitStack() as stack:
         try:
@@ -43,6 +47,18 @@ def quiet_stderr() -> Iterator[None]:
             _release(held.fileno(), saved)
 
 
+class QuietStart:
+    """Keeps the first `QUIET_RUNS` runs of something quiet, and leaves the terminal alone from then on."""
+
+    def __init__(self) -> None:
+        self._left = QUIET_RUNS
+
+    def next(self) -> contextlib.AbstractContextManager[None]:
+        """What to make the next run in."""
+        self._left -= 1
+        return quiet_stderr() if self._left >= 0 else contextlib.nullcontext()
+
+
 def _flush() -> None:
     if sys.stderr is not None:
         with contextlib.suppress(ValueError, OSError):
@@ -54,4 +70,5 @@ def _release(held: int, stderr: int) -> None:
     with os.fdopen(os.dup(held), "rb") as lines, contextlib.suppress(OSError):
         for line in lines:
             if not _CHATTER.match(line):
-                os.write(stderr, line)
+                while line:  # a write to a pipe may be cut short
+                    line = line[os.write(stderr, line) :]

@@ -17,8 +17,14 @@ LANDMARKS = 478
 MAX_FACES = 16
 """More faces than this at once are refused: every one costs a landmark network run per frame."""
 
-_TRACKERS = {"mediapipe": "stream.face.mediapipe_mesh"}
-"""Module of each tracker, best first; each has ``open_tracker(max_faces, static)``."""
+_TRACKERS = {
+    "mediapipe": (
+        ("stream.face.mediapipe_mesh", "MediaPipeTracker"),
+        ("stream.face.mediapipe_still", "MediaPipeStillTracker"),
+    ),
+}
+"""Module and class of each tracker, best first: the one for video and the one for single pictures. Each is
+made with ``max_faces`` and raises BackendError where it cannot run."""
 
 TRACKER_NAMES = ("auto", *_TRACKERS)
 
@@ -49,9 +55,9 @@ def open_tracker(name: str = "auto", max_faces: int = 1, static: bool = False) -
     check_tracker(name, max_faces)
     reasons = []
     for candidate in _TRACKERS if name == "auto" else (name,):
-        module = importlib.import_module(_TRACKERS[candidate])
+        module, tracker = _TRACKERS[candidate][static]
         try:
-            return cast(FaceTracker, module.open_tracker(max_faces, static))
+            return cast(FaceTracker, getattr(importlib.import_module(module), tracker)(max_faces))
         except BackendError as error:
             reasons.append(str(error))
     raise BackendError(" ".join(reasons))

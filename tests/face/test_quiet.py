@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from stream.face.quiet import quiet_stderr
+from stream.face.quiet import QUIET_RUNS, QuietStart, quiet_stderr
 
 CHATTER = (
     b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n",
@@ -55,6 +55,39 @@ def test_several_threads_at_once_end_with_the_right_descriptor(capfd: pytest.Cap
         thread.join()
     os.write(2, b"end\n")
     assert capfd.readouterr().err == "x\n" * 80 + "end\n"
+
+
+def test_what_another_thread_writes_meanwhile_comes_whole_and_in_order(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    lines = [f"line {number} of another thread\n".encode() for number in range(3000)]
+    done = threading.Event()
+
+    def talk() -> None:
+        for line in lines:
+            os.write(2, line)
+        done.set()
+
+    talker = threading.Thread(target=talk)
+    talker.start()
+    blocks = 0
+    while not done.is_set():
+        with quiet_stderr():
+            os.write(2, CHATTER[blocks % len(CHATTER)])
+            blocks += 1
+    talker.join()
+    assert capfd.readouterr().err == b"".join(lines).decode()
+    assert blocks > 1
+
+
+def test_only_the_first_runs_are_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    start = QuietStart()
+    for run in range(QUIET_RUNS + 2):
+        with start.next():
+            os.write(2, CHATTER[0])
+            os.write(2, b"%d\n" % run)
+    chatter = CHATTER[0].decode()
+    assert capfd.readouterr().err == f"0\n1\n2\n{chatter}3\n{chatter}4\n"
 
 
 def test_without_descriptor_2_the_block_just_runs() -> None:
