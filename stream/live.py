@@ -18,6 +18,7 @@ from stream.pipeline.runner import Pipeline, Summary
 from stream.sources.factory import SAMPLES, open_source
 
 if TYPE_CHECKING:
+    from stream.outputs.recorder import VideoRecorder
     from stream.pipeline.stage import Stage
     from stream.sources.source import Source
 
@@ -83,7 +84,7 @@ class LiveSession:
         self._settings = settings
         self.drawing = _choose_drawing(settings.show)
         self._latest = LatestCapture()
-        self._preview = settings.out / "preview.mp4"
+        self._recorder: VideoRecorder | None = None
         stages, sinks = self._drawing_stages()
         self.duration = self._choose_duration()
         source = self._open_source()
@@ -104,7 +105,9 @@ class LiveSession:
         from stream.mesh.export import write_mesh
 
         summary = run_pipeline(self.pipeline)
-        files = {"preview": self._preview} if self.drawing == "preview" else {}
+        files = {}
+        if self._recorder is not None and self._recorder.finished:
+            files["preview"] = self._recorder.path
         if self._latest.capture is not None:
             files["mesh"] = self._settings.out / "face.glb"
             write_mesh(self._latest.capture.meshes[0], files["mesh"])
@@ -128,7 +131,8 @@ class LiveSession:
             from stream.outputs.recorder import VideoRecorder
             from stream.render.stage import PreviewStage
 
-            return [PreviewStage(self._panel)], [VideoRecorder(self._preview, PREVIEW_RATE)]
+            self._recorder = VideoRecorder(self._settings.out / "preview.mp4", PREVIEW_RATE)
+            return [PreviewStage(self._panel)], [self._recorder]
         return [], []
 
     def _stop(self) -> None:
@@ -152,7 +156,8 @@ def panel_lines(metrics: dict[str, Any]) -> list[str]:
 
 def _choose_drawing(show: Show) -> Drawing:
     """What can be drawn here: ``auto`` tries a window, then off-screen rendering, then does without."""
-    from stream.render.context import has_display, probe_context
+    from stream.render.context import probe_context
+    from stream.render.display import has_display
 
     wanted: dict[Show, list[Drawing]] = {
         "auto": ["window", "preview"] if has_display() else ["preview"],

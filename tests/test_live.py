@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stream import live
-from stream.errors import BackendError
+from stream.errors import BackendError, OutputError
 from stream.live import LiveSession, LiveSettings, panel_lines
 from stream.outputs.latest import LatestCapture
 from stream.pipeline.metrics import Metrics
@@ -74,6 +74,23 @@ def test_only_the_endless_sample_has_an_end_of_its_own(
     (tmp_path / "samples.mp4").write_bytes(b"")
     session = LiveSession(LiveSettings(source=source, duration=duration, show="off"))
     assert session.duration == expected
+
+
+def test_a_preview_that_could_not_be_finished_is_not_promised(
+    headless: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from stream.outputs.recorder import VideoRecorder
+
+    def fail(self: VideoRecorder) -> None:
+        raise OutputError("Cannot write preview.mp4: No space left on device; make room.")
+
+    monkeypatch.setattr(VideoRecorder, "close", fail)
+    session = LiveSession(LiveSettings(source="sample", duration=1.0, out=tmp_path))
+    if session.drawing != "preview":
+        pytest.skip("no EGL here")
+    result = session.run()
+    assert "preview" not in result.files
+    assert any("No space left" in failure for failure in result.summary.failures)
 
 
 def test_the_panel_names_rate_latency_drops_and_the_chain() -> None:

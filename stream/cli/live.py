@@ -11,7 +11,7 @@ from rich.live import Live
 
 from stream.cli.tables import console, given, stage_table, write_json
 from stream.config import load_config, parse_settings
-from stream.errors import ConfigError
+from stream.errors import ConfigError, OutputError
 from stream.live import LiveResult, LiveSession, LiveSettings, Show
 
 REFRESHES = 4
@@ -81,7 +81,9 @@ def _opening(settings: LiveSettings, session: LiveSession) -> str:
         "preview": f"into {settings.out}/preview.mp4",
         "off": "without a picture",
     }
-    ending = f"for {session.duration:g} s" if session.duration else "until the source ends"
+    ending = "until the window is closed" if session.drawing == "window" else "until the source ends"
+    if session.duration:
+        ending = f"for {session.duration:g} s"
     return f"Capturing from {settings.source} {shown[session.drawing]}, {ending}; Ctrl-C stops."
 
 
@@ -94,6 +96,7 @@ def _report(settings: LiveSettings, result: LiveResult) -> None:
         **summary.metrics,
         "seconds": summary.seconds,
         "ended": summary.reason,
+        "failures": [*summary.failures, *(f"{name} did not stop" for name in summary.abandoned)],
         "files": {kind: str(path) for kind, path in result.files.items()},
         "machine": describe_machine(),
         "settings": settings.model_dump(mode="json"),
@@ -103,3 +106,5 @@ def _report(settings: LiveSettings, result: LiveResult) -> None:
     if "mesh" not in result.files:
         console.print("No face was seen, so there is no mesh.")
     console.print("Written: " + ", ".join(str(file) for file in (*result.files.values(), path)))
+    if figures["failures"]:
+        raise OutputError("Not everything could be finished: " + "; ".join(figures["failures"]))
