@@ -86,7 +86,7 @@ def capture_image(image: Array, settings: CaptureSettings | None = None) -> Capt
     # Exact arithmetic: bfloat16, which OpenVINO would choose, costs about a degree in the normals.
     estimator = DepthEstimator(settings.inference, threads=settings.threads, precision="f32")
     try:
-        depth = estimator.estimate_flipped_mean(image, face.crop)
+        depth = estimator.estimate_flipped_mean(image, face.crop, face.intrinsics)
     finally:
         estimator.close()
     mesh = build_mesh(frame, face, depth, compute=settings.compute)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from stream.depth.preprocess import to_network
+from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import InputError, ModelError
 from stream.face.crop import MAX_SIDE, crop_image
 from stream.inference.backends import load_engine
 from stream.inference.engine import Engine
 from stream.inference.store import open_model
-from stream.types import Array, Crop, Depth
+from stream.types import Array, Crop, Depth, Intrinsics
 
 log = logging.getLogger(__name__)
 
@@ -50,17 +51,20 @@ class DepthEstimator:
         self._buffer = np.zeros((1, 3, self.size, self.size), dtype=np.float32)
         self._infer(np.zeros((self.size, self.size, 3), dtype=np.uint8))  # the first run is slow: not live
 
-    def estimate(self, image: Array, crop: Crop) -> Depth:
+    def estimate(self, image: Array, crop: Crop, intrinsics: Intrinsics | None = None) -> Depth:
         """Depth of the face in ``crop``.
 
         :param image: (H, W, 3) uint8 RGB.
+        :param intrinsics: the image's camera, which tells how far the line of sight to the crop is from
+            its axis (`stream.depth.sight`); without it the face is taken to be in the picture's middle.
         :returns: maps of (size, size) that belong to the caller. Where the network's output is not finite,
             depth and mask are 0 (and `repaired` counts it).
         :raises InputError: the image or the crop cannot be used.
         """
-        return self._repair(*self._infer(self._cut(image, crop)))
+        depth, mask = self._infer(self._cut(image, crop))
+        return self._repair(self._along_axis(depth, crop, intrinsics), mask)
 
-    def estimate_flipped_mean(self, image: Array, crop: Crop) -> Depth:
+    def estimate_flipped_mean(self, image: Array, crop: Crop, intrinsics: Intrinsics | None = None) -> Depth:
         """As `estimate`, averaged with the mirrored result of the mirrored crop: for still images.
 
         Takes twice as long; a left-right bias of the network cancels.
@@ -68,7 +72,8 @@ class DepthEstimator:
         picture = self._cut(image, crop)
         depth, mask = self._infer(picture)
         mirrored_depth, mirrored_mask = self._infer(picture[:, ::-1])
-        return self._repair((depth + mirrored_depth[:, ::-1]) / 2, (mask + mirrored_mask[:, ::-1]) / 2)
+        mean = (depth + mirrored_depth[:, ::-1]) / 2
+        return self._repair(self._along_axis(mean, crop, intrinsics), (mask + mirrored_mask[:, ::-1]) / 2)
 
     def close(self) -> None:
         """Free the network."""
@@ -81,6 +86,11 @@ class DepthEstimator:
     def _infer(self, picture: Array) -> tuple[Array, Array]:
         outputs = self.engine.run({"image": to_network(picture, out=self._buffer)})
         return outputs["depth"][0, 0], outputs["mask"][0, 0]
+
+    def _along_axis(self, depth: Array, crop: Crop, intrinsics: Intrinsics | None) -> Array:
+        if intrinsics is None:
+            return depth
+        return depth - sight_tilt(line_of_sight(crop, intrinsics), self.size)
 
     def _repair(self, depth: Array, mask: Array) -> Depth:
         finite = np.isfinite(depth) & np.isfinite(mask)

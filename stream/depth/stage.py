@@ -43,10 +43,9 @@ class DepthStage:
         """
         if self._estimator is None:
             raise ModelError("The depth stage is not open; open it before the first capture.")
-        image = capture.frame.image
-        return replace(
-            capture, depths=tuple(self._estimator.estimate(image, face.crop) for face in capture.faces)
-        )
+        estimate, image = self._estimator.estimate, capture.frame.image
+        depths = tuple(estimate(image, face.crop, face.intrinsics) for face in capture.faces)
+        return replace(capture, depths=depths)
 
     def close(self) -> None:
         """Free the network."""

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from stream.depth.preprocess import to_network
+from stream.depth.sight import sight_tilt
 from stream.errors import InputError
 from stream.evaluation import metrics
 from stream.inference.engine import Engine
@@ -64,14 +65,14 @@ def evaluate_depth(predictors: dict[str, Predictor], dataset: Dataset) -> dict[s
 
 
 def engine_predictor(engine: Engine) -> Predictor:
-    """The shipped network, one picture at a time, as live capture runs it."""
+    """The shipped network, one picture at a time and tilted by its line of sight, as in live capture."""
 
     def predict(samples: Samples) -> tuple[Array, Array]:
         results = [engine.run({"image": to_network(image)}) for image in samples.image]
         depth, mask = (
             np.concatenate([result[name][:, 0] for result in results]) for name in ("depth", "mask")
         )
-        return depth, mask
+        return depth - sight_tilt(samples.sight, samples.size), mask
 
     return predict
 

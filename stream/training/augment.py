@@ -58,12 +58,13 @@ class Augmenter:
 
 
 def flip(samples: Samples, row: int) -> None:
-    """Mirror one sample left to right, in place; the normals' x changes its sign."""
+    """Mirror one sample left to right, in place; the signs along x change."""
     for name in ("image", "depth", "normal", "flags"):
         array = getattr(samples, name)[row]
         array[:] = array[:, ::-1].copy()
     np.negative(samples.normal[row, ..., 0], out=samples.normal[row, ..., 0])
-    np.negative(samples.yaw[row : row + 1], out=samples.yaw[row : row + 1])
+    samples.yaw[row] *= -1
+    samples.sight[row, 0] *= -1
 
 
 def colour(image: Array, rng: np.random.Generator) -> Array:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from stream.depth.preprocess import to_network
+from stream.depth.sight import sight_tilt
 from stream.training.augment import Augmenter
 from stream.training.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, Dataset, Samples
 
@@ -24,14 +25,14 @@ class Batch:
     """Samples as tensors.
 
     :ivar image: (N, 3, S, S) float32 in [-1, 1].
-    :ivar depth: (N, 1, S, S) float32 crop units.
+    :ivar depth: (N, 1, S, S) float32 crop units along the line of sight, which is what a crop can tell.
     :ivar depth_known, mask_known, foreground: (N, 1, S, S) bool.
     :ivar kind: (N,) uint8.
     """
 
     def __init__(self, samples: Samples) -> None:
         self.image = torch.from_numpy(to_network(samples.image))
-        self.depth = torch.from_numpy(samples.depth.astype(np.float32))[:, None]
+        self.depth = torch.from_numpy(samples.depth + sight_tilt(samples.sight, samples.size))[:, None]
         self.depth_known = _flag(samples, DEPTH_KNOWN)
         self.mask_known = _flag(samples, MASK_KNOWN)
         self.foreground = _flag(samples, FOREGROUND)

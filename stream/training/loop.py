@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from stream.depth.sight import sight_tilt
 from stream.depth.unet import AttentionUNet
 from stream.errors import ModelError, OutputError, ProsoponError
 from stream.training.augment import Augmenter
@@ -154,6 +155,7 @@ class Trainer:
         )
         shown = self._val.take(np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int))
         depth, mask = predict(self.average, shown.image)
+        depth -= sight_tilt(shown.sight, shown.size)
         prediction_sheet(shown, depth, mask, self.folder / f"predictions-{self.step:06d}.png")
         loss_curve(self.rows, self.folder / CURVE)
         return result

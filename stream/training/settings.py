@@ -46,8 +46,8 @@ class DepthTraining(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "depth"
     """The run's folder under ``out/train/``."""
     width: Annotated[int, Field(ge=1, le=64)] = 16
-    steps: Annotated[int, Field(ge=1)] = 6000
-    batch: Annotated[int, Field(ge=1, le=1024)] = 24
+    steps: Annotated[int, Field(ge=1)] = 9000
+    batch: Annotated[int, Field(ge=1, le=1024)] = 12
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1.5e-3
     warmup: Annotated[int, Field(ge=0)] = 200
     weight_decay: Weight = 0.01

@@ -20,7 +20,7 @@ DEPTH_KNOWN, MASK_KNOWN, FOREGROUND, SKIN = 1, 2, 4, 8
 SYNTHETIC, PHOTO = 0, 1
 """Values of a sample's ``kind``: exact labels, or a photo with weak ones."""
 
-ARRAYS = ("image", "depth", "normal", "flags", "kind", "yaw")
+ARRAYS = ("image", "depth", "normal", "flags", "kind", "yaw", "sight")
 SPLITS = ("train", "val", "test")
 MAX_SHARD_BYTES = 1 << 30
 MAX_SIZE = 512
@@ -31,7 +31,7 @@ class Samples:
     """Samples of one size, all of them or a batch.
 
     :ivar image: (N, S, S, 3) uint8 RGB.
-    :ivar depth: (N, S, S) float16 crop units, 0 where unknown.
+    :ivar depth: (N, S, S) float16 crop units along the camera's axis (`stream.types.Depth`), 0 where unknown.
     :ivar normal: (N, S, S, 3) int8, 127 times the unit normal, camera frame.
     :ivar flags: (N, S, S) uint8 bits, see `DEPTH_KNOWN` and the others.
     :ivar kind: (N,) uint8, `SYNTHETIC` or `PHOTO`.
@@ -46,6 +46,7 @@ class Samples:
     flags: Array
     kind: Array
     yaw: Array
+    sight: Array
     mean_depth: Array | None = None
 
     def __len__(self) -> int:
@@ -146,6 +147,7 @@ def _check(samples: Samples, path: Path) -> None:
         "flags": (plane, np.uint8),
         "kind": ((count,), np.uint8),
         "yaw": ((count,), np.float32),
+        "sight": ((count, 2), np.float32),
     }
     if samples.mean_depth is not None:
         expected["mean_depth"] = (plane, np.float16)
@@ -155,7 +157,8 @@ def _check(samples: Samples, path: Path) -> None:
             raise InputError(f"{path}: {name} is {array.dtype} {array.shape}, not {dtype.__name__} {shape}.")
     if count < 1 or not 16 <= size <= MAX_SIZE or size % 16:
         raise InputError(f"{path}: {count} samples of {size} px; sizes are multiples of 16 up to {MAX_SIZE}.")
-    if not np.isfinite(samples.depth).all() or not np.isfinite(samples.yaw).all():
-        raise InputError(f"{path}: depth or yaw holds NaN or infinity; make the shard again.")
+    for name in ("depth", "yaw", "sight"):
+        if not np.isfinite(getattr(samples, name)).all():
+            raise InputError(f"{path}: {name} holds NaN or infinity; make the shard again.")
     if samples.kind.max() > PHOTO or samples.flags.max() >= 16:
         raise InputError(f"{path}: kind or flags hold values without a meaning.")

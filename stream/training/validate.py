@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from stream.depth.preprocess import to_network
+from stream.depth.sight import sight_tilt
 from stream.evaluation import metrics
 from stream.training.shards import (
     DEPTH_KNOWN,
@@ -25,7 +26,7 @@ CHUNK = 32
 
 
 def predict(network: nn.Module, images: Array) -> tuple[Array, Array]:
-    """Depth and mask probability (N, S, S) float32 of (N, S, S, 3) uint8 images, in float32 arithmetic."""
+    """Depth along the line of sight and mask probability, (N, S, S) float32, of (N, S, S, 3) uint8 images."""
     network.eval()
     with torch.inference_mode():
         depth, logit = network(torch.from_numpy(to_network(images)))
@@ -41,7 +42,8 @@ def validate(network: nn.Module, dataset: Dataset) -> dict[str, float]:
     chunks: list[dict[str, Array]] = []
     for start in range(0, len(dataset), CHUNK):
         samples = dataset.take(np.arange(start, min(start + CHUNK, len(dataset))))
-        chunks.append(_judge(*predict(network, samples.image), samples))
+        depth, mask = predict(network, samples.image)
+        chunks.append(_judge(depth - sight_tilt(samples.sight, samples.size), mask, samples))
     values = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
     kind = values.pop("kind")
     result: dict[str, float] = {}

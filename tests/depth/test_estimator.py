@@ -12,8 +12,10 @@ from tiny_models import build_model, tiny_depth_model, tiny_depth_numpy
 
 from stream.depth.estimator import MAX_SIDE, DepthEstimator
 from stream.depth.preprocess import to_network
+from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import BackendError, ConfigError, InputError, ModelError
 from stream.face.crop import crop_image
+from stream.geometry import intrinsics_from_fov
 from stream.types import Crop
 
 SIZE = 16
@@ -51,6 +53,18 @@ def test_results_are_the_callers_own(estimator: DepthEstimator) -> None:
     other = estimator.estimate(255 - picture(), CROP)
     assert np.abs(other.map - kept).max() > 1e-3
     np.testing.assert_array_equal(first.map, kept)
+
+
+def test_a_camera_tilts_the_depth_of_a_face_beside_its_axis(estimator: DepthEstimator) -> None:
+    camera = intrinsics_from_fov(4 * SIZE, SIZE, 70.0)
+    view = picture(SIZE, 4 * SIZE)
+    beside = Crop(3.3 * SIZE, SIZE / 2, SIZE / 3, 0.1)
+    for estimate in (estimator.estimate, estimator.estimate_flipped_mean):
+        plain, tilted = estimate(view, beside), estimate(view, beside, camera)
+        tilt = sight_tilt(line_of_sight(beside, camera), SIZE)
+        assert np.abs(tilt).max() > 0.2
+        np.testing.assert_allclose(tilted.map, plain.map - tilt, atol=1e-6)
+        np.testing.assert_array_equal(tilted.mask, plain.mask)
 
 
 def test_flipping_is_averaged_out(estimator: DepthEstimator) -> None:

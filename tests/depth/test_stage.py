@@ -49,7 +49,7 @@ def test_each_face_gets_its_depth(tiny_path: Path) -> None:
     estimator = DepthEstimator(model=tiny_path, threads=1)
     assert len(result.depths) == 2
     for crop, depth in zip(CROPS, result.depths, strict=True):
-        expected = estimator.estimate(given.frame.image, crop)
+        expected = estimator.estimate(given.frame.image, crop, given.faces[0].intrinsics)
         np.testing.assert_array_equal(depth.map, expected.map)
         np.testing.assert_array_equal(depth.mask, expected.mask)
     assert np.abs(result.depths[0].map - result.depths[1].map).max() > 1e-3
@@ -63,7 +63,8 @@ def test_the_stage_hands_on_its_choices(tiny_path: Path) -> None:
     stage.open()
     exact = DepthEstimator("onnxruntime", tiny_path, threads=1, precision="f32")
     given = capture(CROPS[0])
-    np.testing.assert_array_equal(stage(given).depths[0].map, exact.estimate(given.frame.image, CROPS[0]).map)
+    expected = exact.estimate(given.frame.image, CROPS[0], given.faces[0].intrinsics)
+    np.testing.assert_array_equal(stage(given).depths[0].map, expected.map)
     stage.close()
     for wrong in (DepthStage("abacus", tiny_path), DepthStage(model=tiny_path, precision="int3")):
         with pytest.raises(ConfigError):

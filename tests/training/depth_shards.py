@@ -1,7 +1,7 @@
 """Tiny shards of procedural bumps, for tests of everything that reads the depth dataset.
 
 A sample is a hemisphere-like bump over a plane at a random place: its picture is its own Lambert shading,
-so that depth can be learnt from it; normals come from the closed form, not from differences.
+so that depth along the line of sight can be learnt from it; normals come from the closed form.
 """
 
 from __future__ import annotations
@@ -18,31 +18,38 @@ def bump_arrays(count: int, size: int, seed: int, with_mean: bool = False) -> di
     rng = np.random.default_rng(seed)
     axis = (2 * np.arange(size) + 1) / size - 1
     x, y = np.meshgrid(axis, axis)
-    keys = ("image", "depth", "normal", "flags", "mean_depth")
+    keys = ("image", "depth", "normal", "flags", "sight", "mean_depth")
     samples: dict[str, list[np.ndarray]] = {key: [] for key in keys}
     for _ in range(count):
         cx, cy = rng.uniform(-0.2, 0.2, 2)
         radius, height = rng.uniform(0.5, 0.8), rng.uniform(0.3, 0.7)
+        sight = rng.uniform(-0.2, 0.2, 2)
         r2 = ((x - cx) ** 2 + (y - cy) ** 2) / radius**2
         inside = r2 < 1
         depth = np.where(inside, -height * (1 - r2) ** 2 + 0.3, 0)
         slope = 4 * height * (1 - r2) / radius**2
-        normal = np.stack([slope * (x - cx), slope * (y - cy), -np.ones_like(x)], axis=-1)
-        normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-        light = np.clip(normal @ np.array([-0.3, -0.4, -0.87]), 0, 1)
+        seen = np.stack([slope * (x - cx), slope * (y - cy), -np.ones_like(x)], axis=-1)
+        normal = _unit(seen - [*sight, 0.0])
+        light = np.clip(_unit(seen) @ np.array([-0.3, -0.4, -0.87]), 0, 1)
         picture = np.where(inside[..., None], light[..., None] * [230, 190, 170], [30, 60, 120])
         flags = np.full((size, size), MASK_KNOWN) + inside * (DEPTH_KNOWN | FOREGROUND)
         samples["image"].append(picture.astype(np.uint8))
-        samples["depth"].append(depth.astype(np.float16))
+        tilted = np.where(inside, depth - sight[0] * x - sight[1] * (y + 0.055), 0)
+        samples["sight"].append(sight.astype(np.float32))
+        samples["depth"].append(tilted.astype(np.float16))
         samples["normal"].append(np.round(normal * 127 * inside[..., None]).astype(np.int8))
         samples["flags"].append((flags + (r2 < 0.5) * SKIN).astype(np.uint8))
-        samples["mean_depth"].append(np.where(r2 < 0.7, depth + 0.1, np.nan).astype(np.float16))
+        samples["mean_depth"].append(np.where(r2 < 0.7, tilted + 0.1, np.nan).astype(np.float16))
     arrays = {key: np.stack(value) for key, value in samples.items()}
     if not with_mean:
         del arrays["mean_depth"]
     arrays["kind"] = (np.arange(count) % 4 == 3).astype(np.uint8)
     arrays["yaw"] = rng.uniform(-60, 60, count).astype(np.float32)
     return arrays
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def write_dataset(folder: Path, size: int = 32, train: int = 16, val: int = 8) -> Path:
