@@ -12,7 +12,8 @@ A dataset is a folder of ``{train,val,test}-{index:05d}.npz`` with up to `SHARD`
 * ``kind`` (n,) uint8 0 synthetic, 1 photo; ``seed`` (n,) int64 place in the split;
 * ``yaw``, ``pitch`` (n,) float32 degrees, positive to the image's left and down
   (`stream.face.pose.euler_angles`);
-* ``identity`` (n, 50) and ``expression`` (n, 57) float32.
+* ``identity`` (n, 50) and ``expression`` (n, 57) float32;
+  ``sight`` (n, 2) float32, how far the crop is from the camera's axis (`stream.depth.sight`).
 
 ``dataset.json`` beside them records settings, counts and time. The splits share no photo and no seed.
 """
@@ -181,6 +182,7 @@ def shard_arrays(samples: list[Sample], seeds: list[int]) -> dict[str, Array]:
         "seed": np.array(seeds, np.int64),
         "yaw": np.array([s.yaw for s in samples], np.float32),
         "pitch": np.array([s.pitch for s in samples], np.float32),
+        "sight": np.stack([s.sight for s in samples]).astype(np.float32),
         "identity": np.stack([s.identity for s in samples]).astype(np.float32),
         "expression": np.stack([s.expression for s in samples]).astype(np.float32),
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
+from stream.depth.sight import line_of_sight
 from stream.face.crop import (
     LEFT_EYE,
     MOUTH_CORNERS,
@@ -72,6 +73,7 @@ class Sample:
 
     :ivar yaw, pitch: degrees, signs as in `stream.face.pose.euler_angles`; a synthetic head's are relative
         to its line of sight, a photo's (seen from afar, in the middle) to the camera's axis.
+    :ivar sight: (2,) see `stream.depth.sight.line_of_sight`.
     """
 
     image: Array
@@ -82,6 +84,7 @@ class Sample:
     kind: int
     yaw: float
     pitch: float
+    sight: Array
     identity: Array
     expression: Array
 
@@ -167,6 +170,7 @@ class FaceEngine:
             PHOTO,
             yaw,
             pitch,
+            line_of_sight(crop, camera),
             coefficients[:IDENTITY_MODES],
             coefficients[IDENTITY_MODES:],
         )
@@ -235,6 +239,7 @@ class FaceEngine:
             SYNTHETIC,
             pose.yaw,
             pose.pitch,
+            line_of_sight(crop, camera),
             draw.coefficients[:IDENTITY_MODES],
             draw.coefficients[IDENTITY_MODES:],
         )

@@ -78,6 +78,7 @@ def test_shards_hold_the_declared_arrays(dataset: tuple[Any, ...]) -> None:
         "flags": ("uint8", (2, 32, 32)),
         "mean_depth": ("float16", (2, 32, 32)),
         "kind": ("uint8", (2,)),
+        "sight": ("float32", (2, 2)),
         "seed": ("int64", (2,)),
         "yaw": ("float32", (2,)),
         "pitch": ("float32", (2,)),
