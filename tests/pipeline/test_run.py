@@ -25,7 +25,7 @@ def hello(capture):
         print("running", flush=True)
     return capture
 
-before = signal.getsignal(signal.SIGINT)  # not always Python's: a job in the background starts with it ignored
+before = signal.getsignal(signal.SIGINT)  # a job in the background starts with it ignored
 stage = FakeStage("a", hello)
 summary = run_pipeline(Pipeline(ListSource(None, paced=True, every=0.01), [stage]))
 restored = signal.getsignal(signal.SIGINT) is before
