@@ -47,6 +47,14 @@ class CaptureSettings(Settings):
     threads: int | None = Field(None, ge=1, le=64)
 
 
+def live_model(inference: str) -> str:
+    """The depth model of live capture: int8, which is faster than bfloat16 and keeps normals better.
+
+    The torch backend knows the float network only.
+    """
+    return "depth" if inference == "torch" else "depth-int8"
+
+
 def capture_stages(settings: CaptureSettings) -> list[Stage]:
     """The face, depth and mesh stages, not yet open.
 
@@ -64,7 +72,7 @@ def capture_stages(settings: CaptureSettings) -> list[Stage]:
             calibration=settings.calibration,
             ipd_mm=settings.ipd_mm,
         ),
-        DepthStage(backend=settings.inference, threads=settings.threads),
+        DepthStage(settings.inference, live_model(settings.inference), settings.threads, precision="f32"),
         MeshStage(smooth=settings.smooth, compute=settings.compute),
     ]
 

@@ -11,6 +11,9 @@ from stream.types import Array
 MAX_SLOPE = 6.4
 """Depth change over distance across, both in crop units: a surface turned 81 degrees away from the camera."""
 
+FARTHEST = 1.2
+"""Crop units from the eyes' plane (about 14 cm): behind it are shoulders, not head, seen nearly edge-on."""
+
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 
@@ -28,15 +31,17 @@ def depth_jump(size: int) -> float:
 def clean_mask(depth: Array, mask: Array, threshold: float = MASK_THRESHOLD) -> Array:
     """The mask with 0 where no mesh is wanted, unchanged elsewhere.
 
-    Cut are pixels whose depth is not finite, threads less than three pixels wide (opening by a cross) and
-    all but the largest 4-connected piece, so that specks of mask do not float about the face.
+    Cut are pixels whose depth is not finite or beyond `FARTHEST`, threads less than three pixels wide
+    (opening by a cross) and all but the largest 4-connected piece, so that specks of mask do not float
+    about the face.
 
     :param depth: (S, S) float32 crop units.
     :param mask: (S, S) float32 in 0..1.
     :param threshold: from which value a pixel belongs to the head.
     :return: (S, S) float32.
     """
-    solid = ((mask >= threshold) & np.isfinite(depth)).astype(np.uint8)
+    # False for NaN and both infinities, too.
+    solid = ((mask >= threshold) & (np.abs(depth) < FARTHEST)).astype(np.uint8)
     solid = cv2.morphologyEx(solid, cv2.MORPH_OPEN, _CROSS)
     return np.where(_largest_piece(solid), mask, np.float32(0))
 

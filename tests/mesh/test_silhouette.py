@@ -33,6 +33,15 @@ def test_threads_and_broken_pixels_are_cut() -> None:
     assert clean[20, 10] == 1
 
 
+def test_shoulders_far_behind_the_eyes_are_cut() -> None:
+    mask = np.ones((32, 32), np.float32)
+    depth = np.zeros_like(mask)
+    depth[24:] = 1.5
+    clean = clean_mask(depth, mask)
+    assert not clean[24:].any()
+    assert clean[:23].all()
+
+
 def test_the_crop_border_is_no_silhouette() -> None:
     mask = np.ones((16, 16), np.float32)
     np.testing.assert_array_equal(clean_mask(mask * 0, mask), mask)
