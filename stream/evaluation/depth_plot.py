@@ -35,7 +35,9 @@ def draw_depth_errors(result: dict[str, Any], path: Path) -> None:
     bins = list(next(iter(methods.values()))["l1_by_yaw"])
     _bars(right, {n: list(m["l1_by_yaw"].values()) for n, m in methods.items()}, bins)
     right.set(title="head, by turn of the head", xlabel="absolute yaw, degrees")
-    right.legend(frameon=False)
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside lower center", ncols=len(methods), frameon=False
+    )
     figure.suptitle(f"Depth on {part['samples']} held-out synthetic faces")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
