@@ -43,9 +43,9 @@ def depth(
         mean_face,
         plane_predictor,
     )
+    from stream.evaluation.shards import load_dataset
     from stream.inference.backends import load_engine
     from stream.inference.store import open_model
-    from stream.training.shards import load_dataset
 
     path = Path(model) if model.endswith(".onnx") else open_model(model)
     engine = load_engine(path, backend, precision=precision)

@@ -14,8 +14,6 @@ import typer
 
 app = typer.Typer(help="Train networks (needs the train extra).", no_args_is_help=True)
 
-DEFAULT_CONFIG = Path("configs/train/depth.yaml")
-
 
 @app.callback()
 def _group() -> None:
@@ -24,7 +22,9 @@ def _group() -> None:
 
 @app.command()
 def depth(
-    config: Annotated[Path, typer.Option(help="Settings of the run.")] = DEFAULT_CONFIG,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings (YAML) instead of those of configs/train/depth.yaml.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps in all, instead of the settings'.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of shards, instead of the settings'.")] = None,
@@ -35,17 +35,19 @@ def depth(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from rich.console import Console
 
-    from stream.config import load_config
+    from stream.cli.tables import given
+    from stream.config import load_config, parse_settings
     from stream.training.extra import require_train_extra
 
     require_train_extra()
+    from stream.evaluation.shards import load_dataset
     from stream.training.loop import CHECKPOINT, Trainer
     from stream.training.settings import DepthTraining
-    from stream.training.shards import load_dataset
 
     console = Console()
-    changes = {key: value for key, value in (("steps", steps), ("data", data)) if value is not None}
-    settings = load_config(config, DepthTraining).model_copy(update=changes)
+    settings = load_config(config, DepthTraining) if config else DepthTraining()
+    values = settings.model_dump() | given(steps=steps, data=data)
+    settings = parse_settings(values, DepthTraining, "the command line")
     with console.status("Reading the samples"):
         train, val = (load_dataset(settings.data, split) for split in ("train", "val"))
     folder = out or Path("out/train") / settings.name

@@ -14,8 +14,7 @@ from stream.depth.preprocess import to_network
 from stream.depth.sight import sight_tilt
 from stream.errors import InputError
 from stream.evaluation import metrics
-from stream.inference.engine import Engine
-from stream.training.shards import (
+from stream.evaluation.shards import (
     DEPTH_KNOWN,
     FOREGROUND,
     MASK_KNOWN,
@@ -25,6 +24,7 @@ from stream.training.shards import (
     Dataset,
     Samples,
 )
+from stream.inference.engine import Engine
 from stream.types import Array
 
 Predictor = Callable[[Samples], tuple[Array, Array | None]]

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from stream.errors import MissingExtraError
 from stream.files import atomic_path
 
 COLOURS = ("#2563eb", "#f59e0b", "#94a3b8", "#0f766e")
@@ -19,12 +18,8 @@ def draw_depth_errors(result: dict[str, Any], path: Path) -> None:
 
     :param result: as `stream.evaluation.depth.evaluate_depth` gives it, with synthetic samples.
     :raises OutputError: the file cannot be written.
-    :raises MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:  # pragma: no cover - depends on the installation
-        raise MissingExtraError("matplotlib", "train") from error
+    from matplotlib.figure import Figure
 
     part = result["synthetic"]
     figure = Figure(figsize=(10, 4), layout="constrained")

@@ -143,6 +143,19 @@ def update_manifest(
     return manifest.find(name)
 
 
+def remove_model(name: str, path: Path = MANIFEST) -> None:
+    """Drop an entry and its file, where there are any (for maintainers).
+
+    :raises ConfigError: the manifest is damaged.
+    :raises OutputError: the manifest cannot be written.
+    """
+    models = load_manifest(path).models
+    gone = [entry for entry in models if entry.name == name]
+    if gone:
+        _write(path, {"models": [entry.model_dump(mode="json") for entry in models if entry.name != name]})
+        (path.parent / "models" / gone[0].file).unlink(missing_ok=True)
+
+
 def _plain(spec: TensorSpec) -> dict[str, object]:
     return {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
 

@@ -11,8 +11,8 @@ import math
 import cv2
 import numpy as np
 
+from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN, Samples
 from stream.training.settings import AugmentSettings
-from stream.training.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN, Samples
 from stream.types import Array
 
 SMALLEST = 40

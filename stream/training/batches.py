@@ -14,8 +14,8 @@ from torch import Tensor
 
 from stream.depth.preprocess import to_network
 from stream.depth.sight import sight_tilt
+from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, Dataset, Samples
 from stream.training.augment import Augmenter
-from stream.training.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, Dataset, Samples
 
 AHEAD = 4
 """Batches kept ready."""

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from stream.errors import MissingExtraError
 
-LIBRARIES = ("torch", "safetensors", "matplotlib", "onnx", "onnxscript")
+LIBRARIES = ("torch", "safetensors", "onnx", "onnxscript")
 
 
 def require_train_extra() -> None:

@@ -16,7 +16,8 @@ import torch
 
 from stream.depth.sight import sight_tilt
 from stream.depth.unet import AttentionUNet
-from stream.errors import ModelError, OutputError, ProsoponError
+from stream.errors import ConfigError, ModelError, OutputError, ProsoponError
+from stream.evaluation.shards import Dataset
 from stream.training.augment import Augmenter
 from stream.training.batches import Batch, BatchLoader
 from stream.training.checkpoint import (
@@ -31,7 +32,6 @@ from stream.training.checkpoint import (
 from stream.training.losses import Losses, depth_losses
 from stream.training.pictures import loss_curve, prediction_sheet
 from stream.training.settings import DepthTraining
-from stream.training.shards import Dataset
 from stream.training.validate import predict, validate
 
 CHECKPOINT, LOG, CURVE = "checkpoint.safetensors", "log.jsonl", "loss.png"
@@ -50,6 +50,7 @@ class Trainer:
     :param folder: where everything goes; made if absent.
     :param resume: go on from the folder's checkpoint.
     :raises ModelError: resuming without a checkpoint, or with one that does not fit.
+    :raises ConfigError: not resuming where there is a checkpoint already.
     """
 
     def __init__(
@@ -72,6 +73,10 @@ class Trainer:
             raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
         if resume:
             self._resume()
+        elif (folder / CHECKPOINT).exists():
+            raise ConfigError(
+                f"{folder} already holds a run; go on with --resume, or name another folder with --out."
+            )
         else:
             (folder / LOG).unlink(missing_ok=True)
 

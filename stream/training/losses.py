@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stream.evaluation.shards import PHOTO
 from stream.training.batches import Batch
 from stream.training.settings import LossSettings
-from stream.training.shards import PHOTO
 
 SCALES = 4
 """Slopes are compared over distances of 1, 2, 4 and 8 pixels."""

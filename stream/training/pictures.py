@@ -8,17 +8,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from matplotlib.figure import Figure
 
-from stream.errors import MissingExtraError
 from stream.evaluation.metrics import normals_from_depth
+from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, Samples
 from stream.files import atomic_path
-from stream.training.shards import DEPTH_KNOWN, FOREGROUND, Samples
 from stream.types import Array
-
-try:
-    from matplotlib.figure import Figure
-except ImportError as error:  # pragma: no cover - depends on the installation
-    raise MissingExtraError("matplotlib", "train") from error
 
 NEAR, FAR = -0.6, 1.0
 """Crop units at the ends of the depth pictures' colours."""

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from stream.depth.preprocess import to_network
+from stream.errors import ModelError
 from stream.evaluation.depth import engine_predictor, evaluate_depth
+from stream.evaluation.shards import Dataset, load_dataset
 from stream.files import atomic_path
 from stream.inference.backends import load_engine
-from stream.inference.manifest import MANIFEST, update_manifest
+from stream.inference.manifest import MANIFEST, remove_model, update_manifest
 from stream.training.augment import Augmenter
 from stream.training.checkpoint import trained_network
 from stream.training.export import export_onnx, quantized
 from stream.training.settings import AugmentSettings
-from stream.training.shards import Dataset, load_dataset
 
 CALIBRATION = 256
 """Training pictures, augmented as in training, that set the ranges of the int8 variant."""
@@ -58,6 +59,8 @@ def release_depth(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> di
     :raises ModelError: the checkpoint or the export is not usable, or the model card is missing.
     :raises InputError: the dataset is not usable.
     """
+    if not (manifest.parent / "models" / CARD).is_file():
+        raise ModelError(f"The model card {manifest.parent / 'models' / CARD} is missing; write it first.")
     network, state = trained_network(checkpoint)
     size = int(state.state["size"])
     content = export_onnx(network, size).SerializeToString()
@@ -66,6 +69,8 @@ def release_depth(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> di
     full, int8 = _judge([content, small], val)
     verdict = int8_verdict(full, int8)
     shipped = {"depth": full} | ({"depth-int8": int8} if verdict is None else {})
+    if verdict is not None:
+        remove_model("depth-int8", manifest)
     result: dict[str, Any] = {"int8": verdict or "shipped"}
     for name, judged in shipped.items():
         file = f"{name}.onnx"

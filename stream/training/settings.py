@@ -41,7 +41,7 @@ class LossSettings(Settings):
 class DepthTraining(Settings):
     """Everything a run of ``prosopon train depth`` depends on, apart from the data itself."""
 
-    data: Path
+    data: Path = Path("cache/faces")
     """Folder with the shards."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "depth"
     """The run's folder under ``out/train/``."""
@@ -55,9 +55,9 @@ class DepthTraining(Settings):
     """Largest norm of the gradient."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
     """Decay per step of the weights' moving average, which is what is validated and exported."""
-    validate_every: Annotated[int, Field(ge=1)] = 500
-    save_every: Annotated[int, Field(ge=1)] = 250
-    log_every: Annotated[int, Field(ge=1)] = 20
+    validate_every: Annotated[int, Field(ge=1)] = 1000
+    save_every: Annotated[int, Field(ge=1)] = 500
+    log_every: Annotated[int, Field(ge=1)] = 40
     seed: Annotated[int, Field(ge=0)] = 0
     threads: Annotated[int, Field(ge=1, le=256)] = 2
     autocast: bool = True

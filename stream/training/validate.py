@@ -11,7 +11,7 @@ from torch import nn
 from stream.depth.preprocess import to_network
 from stream.depth.sight import sight_tilt
 from stream.evaluation import metrics
-from stream.training.shards import (
+from stream.evaluation.shards import (
     DEPTH_KNOWN,
     FOREGROUND,
     MASK_KNOWN,

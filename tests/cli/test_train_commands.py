@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from depth_shards import write_dataset
 from typer.testing import CliRunner
 
 from stream.cli import evaluate, train
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from depth_shards import write_dataset
 
 CONFIG = Path(__file__).parents[2] / "configs" / "train" / "depth.yaml"
 

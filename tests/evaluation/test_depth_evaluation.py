@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from depth_shards import bump_arrays
 
 from stream.errors import InputError
 from stream.evaluation.depth import best_plane, evaluate_depth, mean_face, plane_predictor
 from stream.evaluation.depth_plot import draw_depth_errors
-from stream.training.shards import DEPTH_KNOWN, FOREGROUND, Dataset, Samples
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from depth_shards import bump_arrays
+from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, Dataset, Samples
 
 
 @pytest.fixture(scope="module")

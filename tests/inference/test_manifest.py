@@ -10,7 +10,13 @@ import yaml
 from tiny_models import tiny_depth_model
 
 from stream.errors import ConfigError, ModelError
-from stream.inference.manifest import MANIFEST, MAX_SHIPPED_BYTES, load_manifest, update_manifest
+from stream.inference.manifest import (
+    MANIFEST,
+    MAX_SHIPPED_BYTES,
+    load_manifest,
+    remove_model,
+    update_manifest,
+)
 
 FACTS = {
     "licence": "CC0-1.0",
@@ -41,6 +47,15 @@ def entry(**changes: object) -> dict[str, object]:
 def write(path: Path, *entries: dict[str, object]) -> Path:
     path.write_text(yaml.safe_dump({"models": list(entries)}))
     return path
+
+
+def test_a_removed_model_is_gone_with_its_file_and_the_rest_stays(house: Path) -> None:
+    update_manifest("tiny", "tiny.onnx", **FACTS, path=house)
+    remove_model("another", house)
+    assert [entry.name for entry in load_manifest(house).models] == ["tiny"]
+    remove_model("tiny", house)
+    assert load_manifest(house).models == ()
+    assert not (house.parent / "models" / "tiny.onnx").exists()
 
 
 def test_update_states_what_the_file_is(house: Path, tiny_model: bytes) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from depth_shards import bump_arrays
 
+from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN, Samples
 from stream.training import augment
 from stream.training.augment import Augmenter, flip, occlude
 from stream.training.settings import AugmentSettings
-from stream.training.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN, Samples
 
 SIZE = 64
 ALWAYS = AugmentSettings(

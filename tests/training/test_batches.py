@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch")
 
 from depth_shards import bump_arrays  # noqa: E402
 
+from stream.evaluation.shards import Dataset, Samples  # noqa: E402
 from stream.training.augment import Augmenter  # noqa: E402
 from stream.training.batches import BatchLoader, batch_indices  # noqa: E402
 from stream.training.settings import AugmentSettings  # noqa: E402
-from stream.training.shards import Dataset, Samples  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ torch = pytest.importorskip("torch")
 
 from depth_shards import write_dataset  # noqa: E402
 
-from stream.errors import ModelError, ProsoponError  # noqa: E402
+from stream.errors import ConfigError, ModelError, ProsoponError  # noqa: E402
+from stream.evaluation.shards import Dataset, load_dataset  # noqa: E402
 from stream.training.checkpoint import AVERAGE, NETWORK, load_checkpoint, trained_network  # noqa: E402
 from stream.training.loop import CHECKPOINT, CURVE, LOG, Trainer, learning_rate, update_average  # noqa: E402
 from stream.training.settings import AugmentSettings, DepthTraining  # noqa: E402
-from stream.training.shards import Dataset, load_dataset  # noqa: E402
 
 OFF = AugmentSettings(
     flip=0, occluder=0, colour=0, grey=0, blur=0, motion=0, noise=0, low_resolution=0, jpeg=0
@@ -122,6 +122,14 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(data, sp
 def test_resuming_needs_a_checkpoint(data, splits, tmp_path):
     with pytest.raises(ModelError, match="resume"):
         Trainer(settings(data), *splits, tmp_path / "nothing", resume=True)
+
+
+def test_a_new_run_does_not_overwrite_an_old_one(data, splits, tmp_path):
+    Trainer(settings(data, steps=1), *splits, tmp_path).run()
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(ConfigError, match="--resume"):
+        Trainer(settings(data, steps=1), *splits, tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
 def test_resuming_another_width_is_refused(data, splits, tmp_path):

@@ -9,10 +9,10 @@ torch = pytest.importorskip("torch")
 
 from depth_shards import bump_arrays  # noqa: E402
 
+from stream.evaluation.shards import Samples  # noqa: E402
 from stream.training.batches import Batch  # noqa: E402
 from stream.training.losses import depth_losses, normal_loss, slope_loss  # noqa: E402
 from stream.training.settings import LossSettings  # noqa: E402
-from stream.training.shards import Samples  # noqa: E402
 
 SIZE = 64
 

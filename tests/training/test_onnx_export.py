@@ -13,13 +13,13 @@ from onnx import numpy_helper  # noqa: E402
 
 from stream.depth.unet import AttentionUNet  # noqa: E402
 from stream.errors import ModelError  # noqa: E402
+from stream.evaluation.shards import load_dataset  # noqa: E402
 from stream.inference.backends import load_engine  # noqa: E402
 from stream.inference.manifest import load_manifest  # noqa: E402
 from stream.training import export, release  # noqa: E402
 from stream.training.loop import CHECKPOINT, Trainer  # noqa: E402
 from stream.training.release import Judged, int8_verdict, release_depth  # noqa: E402
 from stream.training.settings import DepthTraining  # noqa: E402
-from stream.training.shards import load_dataset  # noqa: E402
 
 SIZE = 32
 

@@ -5,7 +5,7 @@ A dataset is a folder of ``{train,val,test}-{index:05d}.npz`` with up to `SHARD`
 * ``image`` (n, S, S, 3) uint8 RGB, cut by `stream.face.crop.crop_image`;
 * ``depth`` (n, S, S) float16 crop units (see `stream.types.Depth`), 0 where unknown;
 * ``normal`` (n, S, S, 3) int8, 127 times the unit normal in the camera frame, out of the surface;
-* ``flags`` (n, S, S) uint8 bits, named in `stream.training.shards`: 1 depth and normal known, 2 mask known,
+* ``flags`` (n, S, S) uint8 bits, named in `stream.evaluation.shards`: 1 depth and normal known, 2 mask known,
   4 foreground, 8 face skin;
 * ``mean_depth`` (n, S, S) float16, val and test only: the model's mean face in the same pose and camera,
   NaN where it does not cover;
@@ -34,11 +34,11 @@ from pydantic import Field
 
 from stream.config import Settings
 from stream.errors import BackendError, InputError
+from stream.evaluation.shards import save_arrays
 from stream.files import atomic_path
 from stream.training.faces.engine import FaceEngine, Sample
 from stream.training.faces.ict import load_head_model
 from stream.training.faces.photos import fit_photos
-from stream.training.shards import save_arrays
 from stream.types import Array
 
 SHARD = 500

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.random import Generator
 
 from stream.depth.sight import line_of_sight
+from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, PHOTO, SKIN, SYNTHETIC
 from stream.face.crop import (
     LEFT_EYE,
     MOUTH_CORNERS,
@@ -48,7 +49,6 @@ from stream.training.faces.render import (
     Renderer,
     view_matrix,
 )
-from stream.training.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, PHOTO, SKIN, SYNTHETIC
 from stream.types import Array, Crop, Intrinsics
 
 FRONT_FACE_PART = 8

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from stream.errors import InputError
+from stream.evaluation.shards import save_arrays
 from stream.training.faces.correspond import DENSE_SIGMA, LANDMARKS, stored_correspondence
 from stream.training.faces.fit import (
     CHUNK,
@@ -24,7 +25,6 @@ from stream.training.faces.fit import (
     point_basis,
 )
 from stream.training.faces.ict import HeadModel
-from stream.training.shards import save_arrays
 from stream.types import Array
 
 FIT_ARRAYS = ("rotation", "translation", "coefficients", "error")

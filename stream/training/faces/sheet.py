@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stream.errors import InputError
-from stream.training.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN
+from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN
 from stream.types import Array
 
 DEPTH_SPAN = 0.8

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, PHOTO, SKIN, SYNTHETIC
 from stream.face.crop import crop_from_landmarks
 from stream.geometry import image_from_crop, mm_per_crop_unit, transform_points
 from stream.training.faces import sampling
@@ -17,7 +18,6 @@ from stream.training.faces.correspond import closest_on_mesh
 from stream.training.faces.engine import Sample, jittered
 from stream.training.faces.fit import photo_intrinsics
 from stream.training.faces.ict import EYES, IDENTITY_MODES, MULTI_PIE_68, NARROW_FACE_END
-from stream.training.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, PHOTO, SKIN, SYNTHETIC
 from stream.types import Crop
 
 PHOTOS = range(0, 24)

@@ -7,8 +7,8 @@ import pytest
 from depth_shards import bump_arrays, write_dataset
 
 from stream.errors import InputError
-from stream.training import shards
-from stream.training.shards import load_dataset, load_shard
+from stream.evaluation import shards
+from stream.evaluation.shards import load_dataset, load_shard
 
 
 def test_taking_crosses_shards_and_keeps_the_order(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.training.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN
+from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN
 
 
 def bump_arrays(count: int, size: int, seed: int, with_mean: bool = False) -> dict[str, np.ndarray]:
