@@ -15,7 +15,7 @@ from stream.errors import ConfigError
 def bench(
     source: Annotated[str | None, typer.Option(help="sample, or the path of a video or folder.")] = None,
     frames: Annotated[int | None, typer.Option(help="Frames measured in each run (300).")] = None,
-    warmup: Annotated[int | None, typer.Option(help="Frames before measuring starts (30).")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Frames before measuring starts (60).")] = None,
     render: Annotated[bool | None, typer.Option(help="Draw each mesh at 512x512 too.")] = None,
     inference: Annotated[str | None, typer.Option(help="auto, openvino, onnxruntime or torch.")] = None,
     compute: Annotated[str | None, typer.Option(help="auto, numba or cuda.")] = None,

@@ -38,7 +38,7 @@ class BenchSettings(Settings):
 
     source: str = "sample"
     frames: int = Field(300, ge=10, le=1_000_000)
-    warmup: int = Field(30, ge=1, le=100_000)
+    warmup: int = Field(60, ge=1, le=100_000)
     rates: tuple[float, ...] = (30.0, 60.0)
     render: bool = True
     render_size: int = Field(512, ge=64, le=4096)
