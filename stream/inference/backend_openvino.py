@@ -6,6 +6,7 @@ off: the tracker, the mesher and the renderer want the same cores.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,10 @@ from stream.errors import BackendError, ModelError
 from stream.inference.engine import TensorSpec
 from stream.inference.tensors import check_inputs, closed, pin_batch
 from stream.types import Array
+
+# OpenVINO reports its use over the network unless its telemetry package is absent, which this makes it seem;
+# a program that looks at faces tells nobody anything.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 try:
     import openvino

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -227,3 +229,13 @@ def test_two_engines_in_two_threads(unet_model: bytes, backend: str) -> None:
     assert not any(thread.is_alive() for thread in threads)
     assert wrong == []
     assert not np.array_equal(expected[0]["depth"], expected[1]["depth"])
+
+
+def test_openvino_reports_nothing_to_anybody() -> None:
+    code = (
+        "import sys, threading\n"
+        "import stream.inference.backend_openvino\n"
+        "print(sys.modules['openvino_telemetry'], [thread.name for thread in threading.enumerate()])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "None ['MainThread']\n"
