@@ -95,7 +95,7 @@ def capture_image(image: Array, settings: CaptureSettings | None = None) -> Capt
     frame = Frame(image, captured=time.monotonic(), index=0, source="picture")
     face = find_face(image, settings.fov, settings.calibration, settings.ipd_mm)
     # Exact arithmetic: bfloat16, which OpenVINO would choose, costs about a degree in the normals.
-    estimator = DepthEstimator(settings.inference, threads=settings.threads, precision="f32")
+    estimator = DepthEstimator(settings.inference, precision="f32")
     try:
         depth = estimator.estimate_flipped_mean(image, face.crop, face.intrinsics)
     finally:
