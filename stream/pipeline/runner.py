@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.errors import ConfigError
+from stream.pipeline.heap import settle_heap
 from stream.pipeline.members import SOURCE, Item, Member, SourceMember, StageMember
 from stream.pipeline.metrics import CHAIN, WINDOW, Metrics
 from stream.pipeline.slot import END, End, Policy
@@ -141,6 +142,7 @@ class Pipeline:
         began = time.monotonic()
         try:
             await self._open()
+            settle_heap()
             began = time.monotonic()
             if not self._stop_event.is_set():
                 await self._stream()
