@@ -26,7 +26,8 @@ def quiet_stderr() -> Iterator[None]:
     """Hold back descriptor 2 for the block, then write what is not known chatter to where it belongs.
 
     MediaPipe logs before its own log level can be set, so nothing gentler works. The descriptor is the
-    whole process's: what other threads write meanwhile comes later, and what is held back when the process
+    whole process's: what other threads write meanwhile comes later (a line written just as the block ends
+    can overtake it), and what is held back when the process
     crashes never, so keep the block short and rare. Where there is no descriptor 2 the block just runs.
     """
     with _LOCK, contextlib.ExitStack() as stack:
@@ -66,9 +67,10 @@ def _flush() -> None:
 
 
 def _release(held: int, stderr: int) -> None:
-    os.lseek(held, 0, os.SEEK_SET)
-    with os.fdopen(os.dup(held), "rb") as lines, contextlib.suppress(OSError):
-        for line in lines:
+    # Read by position: another thread's last write may still be under way, at the end of the same file.
+    content = os.pread(held, os.fstat(held).st_size, 0)
+    with contextlib.suppress(OSError):
+        for line in content.splitlines(keepends=True):
             if not _CHATTER.match(line):
                 while line:  # a write to a pipe may be cut short
                     line = line[os.write(stderr, line) :]
