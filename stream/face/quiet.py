@@ -67,10 +67,12 @@ def _flush() -> None:
 
 
 def _release(held: int, stderr: int) -> None:
-    # Read by position: another thread's last write may still be under way, at the end of the same file.
-    content = os.pread(held, os.fstat(held).st_size, 0)
+    # By position, until nothing more comes: another thread's last write may still be under way, at its end.
+    position = 0
     with contextlib.suppress(OSError):
-        for line in content.splitlines(keepends=True):
-            if not _CHATTER.match(line):
-                while line:  # a write to a pipe may be cut short
-                    line = line[os.write(stderr, line) :]
+        while content := os.pread(held, os.fstat(held).st_size - position, position):
+            position += len(content)
+            for line in content.splitlines(keepends=True):
+                if not _CHATTER.match(line):
+                    while line:  # a write to a pipe may be cut short
+                        line = line[os.write(stderr, line) :]
