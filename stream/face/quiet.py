@@ -27,8 +27,8 @@ def quiet_stderr() -> Iterator[None]:
 
     MediaPipe logs before its own log level can be set, so nothing gentler works. The descriptor is the
     whole process's: what other threads write meanwhile comes later (a line written just as the block ends
-    can overtake it), and what is held back when the process
-    crashes never, so keep the block short and rare. Where there is no descriptor 2 the block just runs.
+    can overtake it), and what is held back when the process crashes never, so keep the block short and
+    rare. Where there is no descriptor 2 the block just runs.
     """
     with _LOCK, contextlib.ExitStack() as stack:
         try:

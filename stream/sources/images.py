@@ -103,7 +103,7 @@ def read_image(path: Path) -> Array:
             check_size(image.width, image.height, path.name)
             return to_rgb(_samples(ImageOps.exif_transpose(image)), path.name)
     except UnidentifiedImageError as error:
-        raise SourceError(f"{path.name} is not an image that can be read.") from error
+        raise SourceError(f"{path.name} is not an image that can be read; choose another file.") from error
     except Image.DecompressionBombError as error:
         raise SourceError(f"{path.name} has more than 100 megapixels; shrink it.") from error
     except InputError as error:

@@ -168,6 +168,19 @@ def test_live_without_a_display_leaves_a_video_a_mesh_and_figures(
     assert all(pane.std() > 10 for pane in panes)
 
 
+def test_fast_loses_no_frame_of_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(5):
+        imsave(folder / f"{number}.png", np.roll(skimage.data.astronaut(), 3 * number, axis=1))
+    out = tmp_path / "out"
+    assert run("live", "--source", str(folder), "--fast", "--show", "off", "--out", str(out)) == 0
+    figures = json.loads((out / "live.json").read_text())
+    assert figures["stages"]["mesh"]["count"] == 5
+    assert figures["drops"] == 0
+    assert figures["ended"] == "ended"
+
+
 def test_bench_writes_the_promised_keys_and_a_plot(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     assert run("bench", "--frames", "20", "--warmup", "5", "--no-render", "--json", str(path)) == 0

@@ -69,10 +69,6 @@ class HeadModel:
         moved = np.ascontiguousarray(coefficients, np.float32) @ self.basis
         return moved.reshape(len(coefficients), -1, 3) + self.mean
 
-    def expression_index(self, name: str) -> int:
-        """Place of the named expression among the coefficients (after the identity modes)."""
-        return IDENTITY_MODES + self.expressions.index(name)
-
 
 def load_head_model(path: Path) -> HeadModel:
     """Read ``ict_facekit.npz`` (neutral, identity, expression, expression_names, quads; centimetres, y up).

@@ -42,7 +42,7 @@ def test_vertices_are_linear_in_the_coefficients(face_data: Any) -> None:
 def test_jaw_opens_downwards(face_data: Any) -> None:
     model = face_data[2]
     coefficients = np.zeros((1, IDENTITY_MODES + EXPRESSIONS))
-    coefficients[0, model.expression_index("jawOpen")] = 1
+    coefficients[0, IDENTITY_MODES + model.expressions.index("jawOpen")] = 1
     moved = model.vertices(coefficients)[0] - model.mean
     assert moved[MULTI_PIE_68[8], 1] > 15
     assert abs(moved[MULTI_PIE_68[30], 1]) < 3
