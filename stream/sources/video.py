@@ -43,7 +43,9 @@ class VideoFile:
             # Without these a playlist could make the library read from the network.
             self._container: InputContainer = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
         except UNDECODABLE as error:
-            raise SourceError(f"Cannot open {path.name} as a video ({_reason(error)}).") from error
+            raise SourceError(
+                f"Cannot open {path.name} as a video ({_reason(error)}); choose another file."
+            ) from error
         try:
             self._choose_stream()
         except BaseException:
