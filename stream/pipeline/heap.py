@@ -11,9 +11,8 @@ def settle_heap() -> None:
     A full collection walks every object of the process and holds all threads meanwhile. With MediaPipe and
     the command line loaded these are 206,000 objects and 100 ms on one core of a small server: three frames
     lost each time. What lives when a run starts, modules and models, lives on anyway; what the run itself
-    leaves behind is still collected. What an earlier run exempted is looked at again, so that nothing leaks
-    from run to run.
+    leaves behind is still collected. Exempted objects are freed as usual when nothing refers to them; only
+    reference cycles among them stay, which is a run's own few objects in a process that makes many runs.
     """
-    gc.unfreeze()
     gc.collect()
     gc.freeze()
