@@ -94,11 +94,18 @@ class Depth:
 
     :ivar map: (S, S) float32 crop units, positive away from the camera, 0 at the plane through the eye
         centres' midpoint parallel to the image; finite everywhere, meaningful where the mask is.
-    :ivar mask: (S, S) float32 in 0..1, probability of head (face, hair, neck) against background.
+    :ivar mask: (S, S) float32 in 0..1, probability of head (face, hair, neck, glasses) against background
+        and whatever is held before it.
+    :ivar confidence: (S, S) float32 in 0..1, how sure the network is of ``map`` (1: sure); ``None`` where
+        the network does not say.
+    :ivar normal: (S, S, 3) float32 unit normals of the surface ``map`` describes, as a height field over
+        the crop: x right, y down, z away from the camera, z < 0; ``None`` where the network gives none.
     """
 
     map: Array
     mask: Array
+    confidence: Array | None = None
+    normal: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

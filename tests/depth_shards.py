@@ -10,7 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
+from stream.depth.slopes import normals_from_slopes
 from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN
+
+DISTANCE, FOCAL = 600.0, 5000.0
+"""A far camera: mm to the eye plane, pixels."""
+
+
+def camera_of(sight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Crop (4,) and camera (4,) float32 with this line of sight."""
+    crop = np.array([320 + sight[0] * FOCAL, 240 + sight[1] * FOCAL, 100.0, 0.0], np.float32)
+    return crop, np.array([FOCAL, FOCAL, 320, 240], np.float32)
 
 
 def bump_arrays(count: int, size: int, seed: int, with_mean: bool = False) -> dict[str, np.ndarray]:
@@ -18,7 +28,10 @@ def bump_arrays(count: int, size: int, seed: int, with_mean: bool = False) -> di
     rng = np.random.default_rng(seed)
     axis = (2 * np.arange(size) + 1) / size - 1
     x, y = np.meshgrid(axis, axis)
-    keys = ("image", "depth", "normal", "flags", "sight", "mean_depth")
+    keys = (
+        "image", "depth", "normal", "flags", "sight", "crop", "camera", "landmarks", "identity", "expression",
+        "mean_depth",
+    )  # fmt: skip
     samples: dict[str, list[np.ndarray]] = {key: [] for key in keys}
     for _ in range(count):
         cx, cy = rng.uniform(-0.2, 0.2, 2)
@@ -29,12 +42,19 @@ def bump_arrays(count: int, size: int, seed: int, with_mean: bool = False) -> di
         depth = np.where(inside, -height * (1 - r2) ** 2 + 0.3, 0)
         slope = 4 * height * (1 - r2) / radius**2
         seen = np.stack([slope * (x - cx), slope * (y - cy), -np.ones_like(x)], axis=-1)
-        normal = _unit(seen - [*sight, 0.0])
         light = np.clip(_unit(seen) @ np.array([-0.3, -0.4, -0.87]), 0, 1)
         picture = np.where(inside[..., None], light[..., None] * [230, 190, 170], [30, 60, 120])
         flags = np.full((size, size), MASK_KNOWN) + inside * (DEPTH_KNOWN | FOREGROUND)
         samples["image"].append(picture.astype(np.uint8))
         tilted = np.where(inside, depth - sight[0] * x - sight[1] * (y + 0.055), 0)
+        crop, camera = camera_of(sight)
+        slopes = (seen[..., :2] - sight)[None]
+        normal = normals_from_slopes(slopes, tilted[None], crop[None], camera[None], np.array([DISTANCE]))[0]
+        samples["crop"].append(crop)
+        samples["camera"].append(camera)
+        samples["landmarks"].append(rng.uniform(-0.5, 0.5, (478, 2)).astype(np.float32))
+        samples["identity"].append(rng.normal(0, 1, 64).astype(np.float32))
+        samples["expression"].append(rng.uniform(0, 1, 52).astype(np.float32))
         samples["sight"].append(sight.astype(np.float32))
         samples["depth"].append(tilted.astype(np.float16))
         samples["normal"].append(np.round(normal * 127 * inside[..., None]).astype(np.int8))
@@ -44,7 +64,12 @@ def bump_arrays(count: int, size: int, seed: int, with_mean: bool = False) -> di
     if not with_mean:
         del arrays["mean_depth"]
     arrays["kind"] = (np.arange(count) % 4 == 3).astype(np.uint8)
+    arrays["topology"] = (np.arange(count) % 2).astype(np.uint8)
+    arrays["tone"] = (np.arange(count) % 7).astype(np.uint8)
     arrays["yaw"] = rng.uniform(-60, 60, count).astype(np.float32)
+    arrays["pitch"] = rng.uniform(-30, 30, count).astype(np.float32)
+    arrays["distance"] = np.full(count, DISTANCE, np.float32)
+    arrays["occlusion"] = rng.uniform(0, 0.5, count).astype(np.float32)
     return arrays
 
 

@@ -14,13 +14,24 @@ from stream.errors import InputError
 from stream.files import atomic_path
 from stream.types import Array
 
-DEPTH_KNOWN, MASK_KNOWN, FOREGROUND, SKIN = 1, 2, 4, 8
-"""Bits of a sample's ``flags``: depth and normal known, mask known, head, skin of the face."""
+DEPTH_KNOWN, MASK_KNOWN, FOREGROUND, SKIN, OCCLUDER, MOUTH, HAIR = 1, 2, 4, 8, 16, 32, 64
+"""Bits of a sample's ``flags``: depth and normal known, mask known, head (with hair, glasses and neck), skin
+of the face, a hand or object before the head (not foreground; depth and normal are its own), inside of the
+open mouth (socket, gums, teeth, tongue), hair."""
 
 SYNTHETIC, PHOTO = 0, 1
 """Values of a sample's ``kind``: exact labels, or a photo with weak ones."""
 
-ARRAYS = ("image", "depth", "normal", "flags", "kind", "yaw", "sight")
+ICT, ANNY = 0, 1
+"""Values of a sample's ``topology``: the head model it was made from."""
+
+IDENTITIES, EXPRESSIONS, LANDMARKS = 64, 52, 478
+
+ARRAYS = (
+    "image", "depth", "normal", "flags", "kind", "topology", "tone", "yaw", "pitch", "sight", "camera",
+    "crop", "distance", "occlusion", "landmarks", "identity", "expression",
+)  # fmt: skip
+FINITE = ARRAYS[ARRAYS.index("yaw") :]
 SPLITS = ("train", "val", "test")
 MAX_SHARD_BYTES = 1 << 30
 MAX_SIZE = 512
@@ -35,7 +46,18 @@ class Samples:
     :ivar normal: (N, S, S, 3) int8, 127 times the unit normal, camera frame.
     :ivar flags: (N, S, S) uint8 bits, see `DEPTH_KNOWN` and the others.
     :ivar kind: (N,) uint8, `SYNTHETIC` or `PHOTO`.
-    :ivar yaw: (N,) float32 degrees, positive to the image's left (`stream.face.pose.euler_angles`).
+    :ivar topology: (N,) uint8, `ICT` or `ANNY`.
+    :ivar tone: (N,) uint8, skin tone by Fitzpatrick's scale, 1 to 6; 0 where unknown.
+    :ivar yaw, pitch: (N,) float32 degrees, positive to the image's left and down
+        (`stream.face.pose.euler_angles`).
+    :ivar sight: (N, 2) float32, tangents of the line of sight to the crop (`stream.depth.sight`).
+    :ivar camera: (N, 4) float32 pixels: fx, fy, cx, cy (`stream.types.Intrinsics`).
+    :ivar crop: (N, 4) float32: x, y, half side in that camera's image pixels, angle (`stream.types.Crop`).
+    :ivar distance: (N,) float32 mm along the camera's axis to the eye plane, where depth is 0.
+    :ivar occlusion: (N,) float32, share of the face's skin that a hand, an object or hair hides.
+    :ivar landmarks: (N, 478, 2) float32 crop coordinates of MediaPipe's points on the true surface.
+    :ivar identity: (N, 64) float32 coefficients of the head model in standard deviations, zeros at the end.
+    :ivar expression: (N, 52) float32 coefficients in the order of `stream.expression.arkit.ARKIT_NAMES`.
     :ivar mean_depth: (N, S, S) float16, the posed mean face, NaN where it does not cover; ``None`` in the
         training split.
     """
@@ -45,8 +67,18 @@ class Samples:
     normal: Array
     flags: Array
     kind: Array
+    topology: Array
+    tone: Array
     yaw: Array
+    pitch: Array
     sight: Array
+    camera: Array
+    crop: Array
+    distance: Array
+    occlusion: Array
+    landmarks: Array
+    identity: Array
+    expression: Array
     mean_depth: Array | None = None
 
     def __len__(self) -> int:
@@ -145,10 +177,15 @@ def _check(samples: Samples, path: Path) -> None:
         "depth": (plane, np.float16),
         "normal": ((*plane, 3), np.int8),
         "flags": (plane, np.uint8),
-        "kind": ((count,), np.uint8),
-        "yaw": ((count,), np.float32),
+        "landmarks": ((count, LANDMARKS, 2), np.float32),
+        "identity": ((count, IDENTITIES), np.float32),
+        "expression": ((count, EXPRESSIONS), np.float32),
         "sight": ((count, 2), np.float32),
+        "camera": ((count, 4), np.float32),
+        "crop": ((count, 4), np.float32),
     }
+    expected |= dict.fromkeys(("kind", "topology", "tone"), ((count,), np.uint8))
+    expected |= dict.fromkeys(("yaw", "pitch", "distance", "occlusion"), ((count,), np.float32))
     if samples.mean_depth is not None:
         expected["mean_depth"] = (plane, np.float16)
     for name, (shape, dtype) in expected.items():
@@ -157,8 +194,8 @@ def _check(samples: Samples, path: Path) -> None:
             raise InputError(f"{path}: {name} is {array.dtype} {array.shape}, not {dtype.__name__} {shape}.")
     if count < 1 or not 16 <= size <= MAX_SIZE or size % 16:
         raise InputError(f"{path}: {count} samples of {size} px; sizes are multiples of 16 up to {MAX_SIZE}.")
-    for name in ("depth", "yaw", "sight"):
+    for name in ("depth", *FINITE):
         if not np.isfinite(getattr(samples, name)).all():
             raise InputError(f"{path}: {name} holds NaN or infinity; make the shard again.")
-    if samples.kind.max() > PHOTO or samples.flags.max() >= 16:
-        raise InputError(f"{path}: kind or flags hold values without a meaning.")
+    if samples.kind.max() > PHOTO or samples.topology.max() > ANNY or samples.flags.max() >= 2 * HAIR:
+        raise InputError(f"{path}: kind, topology or flags hold values without a meaning.")

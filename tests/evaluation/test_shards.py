@@ -49,7 +49,7 @@ BROKEN = {
     "NaN in depth": ("depth", lambda a: np.full_like(a, np.nan)),
     "infinite yaw": ("yaw", lambda a: np.full_like(a, np.inf)),
     "unknown kind": ("kind", lambda a: np.full_like(a, 9)),
-    "unknown flag": ("flags", lambda a: a | 64),
+    "unknown flag": ("flags", lambda a: a | 128),
     "flat images": ("image", lambda a: a[0, 0]),
     "no samples": ("image", lambda a: a[:0]),
 }

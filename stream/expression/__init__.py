@@ -1,0 +1,1 @@
+"""Expression coefficients by ARKit's names."""
