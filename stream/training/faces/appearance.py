@@ -10,17 +10,17 @@ from scipy.spatial import cKDTree
 
 from stream.geometry import project
 from stream.training.faces.fit import PHOTO_SIDE, photo_intrinsics
-from stream.training.faces.ict import (
+from stream.training.faces.head import (
     EYE_SOCKET,
     EYES,
     GUMS,
     HEAD,
-    HEAD_END,
     MOUTH_SOCKET,
     TEETH,
     HeadModel,
     vertex_normals,
 )
+from stream.training.faces.ict import HEAD_END
 from stream.types import Array
 
 GRAZING, FRONTAL = 0.2, 0.45

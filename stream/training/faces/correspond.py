@@ -19,7 +19,8 @@ from stream.training.faces.fit import (
     photo_intrinsics,
     point_basis,
 )
-from stream.training.faces.ict import EYES, MULTI_PIE_68, NARROW_FACE_END, TEETH_END, HeadModel
+from stream.training.faces.head import EYES, HeadModel
+from stream.training.faces.ict import MULTI_PIE_68, NARROW_FACE_END, TEETH_END
 from stream.types import Array
 
 HEAD_MODEL = Path(__file__).parents[2] / "face" / "head_model.npz"

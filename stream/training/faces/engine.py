@@ -31,15 +31,8 @@ from stream.training.faces.appearance import (
 )
 from stream.training.faces.fit import Correspondence, photo_intrinsics
 from stream.training.faces.hair import Hair, load_hair
-from stream.training.faces.ict import (
-    EYES,
-    HEAD_END,
-    IDENTITY_MODES,
-    NARROW_FACE_END,
-    HeadModel,
-    load_head_model,
-    vertex_normals,
-)
+from stream.training.faces.head import EYES, HeadModel, vertex_normals
+from stream.training.faces.ict import HEAD_END, IDENTITY_MODES, NARROW_FACE_END, load_head_model
 from stream.training.faces.photos import FittedPhotos, fit_photos
 from stream.training.faces.render import (
     BACKGROUND_PART,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stream.training.faces.ict import EXPRESSIONS, IDENTITY_MODES, HeadModel
+from stream.training.faces.head import HeadModel
+from stream.training.faces.ict import EXPRESSIONS, IDENTITY_MODES
 from stream.types import Array, Intrinsics
 
 PHOTO_SIDE = 320

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from stream.errors import InputError
-from stream.training.faces.ict import HEAD_END, HeadModel, vertex_normals
+from stream.training.faces.head import HeadModel, vertex_normals
+from stream.training.faces.ict import HEAD_END
 from stream.types import Array
 
 MM_PER_UNIT = 104.0

@@ -5,14 +5,13 @@ Source: Li et al., "Learning Formation of Physically-Based Face Attributes", CVP
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-import numba
 import numpy as np
 
 from stream.errors import ModelError
-from stream.types import Array
+from stream.evaluation.shards import ICT
+from stream.training.faces.head import HeadModel
 
 IDENTITY_MODES = 50
 """Principal components of identity in use, of 100: the rest move the face by 0.15 mm or less on average."""
@@ -29,7 +28,6 @@ EYES_END = 24591
 """First vertex after each part; lashes, lacrimal fluid and occlusion planes behind are left out."""
 
 PART_ENDS = (SKIN_END, HEAD_END, MOUTH_SOCKET_END, EYE_SOCKET_END, GUMS_END, TEETH_END, EYES_END)
-SKIN, HEAD, MOUTH_SOCKET, EYE_SOCKET, GUMS, TEETH, EYES = range(7)
 
 NARROW_FACE_END = 6706
 """Face skin without ears, throat and back of the cheeks."""
@@ -44,30 +42,6 @@ MULTI_PIE_68 = (
     0, 4275, 6200, 6213, 6346, 6461, 5518, 5957, 5841, 5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966,
 )  # fmt: skip
 """Vertex of each of the 68 Multi-PIE landmarks, as published with ICT-FaceKit."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeadModel:
-    """A linear head model: ``vertices = mean + coefficients @ basis``.
-
-    :ivar mean: (N, 3) float32 mm, head frame (origin midway between the eye centres, OpenCV axes).
-    :ivar basis: (K, N * 3) float32 mm: `IDENTITY_MODES` identity modes (per standard deviation), then
-        `EXPRESSIONS` expression deltas (at 1).
-    :ivar expressions: names of the expressions, ARKit's with _L and _R.
-    :ivar triangles: (M, 3) int32.
-    :ivar part: (N,) uint8, which part a vertex belongs to (`SKIN` ... `EYES`).
-    """
-
-    mean: Array
-    basis: Array
-    expressions: tuple[str, ...]
-    triangles: Array
-    part: Array
-
-    def vertices(self, coefficients: Array) -> Array:
-        """Coefficients (n, K) float, identity then expression, to vertices (n, N, 3) float32 mm."""
-        moved = np.ascontiguousarray(coefficients, np.float32) @ self.basis
-        return moved.reshape(len(coefficients), -1, 3) + self.mean
 
 
 def load_head_model(path: Path) -> HeadModel:
@@ -94,28 +68,7 @@ def load_head_model(path: Path) -> HeadModel:
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
     basis = np.concatenate([identity, expression]).reshape(IDENTITY_MODES + EXPRESSIONS, -1)
     part = np.searchsorted(np.array(PART_ENDS), np.arange(EYES_END), side="right").astype(np.uint8)
-    return HeadModel(neutral - origin, basis, names, np.ascontiguousarray(triangles), part)
-
-
-@numba.njit(cache=True)
-def vertex_normals(vertices: Array, triangles: Array) -> Array:
-    """Area-weighted unit normals (N, 3) float32 of a mesh: (N, 3) float32 vertices, (M, 3) int32 triangles.
-
-    They follow the triangles' winding by the right-hand rule: x right, y down, z forward makes ICT's
-    outward-wound triangles (turned by a rotation from y up) keep pointing outwards.
-    """
-    normals = np.zeros_like(vertices)
-    for t in range(triangles.shape[0]):
-        i, j, k = triangles[t]
-        ax, ay, az = vertices[j] - vertices[i]
-        bx, by, bz = vertices[k] - vertices[i]
-        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-        for v in (i, j, k):
-            normals[v, 0] += nx
-            normals[v, 1] += ny
-            normals[v, 2] += nz
-    for v in range(normals.shape[0]):
-        x, y, z = normals[v]
-        length = max(np.sqrt(x * x + y * y + z * z), np.float32(1e-12))
-        normals[v, 0], normals[v, 1], normals[v, 2] = x / length, y / length, z / length
-    return normals
+    face = np.arange(EYES_END) < NARROW_FACE_END
+    return HeadModel(
+        neutral - origin, basis, IDENTITY_MODES, names, np.ascontiguousarray(triangles), part, face, ICT
+    )

@@ -24,7 +24,7 @@ from stream.training.faces.fit import (
     join_fits,
     point_basis,
 )
-from stream.training.faces.ict import HeadModel
+from stream.training.faces.head import HeadModel
 from stream.types import Array
 
 FIT_ARRAYS = ("rotation", "translation", "coefficients", "error")

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.random import Generator
 
 from stream.geometry import intrinsics_from_fov
-from stream.training.faces.ict import EXPRESSIONS, IDENTITY_MODES, HeadModel
+from stream.training.faces.head import HeadModel
+from stream.training.faces.ict import EXPRESSIONS, IDENTITY_MODES
 from stream.training.faces.render import Eyes, Lighting
 from stream.types import Array, Intrinsics
 

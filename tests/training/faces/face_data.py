@@ -8,7 +8,8 @@ import numpy as np
 
 from stream.training.faces.correspond import DENSE_SIGMA, stored_correspondence
 from stream.training.faces.fit import Fits, fit_chunks, initial_pose, point_basis
-from stream.training.faces.ict import HeadModel, load_head_model
+from stream.training.faces.head import HeadModel
+from stream.training.faces.ict import load_head_model
 from stream.training.faces.photos import FIT_ARRAYS, _save_cache, load_labels
 
 PHOTOS = 24

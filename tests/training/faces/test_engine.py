@@ -17,7 +17,8 @@ from stream.training.faces.appearance import photo_weights
 from stream.training.faces.correspond import closest_on_mesh
 from stream.training.faces.engine import Sample, jittered
 from stream.training.faces.fit import photo_intrinsics
-from stream.training.faces.ict import EYES, IDENTITY_MODES, MULTI_PIE_68, NARROW_FACE_END
+from stream.training.faces.head import EYES
+from stream.training.faces.ict import IDENTITY_MODES, MULTI_PIE_68, NARROW_FACE_END
 from stream.types import Crop
 
 PHOTOS = range(0, 24)

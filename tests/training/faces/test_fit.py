@@ -20,7 +20,8 @@ from stream.training.faces.correspond import (
     stored_correspondence,
 )
 from stream.training.faces.fit import Fits, fit_points, photo_intrinsics
-from stream.training.faces.ict import EXPRESSIONS, IDENTITY_MODES, HeadModel
+from stream.training.faces.head import HeadModel
+from stream.training.faces.ict import EXPRESSIONS, IDENTITY_MODES
 from stream.training.faces.photos import fit_photos, load_labels
 from stream.types import Array
 

@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 
 from stream.errors import ModelError
-from stream.training.faces.ict import (
-    EXPRESSIONS,
-    EYES,
-    IDENTITY_MODES,
-    MULTI_PIE_68,
-    load_head_model,
-    vertex_normals,
-)
+from stream.training.faces.head import EYES, vertex_normals
+from stream.training.faces.ict import EXPRESSIONS, IDENTITY_MODES, MULTI_PIE_68, load_head_model
 
 
 def test_head_frame_has_opencv_axes_and_millimetres(face_data: Any) -> None:
