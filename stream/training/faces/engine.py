@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,45 +9,44 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from stream.depth.sight import line_of_sight
-from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, PHOTO, SKIN, SYNTHETIC
-from stream.face.crop import (
-    LEFT_EYE,
-    MOUTH_CORNERS,
-    RIGHT_EYE,
-    crop_from_anchors,
-    crop_from_landmarks,
-    crop_image,
+from stream.evaluation.shards import (
+    ANNY,
+    DEPTH_KNOWN,
+    FOREGROUND,
+    HAIR,
+    ICT,
+    IDENTITIES,
+    MASK_KNOWN,
+    MOUTH,
+    OCCLUDER,
+    PHOTO,
+    SKIN,
+    SYNTHETIC,
 )
+from stream.expression.arkit import to_arkit
+from stream.face.crop import crop_from_anchors, crop_from_landmarks, crop_image
 from stream.face.pose import euler_angles
-from stream.geometry import mm_per_crop_unit, project
+from stream.geometry import crop_from_image, mm_per_crop_unit, project, transform_points
 from stream.training.faces import sampling
-from stream.training.faces.appearance import (
-    fill_tints,
-    photo_weights,
-    skin_and_hair_colour,
-    surface_of,
-)
-from stream.training.faces.fit import Correspondence, photo_intrinsics
-from stream.training.faces.hair import Hair, load_hair
-from stream.training.faces.head import EYES, HeadModel, vertex_normals
-from stream.training.faces.ict import HEAD_END, IDENTITY_MODES, NARROW_FACE_END, load_head_model
-from stream.training.faces.photos import FittedPhotos, fit_photos
+from stream.training.faces.backgrounds import draw_background
+from stream.training.faces.fit import photo_intrinsics
+from stream.training.faces.head import EYES, GUMS, MOUTH_SOCKET, TEETH
+from stream.training.faces.kit import FRONT_FACE_PART, HeadKit, make_kit
+from stream.training.faces.lighting import draw_lighting, light_direction, light_numbers
+from stream.training.faces.paint import Paint, paint
+from stream.training.faces.prop import HAIR_PART, OCCLUDER_PART
 from stream.training.faces.render import (
     BACKGROUND_PART,
-    HEAD_FLOATS,
-    HairLook,
     Labels,
     Renderer,
+    Scene,
+    shadow_matrix,
     view_matrix,
 )
+from stream.training.faces.skin import fitzpatrick
+from stream.training.faces.surroundings import Surroundings
+from stream.training.faces.topologies import good_photos, load_fits, load_topology
 from stream.types import Array, Crop, Intrinsics
-
-FRONT_FACE_PART = 8
-"""Drawn instead of SKIN for the part of the face that hair seldom covers."""
-
-FRONT_FACE_TOP, FRONT_FACE_BOTTOM = -38.0, 113.0
-"""Its ends (y in mm, head frame, y down): a little above the brows, and the chin."""
 
 PHOTO_FACING = 0.45
 """Smallest cosine to the line of sight at which a photo's fitted surface is believed."""
@@ -56,30 +54,44 @@ PHOTO_FACING = 0.45
 GOOD_FIT = 0.03
 """Largest fit error (over the outer eye distance) of a photo that serves as a texture."""
 
+ANNY_SHARE = 0.35
+"""Synthetic samples whose head is Anny's, where both topologies are drawn."""
+
 JITTER_SHIFT, JITTER_SCALE, JITTER_ANGLE = 0.035, 0.04, 0.05
 """Standard deviations of the crop's jitter: of half its side, of its scale (log), radians."""
+
+FACE_CENTRE = np.array([0.0, 30.0, -10.0])
+"""About the middle of the face, mm, head frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One training sample, S = label side; see `stream.training.faces.dataset` for the arrays.
+    """One training sample; the arrays are those of `stream.training.faces.dataset`, without the first axis.
 
-    :ivar yaw, pitch: degrees, signs as in `stream.face.pose.euler_angles`; a synthetic head's are relative
-        to its line of sight, a photo's (seen from afar, in the middle) to the camera's axis.
-    :ivar sight: (2,) see `stream.depth.sight.line_of_sight`.
+    Yaw and pitch are in degrees, signs as in `stream.face.pose.euler_angles`; a synthetic head's are relative
+    to its line of sight, a photo's (seen from afar, in the middle) to the camera's axis.
     """
 
     image: Array
     depth: Array
     normal: Array
     flags: Array
+    uv: Array
     mean_depth: Array
     kind: int
+    topology: int
+    tone: int
     yaw: float
     pitch: float
-    sight: Array
+    pose: Array
+    camera: Intrinsics
+    crop: Crop
+    distance: float
+    occlusion: float
+    landmarks: Array
     identity: Array
     expression: Array
+    light: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,233 +99,256 @@ class _Draw:
     """A synthetic sample's random choices that decide its geometry."""
 
     rng: Generator
+    kit: HeadKit
     photo: int
     coefficients: Array
     gaze: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """Where a head is and what the camera cuts out of its picture."""
+
+    rotation: Array
+    translation: Array
+    camera: Intrinsics
+    crop: Crop
+    distance: float
+
+    @property
+    def view(self) -> Array:
+        return view_matrix(self.crop, self.camera, self.distance * 0.4, self.distance * 2.5)
 
 
 class FaceEngine:
     """Makes samples; one per process, used from one thread.
 
     :param data: the folder with ict_facekit.npz, faces/ and makehuman_hair/.
-    :param fits: the cache file of fits (`stream.training.faces.photos.fit_photos`).
+    :param cache: folder that keeps what is worked out once: fits to the photos and Anny's head.
     :param size: side of the samples in pixels.
+    :param topologies: which head models to draw, `ICT`, `ANNY` or both.
     :raises InputError, ModelError: some of the data is missing or damaged.
+    :raises MissingExtraError: Anny is wanted and not installed.
     :raises BackendError: nothing can be drawn here.
     """
 
-    def __init__(self, data: Path, fits: Path, size: int) -> None:
+    def __init__(self, data: Path, cache: Path, size: int, topologies: tuple[int, ...] = (ICT, ANNY)) -> None:
         self.size = size
-        self.model: HeadModel = load_head_model(data / "ict_facekit.npz")
-        self.photos: FittedPhotos = fit_photos(self.model, data / "faces", fits)
-        self.hair: list[Hair] = load_hair(data / "makehuman_hair", self.model)
-        self.surface = surface_of(self.model)
-        self.renderer = Renderer(size, self.model.triangles)
-        self.parts = self.model.part.astype(np.float32)
-        front = np.arange(len(self.parts)) < NARROW_FACE_END
-        height = self.model.mean[:, 1]
-        front &= (height > FRONT_FACE_TOP) & (height < FRONT_FACE_BOTTOM)
-        self.parts[front] = FRONT_FACE_PART
-        self._outer = np.ascontiguousarray(
-            self.model.triangles[(self.model.triangles < HEAD_END).all(axis=1)]
-        )
+        self.renderer = Renderer(size)
+        self.kits: dict[int, HeadKit] = {}
+        for topology in topologies:
+            known = load_topology(topology, data, cache)
+            fits = load_fits(topology, known, data, cache)
+            self.kits[topology] = make_kit(*known, fits, self.renderer)
+        self.surroundings = Surroundings(data, self.kits)
 
     def close(self) -> None:
         """Free the renderer."""
         self.renderer.close()
 
-    def synthetic(self, seeds: Sequence[tuple[int, ...]], photos: range, with_mean: bool) -> list[Sample]:
+    def synthetic(
+        self, seeds: Sequence[tuple[int, ...]], photos: range, with_mean: bool, painted: float = 0.25
+    ) -> list[Sample]:
         """One sample per seed, textured and varied from ``photos`` only.
 
         :param with_mean: also rasterise the posed mean face.
+        :param painted: share of the samples whose skin is painted and not taken from a photo.
         """
-        good = np.array([i for i in photos if self.photos.fits.error[i] < GOOD_FIT])
+        good = {key: good_photos(kit.photos, photos, GOOD_FIT) for key, kit in self.kits.items()}
         draws = [self._draw(np.random.default_rng(seed), good) for seed in seeds]
-        fitted = self.photos.fits.coefficients[[draw.photo for draw in draws]]
-        wanted = np.stack([draw.coefficients for draw in draws])
-        heads = self.model.vertices(np.concatenate([fitted, wanted]))
-        pairs = zip(draws, heads[: len(draws)], heads[len(draws) :], strict=True)
-        return [self._render(draw, own, head, good, with_mean) for draw, own, head in pairs]
+        heads: dict[int, tuple[Array, Array]] = {}
+        for kit in self.kits.values():
+            rows = [i for i, draw in enumerate(draws) if draw.kit is kit]
+            fitted = kit.photos.fits.coefficients[[draws[i].photo for i in rows]]
+            wanted = np.array([draws[i].coefficients for i in rows]).reshape(fitted.shape)
+            moved = kit.model.vertices(np.concatenate([fitted, wanted]))
+            heads |= {i: (moved[n], moved[len(rows) + n]) for n, i in enumerate(rows)}
+        return [
+            self._render(draw, *heads[i], good[draw.kit.model.topology], with_mean, painted)
+            for i, draw in enumerate(draws)
+        ]
 
     def photo(self, index: int, seed: tuple[int, ...], with_mean: bool) -> Sample:
-        """A photo itself, labelled by the mesh fitted to it where that can be believed."""
+        """A photo itself, labelled by the ICT mesh fitted to it where that can be believed."""
         rng = np.random.default_rng(seed)
-        fits, camera = self.photos.fits, photo_intrinsics()
+        kit = self.kits[ICT]
+        fits, camera = kit.photos.fits, photo_intrinsics()
         coefficients = fits.coefficients[index]
-        head = self.model.vertices(coefficients[None])[0]
+        head = kit.model.vertices(coefficients[None])[0]
         rotation, translation = fits.rotation[index], fits.translation[index]
-        crop = jittered(crop_from_landmarks(self.photos.labels.landmarks[index]), rng)
-        distance = self.eye_distance(head, rotation, translation)
-        view = view_matrix(crop, camera, distance * 0.5, distance * 2)
-        labels = self.renderer.labels(self._vertices(head, rotation, translation), None, view)
-        depth, known = self._depth(labels, crop, camera, distance)
-        facing = np.abs(labels.normal[..., 2]) > PHOTO_FACING
-        known &= np.isin(labels.part, (FRONT_FACE_PART, EYES)) & facing
+        crop = jittered(crop_from_landmarks(kit.photos.labels.landmarks[index]), rng)
+        stand = _Stand(rotation, translation, camera, crop, kit.eye_distance(head, rotation, translation))
+        picture = kit.photos.image(index)
+        vertices = kit.posed(head, rotation, translation, 0.0)
+        scene = Scene(vertices, kit.model.triangles, (), picture, np.ones(3), sampling.draw_eyes(rng))
+        labels = self.renderer.labels(scene, stand.view)
+        depth, known = self._depth(labels, stand)
+        known &= np.isin(labels.part, (FRONT_FACE_PART, EYES)) & (
+            np.abs(labels.normal[..., 2]) > PHOTO_FACING
+        )
         flags = known * np.uint8(DEPTH_KNOWN | MASK_KNOWN | FOREGROUND)
         flags |= (known & (labels.part == FRONT_FACE_PART)) * np.uint8(SKIN)
-        image = crop_image(self.photos.image(index), crop, self.size)
         yaw, pitch, _ = euler_angles(rotation)
-        mean = self._mean_depth(rotation, translation, view, crop, camera) if with_mean else self._no_mean()
+        skin = paint(rng, kit, head, index, picture, vertices, False).skin
         return Sample(
-            image,
+            crop_image(picture, crop, self.size),
             np.where(known, depth, 0),
             labels.normal * known[..., None],
             flags,
-            mean,
+            np.where(known[..., None], labels.uv, 0),
+            self._mean_depth(kit, stand) if with_mean else self._no_mean(),
             PHOTO,
+            ICT,
+            fitzpatrick(skin),
             yaw,
             pitch,
-            line_of_sight(crop, camera),
-            coefficients[:IDENTITY_MODES],
-            coefficients[IDENTITY_MODES:],
+            _matrix(rotation, translation),
+            camera,
+            crop,
+            stand.distance,
+            0.0,
+            _in_crop(kit.photos.labels.landmarks[index, :, :2], crop),
+            _padded(coefficients[: kit.model.identities]),
+            to_arkit(kit.model.expressions, coefficients[kit.model.identities :]),
+            np.zeros(42, np.float32),
         )
 
-    def anchors(self, head: Array) -> Array:
-        """Right eye centre, left eye centre and mouth corners' midpoint on a head (N, 3): (3, 3) mm."""
-        return np.stack(
-            [self._points(head, group).mean(axis=0) for group in (RIGHT_EYE, LEFT_EYE, MOUTH_CORNERS)]
-        )
-
-    def eye_distance(self, head: Array, rotation: Array, translation: Array) -> float:
-        """Camera depth (mm) of the midpoint of the eye centres."""
-        middle = self.anchors(head)[:2].mean(axis=0)
-        return float(rotation[2] @ middle + translation[2])
-
-    def _points(self, head: Array, landmarks: tuple[int, ...]) -> Array:
-        points, chosen = self.photos.points, list(landmarks)
-        return Correspondence(points.vertices[chosen], points.weights[chosen], points.use[chosen]).place(head)
-
-    def _draw(self, rng: Generator, good: Array) -> _Draw:
-        photo, *others = (int(i) for i in rng.choice(good, 4))
-        fitted = self.photos.fits.coefficients
+    def _draw(self, rng: Generator, good: dict[int, Array]) -> _Draw:
+        kit = self.kits[ANNY if ANNY in self.kits and rng.random() < ANNY_SHARE else min(self.kits)]
+        model = kit.model
+        photo, *others = (int(i) for i in rng.choice(good[model.topology], 4))
+        fitted = kit.photos.fits.coefficients
         identity = sampling.draw_identity(
-            rng, fitted[photo, :IDENTITY_MODES], fitted[others[:2], :IDENTITY_MODES]
+            rng, fitted[photo, : model.identities], fitted[others[:2], : model.identities]
         )
-        expression = sampling.draw_expression(rng, self.model, fitted[others[2], IDENTITY_MODES:])
+        expression = sampling.draw_expression(rng, model, fitted[others[2], model.identities :])
         gaze = sampling.draw_gaze(rng)
-        looks = [i for i, name in enumerate(self.model.expressions) if name.startswith("eyeLook")]
-        expression[looks] = sampling.gaze_expressions(self.model, gaze)[looks]
-        return _Draw(rng, photo, np.concatenate([identity, expression]).astype(np.float32), gaze)
+        looks = [i for i, name in enumerate(model.expressions) if name.startswith("eyeLook")]
+        expression[looks] = sampling.gaze_expressions(model, gaze)[looks]
+        return _Draw(rng, kit, photo, np.concatenate([identity, expression]).astype(np.float32), gaze)
 
-    def _render(self, draw: _Draw, own: Array, head: Array, good: Array, with_mean: bool) -> Sample:
-        rng = draw.rng
-        camera = sampling.draw_camera(rng)
-        pose = sampling.draw_pose(rng, camera)
-        rotation, translation = pose.rotation, pose.translation
-        anchors = project(self.anchors(head) @ rotation.T + translation, camera)
-        crop = jittered(crop_from_anchors(*anchors), rng)
-        distance = self.eye_distance(head, rotation, translation)
-        view = view_matrix(crop, camera, distance * 0.4, distance * 2.5)
-        self._look(head, draw.gaze)
-        picture = self.photos.image(draw.photo)
-        vertices = self._vertices(head, rotation, translation)
-        hair_colour = self._paint(vertices, own, draw, picture)
-        hair = None
-        if rng.random() < sampling.HAIR_SHARE:
-            hair = self._hair(rng, head, rotation, translation, hair_colour)
-        light, eyes = sampling.draw_lighting(rng), sampling.draw_eyes(rng)
-        colour, covered = self.renderer.colour(vertices, hair, picture, view, light, eyes)
-        background = sampling.draw_background(rng, self.photos.image(int(rng.choice(good))), len(colour))
-        colour = np.where(covered[..., None], colour, background)
-        side = (len(colour) - 1) / 2
-        image = crop_image(colour, Crop(side, side, len(colour) / 2, 0.0), self.size)
-        labels = self.renderer.labels(vertices, hair, view)
-        depth, known = self._depth(labels, crop, camera, distance)
-        flags = np.full(depth.shape, MASK_KNOWN, np.uint8)
-        flags |= known * np.uint8(DEPTH_KNOWN | FOREGROUND)
-        flags |= np.isin(labels.part, (0, FRONT_FACE_PART)) * np.uint8(SKIN)
-        mean = self._mean_depth(rotation, translation, view, crop, camera) if with_mean else self._no_mean()
+    def _stand(self, rng: Generator, kit: HeadKit, head: Array) -> tuple[_Stand, sampling.Pose]:
+        camera, view = sampling.draw_camera(rng), sampling.draw_view(rng)
+        pose = sampling.draw_pose(rng, camera, view)
+        anchors = project(kit.anchors(head) @ pose.rotation.T + pose.translation, camera)
+        crop = jittered(crop_from_anchors(*anchors), rng, float(rng.uniform(*view.widen)))
+        distance = kit.eye_distance(head, pose.rotation, pose.translation)
+        return _Stand(pose.rotation, pose.translation, camera, crop, distance), pose
+
+    def _render(
+        self, draw: _Draw, own: Array, head: Array, good: Array, with_mean: bool, painted: float
+    ) -> Sample:
+        rng, kit = draw.rng, draw.kit
+        stand, pose = self._stand(rng, kit, head)
+        kit.look(head, draw.gaze)
+        expression = to_arkit(kit.model.expressions, draw.coefficients[kit.model.identities :])
+        jaw = float(draw.coefficients[kit.model.identities + kit.model.expressions.index("jawOpen")])
+        vertices = kit.posed(head, stand.rotation, stand.translation, jaw)
+        picture = kit.photos.image(draw.photo)
+        look = paint(rng, kit, own, draw.photo, picture, vertices, rng.random() < painted)
+        props = self.surroundings.draw(rng, kit, head, look, picture, stand.rotation, stand.translation)
+        scene = Scene(vertices, kit.model.triangles, props, picture, look.tone, sampling.draw_eyes(rng))
+        other = kit.photos.image(int(rng.choice(good)))
+        labels = self.renderer.labels(scene, stand.view)
+        depth, known = self._depth(labels, stand)
+        flags = _flags(labels.part)
+        landmarks = project(kit.landmarks(head) @ stand.rotation.T + stand.translation, stand.camera)
         return Sample(
-            image,
+            self._picture(rng, scene, stand, look, other),
             depth,
             labels.normal * known[..., None],
             flags,
-            mean,
+            np.where(known[..., None], labels.uv, 0),
+            self._mean_depth(kit, stand) if with_mean else self._no_mean(),
             SYNTHETIC,
+            kit.model.topology,
+            look.kind,
             pose.yaw,
             pose.pitch,
-            line_of_sight(crop, camera),
-            draw.coefficients[:IDENTITY_MODES],
-            draw.coefficients[IDENTITY_MODES:],
+            _matrix(stand.rotation, stand.translation),
+            stand.camera,
+            stand.crop,
+            stand.distance,
+            self._occlusion(scene, stand, flags) if props else 0.0,
+            _in_crop(landmarks, stand.crop),
+            _padded(draw.coefficients[: kit.model.identities]),
+            expression,
+            self._light,
         )
 
-    def _look(self, head: Array, gaze: tuple[float, float]) -> None:
-        """Turn the eyeballs of ``head`` in place, each about its own centre; ``gaze`` as `draw_gaze`."""
-        eyes = self.model.part == EYES
-        vertices = head[eyes]
-        turned = sampling.turn(*gaze)
-        for side in (-1, 1):
-            one = self.surface.eye_side == side
-            middle = vertices[one].mean(axis=0)
-            centre = (
-                middle + self.surface.eye_centres[int(side > 0)] - self.model.mean[eyes][one].mean(axis=0)
-            )
-            vertices[one] = (vertices[one] - centre) @ turned.T + centre
-        head[eyes] = vertices
+    def _picture(self, rng: Generator, scene: Scene, stand: _Stand, look: Paint, other: Array) -> Array:
+        """The lit head before a background, (S, S, 3) uint8."""
+        centre = stand.rotation @ FACE_CENTRE + stand.translation
+        light = draw_lighting(rng, other, centre)
+        if look.painted:
+            light = light.without_own()
+        self._light = light_numbers(light)
+        towards = shadow_matrix(light_direction(light, centre), centre)
+        colour, covered = self.renderer.colour(scene, stand.view, light, towards)
+        background = draw_background(rng, other, len(colour))
+        colour = np.where(covered[..., None], colour, background)
+        side = (len(colour) - 1) / 2
+        return crop_image(colour, Crop(side, side, len(colour) / 2, 0.0), self.size)
 
-    def _vertices(self, head: Array, rotation: Array, translation: Array) -> Array:
-        """(N, HEAD_FLOATS) float32 for the renderer: place, normal and part; colours still zero."""
-        vertices = np.zeros((len(head), HEAD_FLOATS), np.float32)
-        camera = np.ascontiguousarray(head @ rotation.T + translation, np.float32)
-        vertices[:, :3] = camera
-        vertices[:, 3:6] = vertex_normals(camera, self.model.triangles)
-        vertices[:, 16] = self.parts
-        return vertices
+    def _occlusion(self, scene: Scene, stand: _Stand, flags: Array) -> float:
+        """Share of the bare face's skin that something hides."""
+        bare = _flags(self.renderer.labels(scene, stand.view, props=False).part) & SKIN > 0
+        return 1.0 - float((bare & (flags & SKIN > 0)).sum()) / max(int(bare.sum()), 1)
 
-    def _paint(self, vertices: Array, own: Array, draw: _Draw, picture: Array) -> Array:
-        """Fill in texture places and tints; gives the photo's hair colour (3,)."""
-        fits = self.photos.fits
-        outer = np.ascontiguousarray(own[:HEAD_END])
-        uv, weight = photo_weights(
-            outer, fits.rotation[draw.photo], fits.translation[draw.photo], self._outer
-        )
-        mates = self.surface.mirror[:HEAD_END]
-        vertices[:HEAD_END, 6:8], vertices[:HEAD_END, 8] = uv, weight
-        vertices[:HEAD_END, 9:11], vertices[:HEAD_END, 11] = uv[mates], weight[mates]
-        vertices[self.model.part == EYES, 9:12] = self.surface.eye_direction
-        skin, hair = skin_and_hair_colour(self.model, picture, uv, weight)
-        teeth = float(draw.rng.uniform(0.55, 0.95))
-        vertices[:, 13:16] = fill_tints(self.model, self.surface, skin, hair, teeth)
-        return hair
-
-    def _hair(
-        self, rng: Generator, head: Array, rotation: Array, translation: Array, photographed: Array
-    ) -> HairLook:
-        hair = self.hair[rng.integers(len(self.hair))]
-        vertices, normals = hair.on(self.model, head)
-        if rng.random() < 0.5:
-            vertices, normals = vertices * [-1, 1, 1], normals * [-1, 1, 1]
-        vertices = vertices * (1 + rng.normal(0, 0.01, 3)) + [0, rng.normal(-1, 2), rng.normal(0, 2)]
-        packed = np.concatenate(
-            [vertices @ rotation.T + translation, normals @ rotation.T, hair.uv], axis=1
-        ).astype(np.float32)
-        stretch = (float(rng.uniform(1, 6)), float(rng.uniform(0.3, 1.0)))
-        if rng.random() < 0.5:
-            packed[:, [6, 7]] = packed[:, [7, 6]]
-        tint = sampling.draw_hair_colour(rng, photographed)
-        return HairLook(packed, hair.triangles, tint, float(rng.uniform(0.3, 1.2)), stretch)
-
-    def _depth(self, labels: Labels, crop: Crop, camera: Intrinsics, distance: float) -> tuple[Array, Array]:
+    def _depth(self, labels: Labels, stand: _Stand) -> tuple[Array, Array]:
         """Depth (S, S) float32 in crop units, 0 where nothing was drawn, and where something was."""
         known = labels.part != BACKGROUND_PART
-        unit = mm_per_crop_unit(crop, camera, distance)
+        unit = mm_per_crop_unit(stand.crop, stand.camera, stand.distance)
+        distance = stand.distance
         return np.where(known, (np.where(known, labels.z, distance) - distance) / unit, 0), known
 
-    def _mean_depth(
-        self, rotation: Array, translation: Array, view: Array, crop: Crop, camera: Intrinsics
-    ) -> Array:
-        vertices = self._vertices(self.model.mean, rotation, translation)
-        labels = self.renderer.labels(vertices, None, view)
-        distance = self.eye_distance(self.model.mean, rotation, translation)
-        depth, known = self._depth(labels, crop, camera, distance)
-        return np.where(known, depth, np.nan)
+    def _mean_depth(self, kit: HeadKit, stand: _Stand) -> Array:
+        mean = kit.model.mean
+        vertices = kit.posed(mean, stand.rotation, stand.translation, 0.0)
+        blank = np.zeros((1, 1, 3), np.uint8)
+        eyes = sampling.draw_eyes(np.random.default_rng(0))
+        labels = self.renderer.labels(
+            Scene(vertices, kit.model.triangles, (), blank, np.ones(3), eyes), stand.view
+        )
+        depth, known = self._depth(labels, stand)
+        shift = (kit.eye_distance(mean, stand.rotation, stand.translation) - stand.distance) / (
+            mm_per_crop_unit(stand.crop, stand.camera, stand.distance)
+        )
+        return np.where(known, depth - shift, np.nan)
 
     def _no_mean(self) -> Array:
         return np.full((self.size, self.size), np.nan, np.float32)
 
 
-def jittered(crop: Crop, rng: Generator) -> Crop:
-    """The crop as noisy landmarks might have placed it."""
+def jittered(crop: Crop, rng: Generator, widen: float = 1.0) -> Crop:
+    """The crop as an imperfect tracker would give it, ``widen`` times as wide."""
     dx, dy = rng.normal(0, JITTER_SHIFT, 2) * crop.half
-    scale = math.exp(rng.normal(0, JITTER_SCALE))
-    return Crop(crop.x + dx, crop.y + dy, crop.half * scale, crop.angle + rng.normal(0, JITTER_ANGLE))
+    scale = widen * float(np.exp(rng.normal(0, JITTER_SCALE)))
+    return Crop(crop.x + dx, crop.y + dy, crop.half * scale, crop.angle + float(rng.normal(0, JITTER_ANGLE)))
+
+
+def _flags(part: Array) -> Array:
+    """(S, S) uint8 bits of `stream.evaluation.shards` of the parts drawn."""
+    drawn, occluder = part != BACKGROUND_PART, part == OCCLUDER_PART
+    flags = np.full(part.shape, MASK_KNOWN, np.uint8)
+    flags |= drawn * np.uint8(DEPTH_KNOWN)
+    flags |= (drawn & ~occluder) * np.uint8(FOREGROUND)
+    flags |= np.isin(part, (0, FRONT_FACE_PART)) * np.uint8(SKIN)
+    flags |= np.isin(part, (MOUTH_SOCKET, GUMS, TEETH)) * np.uint8(MOUTH)
+    flags |= (part == HAIR_PART) * np.uint8(HAIR)
+    return flags | occluder * np.uint8(OCCLUDER)
+
+
+def _in_crop(points: Array, crop: Crop) -> Array:
+    """Image points (n, 2) in crop coordinates, float32."""
+    return transform_points(crop_from_image(crop, 2), points).astype(np.float32) - np.float32(0.5)
+
+
+def _padded(identity: Array) -> Array:
+    return np.pad(identity, (0, IDENTITIES - len(identity))).astype(np.float32)
+
+
+def _matrix(rotation: Array, translation: Array) -> Array:
+    pose = np.eye(4, dtype=np.float32)
+    pose[:3, :3], pose[:3, 3] = rotation, translation
+    return pose

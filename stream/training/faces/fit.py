@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from stream.training.faces.head import HeadModel
-from stream.training.faces.ict import EXPRESSIONS, IDENTITY_MODES
 from stream.types import Array, Intrinsics
 
 PHOTO_SIDE = 320
@@ -100,7 +99,13 @@ def initial_pose(matrices: Array, landmarks: Array) -> tuple[Array, Array]:
 
 
 def fit_points(
-    mean: Array, basis: Array, use: Array, targets: Array, pose: tuple[Array, Array], sigma: float
+    mean: Array,
+    basis: Array,
+    use: Array,
+    targets: Array,
+    pose: tuple[Array, Array],
+    sigma: float,
+    identities: int,
 ) -> Fits:
     """Fit pose and coefficients to image points.
 
@@ -109,14 +114,16 @@ def fit_points(
     :param targets: (n, P, 2) pixels, seen by `photo_intrinsics`.
     :param pose: first guess, as `initial_pose` returns.
     :param sigma: standard deviation of a point over the outer eye distance, prior unit.
+    :param identities: how many of the K coefficients are identity; the others are expressions.
     """
     rotation, translation = pose[0].copy(), pose[1].copy()
     count, size = len(targets), basis.shape[2]
     coefficients = np.zeros((count, size))
     span = outer_eye_distance(translation)
-    prior = np.r_[np.ones(IDENTITY_MODES), np.full(EXPRESSIONS, EXPRESSION_SIGMA**-2)]
-    low = np.r_[np.full(IDENTITY_MODES, -IDENTITY_LIMIT), np.zeros(EXPRESSIONS)]
-    high = np.r_[np.full(IDENTITY_MODES, IDENTITY_LIMIT), np.ones(EXPRESSIONS)]
+    expressions = size - identities
+    prior = np.r_[np.ones(identities), np.full(expressions, EXPRESSION_SIGMA**-2)]
+    low = np.r_[np.full(identities, -IDENTITY_LIMIT), np.zeros(expressions)]
+    high = np.r_[np.full(identities, IDENTITY_LIMIT), np.ones(expressions)]
     for iteration in range(ITERATIONS):
         free = 6 if iteration < POSE_ONLY else 6 + size
         residual, jacobian = _linearise(mean, basis, rotation, translation, coefficients, targets, free)
@@ -154,13 +161,20 @@ def outer_eye_distance(translation: Array) -> Array:
 
 
 def fit_chunks(
-    mean: Array, basis: Array, use: Array, targets: Array, pose: tuple[Array, Array], sigma: float
+    mean: Array,
+    basis: Array,
+    use: Array,
+    targets: Array,
+    pose: tuple[Array, Array],
+    sigma: float,
+    identities: int,
 ) -> Fits:
     """`fit_points` for any number of photos, a few at a time to bound the memory."""
     parts = []
     for start in range(0, len(targets), CHUNK):
         part = slice(start, start + CHUNK)
-        parts.append(fit_points(mean, basis, use, targets[part], (pose[0][part], pose[1][part]), sigma))
+        guess = (pose[0][part], pose[1][part])
+        parts.append(fit_points(mean, basis, use, targets[part], guess, sigma, identities))
     return join_fits(parts)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from stream.errors import InputError
 from stream.evaluation.shards import save_arrays
-from stream.training.faces.correspond import DENSE_SIGMA, LANDMARKS, stored_correspondence
+from stream.training.faces.correspond import DENSE_SIGMA, LANDMARKS
 from stream.training.faces.fit import (
     CHUNK,
     PHOTO_SIDE,
@@ -85,17 +85,18 @@ def fit_photos(
     model: HeadModel,
     folder: Path,
     cache: Path,
+    points: Correspondence,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> FittedPhotos:
     """Fits to all photos of ``folder``, from ``cache`` (an .npz file) where it holds them.
 
+    :param points: where the landmarks lie on ``model``.
     :param progress: called with photos done and photos in all.
     :raises InputError, ModelError: labels or head model are missing or damaged.
     :raises OutputError: ``cache`` cannot be written or its disk is full.
     """
     labels = load_labels(folder)
-    points = stored_correspondence(model)
     fits = _load_cache(cache, len(labels.landmarks), points)
     if fits is None:
         fits = _fit_all(model, labels, points, workers, progress)
@@ -119,7 +120,8 @@ def _fit_all(
         for start in range(0, count, CHUNK):
             part = slice(start, start + CHUNK)
             targets, guess = labels.landmarks[part, :, :2], (rotation[part], translation[part])
-            jobs.append(pool.submit(fit_points, mean, basis, points.use, targets, guess, DENSE_SIGMA))
+            known = (mean, basis, points.use, targets, guess, DENSE_SIGMA, model.identities)
+            jobs.append(pool.submit(fit_points, *known))
         for job in jobs:
             parts.append(job.result())
             if progress is not None:

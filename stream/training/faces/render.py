@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import moderngl
@@ -9,135 +10,33 @@ import numpy as np
 
 from stream.geometry import camera_matrix, crop_from_image
 from stream.render.context import open_context
+from stream.render.shaders import shader_source
+from stream.training.faces.head import vertex_normals
+from stream.training.faces.lighting import Lighting
+from stream.training.faces.prop import Prop
 from stream.types import Array, Crop, Intrinsics
 
-OVERSAMPLING = 2
+OVERSAMPLING = 1.5
 """Side of the colour picture over the labels' side; `stream.face.crop.crop_image` shrinks it."""
 
-HEAD_FLOATS = 17
-HEAD_LAYOUT = "3f 3f 3f 4f 3f 1f"
-HEAD_NAMES = ("position", "normal", "photo", "mirror", "tint", "part")
-HAIR_LAYOUT = "3f 3f 2f"
-HAIR_NAMES = ("position", "normal", "uv")
+HEAD_FLOATS = 21
+HEAD_LAYOUT = "3f 3f 4f 4f 3f 2f 2f"
+HEAD_NAMES = ("position", "normal", "photo", "mirror", "tint", "cover", "uv")
+PROP_LAYOUT = "3f 3f 2f"
+PROP_NAMES = ("position", "normal", "uv")
 
-HAIR_RELIGHT = 0.5
-"""Hair has no photo's light in its colour, so it is always lit at least this much."""
-
-HAIR_PART = 7
 BACKGROUND_PART = 255
 
-VERTEX = """
-#version 330
-uniform mat4 view;
-in vec3 position; in vec3 normal; in vec3 photo; in vec4 mirror; in vec3 tint; in float part;
-out vec3 at; out vec3 facing; out vec3 v_photo; out vec4 v_mirror; out vec3 v_tint; flat out float v_part;
-void main() {
-    at = position; facing = normal; v_photo = photo; v_mirror = mirror; v_tint = tint; v_part = part;
-    gl_Position = view * vec4(position, 1.0);
-}
-"""
+SHADOW_SIDE = 320
+SHADOW_REACH = 210.0
+"""Half the width of what the shadow's picture shows, mm."""
 
-SHADE = """
-uniform vec3 light[2]; uniform vec3 light_colour[2]; uniform vec3 ambient; uniform float relight;
-vec3 shade(vec3 colour, vec3 n, vec3 at, float gloss) {
-    vec3 sum = ambient;
-    float shine = 0.0;
-    for (int i = 0; i < 2; i++) {
-        sum += light_colour[i] * max(dot(n, light[i]), 0.0);
-        vec3 halfway = normalize(light[i] - normalize(at));
-        shine += gloss * pow(max(dot(n, halfway), 0.0), 24.0) * light_colour[i].g;
-    }
-    return mix(colour, colour * sum + shine, relight);
-}
-"""
-
-COLOUR_FRAGMENT = f"""
-#version 330
-uniform sampler2D picture; uniform vec3 iris; uniform float pupil; uniform vec3 sclera;
-in vec3 at; in vec3 facing; in vec3 v_photo; in vec4 v_mirror; in vec3 v_tint; flat in float v_part;
-out vec4 colour;
-{SHADE}
-void main() {{
-    vec3 n = normalize(facing);
-    vec3 base = v_tint;
-    float gloss = 0.06;
-    if (abs(v_part - 6.0) < 0.5) {{
-        vec3 d = normalize(v_mirror.xyz);
-        float angle = acos(clamp(-d.z, -1.0, 1.0));
-        float spokes = 0.85 + 0.15 * sin(17.0 * atan(d.y, d.x));
-        vec3 ring = iris * spokes * (1.0 - 0.5 * smoothstep(0.30, 0.40, angle));
-        base = mix(mix(vec3(0.02), ring, smoothstep(pupil, pupil + 0.04, angle)), sclera * v_tint,
-                   smoothstep(0.39, 0.45, angle));
-        gloss = 0.5;
-    }} else {{
-        vec3 other = mix(base, texture(picture, v_mirror.xy).rgb, v_mirror.z);
-        base = mix(other, texture(picture, v_photo.xy).rgb, v_photo.z);
-    }}
-    colour = vec4(shade(base, n, at, gloss), 1.0);
-}}
-"""
-
-LABEL_FRAGMENT = """
-#version 330
-in vec3 at; in vec3 facing; flat in float v_part;
-layout(location = 0) out vec4 geometry; layout(location = 1) out vec4 part;
-void main() {
-    geometry = vec4(normalize(facing), at.z);
-    part = vec4(v_part / 255.0, 0.0, 0.0, 1.0);
-}
-"""
-
-HAIR_VERTEX = """
-#version 330
-uniform mat4 view;
-in vec3 position; in vec3 normal; in vec2 uv;
-out vec3 at; out vec3 facing; out vec2 v_uv;
-void main() { at = position; facing = normal; v_uv = uv; gl_Position = view * vec4(position, 1.0); }
-"""
-
-HAIR_FRAGMENT = f"""
-#version 330
-uniform sampler2D strands; uniform vec3 tint; uniform float contrast; uniform vec2 stretch;
-in vec3 at; in vec3 facing; in vec2 v_uv;
-out vec4 colour;
-{SHADE}
-void main() {{
-    vec3 n = normalize(facing);
-    n = dot(n, at) > 0.0 ? -n : n;
-    float strand = texture(strands, v_uv * stretch).r;
-    vec3 base = tint * (1.0 + contrast * (strand - 0.5));
-    colour = vec4(shade(base, n, at, 0.15), 1.0);
-}}
-"""
-
-HAIR_LABEL_FRAGMENT = f"""
-#version 330
-in vec3 at; in vec3 facing; in vec2 v_uv;
-layout(location = 0) out vec4 geometry; layout(location = 1) out vec4 part;
-void main() {{
-    vec3 n = normalize(facing);
-    geometry = vec4(dot(n, at) > 0.0 ? -n : n, at.z);
-    part = vec4({HAIR_PART}.0 / 255.0, 0.0, 0.0, 1.0);
-}}
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Lighting:
-    """Two directional lights and ambient light; directions (2, 3) point to the lights, camera frame.
-
-    :ivar strength: 0 keeps the surface's colours as they are, 1 lights them fully.
-    """
-
-    directions: Array
-    colours: Array
-    ambient: Array
-    strength: float
+SKY_DIRECTIONS = 48
 
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
-    """Colours (3,) of iris and sclera in 0..1, and the pupil's angle in radians."""
+    """Display colours (3,) of iris and sclera in 0..1, and the pupil's angle in radians."""
 
     iris: Array
     sclera: Array
@@ -145,99 +44,160 @@ class Eyes:
 
 
 @dataclass(frozen=True, slots=True)
-class HairLook:
-    """One posed hair mesh: interleaved vertices (N, 8) float32, triangles (M, 3), and its colours."""
+class Scene:
+    """One posed head with everything round it, camera frame, mm.
 
-    vertices: Array
+    :ivar head: (N, HEAD_FLOATS) float32 as `HEAD_NAMES` lists: place, normal, place and weight and gain in
+        the photo and of the mirrored place, display colour elsewhere, openness to the sky and part, uv.
+    :ivar triangles: (M, 3) int32 of the head, the same array object for every head of one topology.
+    :ivar props: what else is drawn, already posed to the camera.
+    :ivar picture: (H, W, 3) uint8 RGB, the photo that the head's texture is taken from.
+    :ivar tone: (3,) linear factor on the photo's colours.
+    """
+
+    head: Array
     triangles: Array
-    tint: Array
-    contrast: float
-    stretch: tuple[float, float]
+    props: Sequence[Prop]
+    picture: Array
+    tone: Array
+    eyes: Eyes
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What lies at each pixel centre: normal (S, S, 3), z (S, S) camera mm, part (S, S) uint8."""
+    """What lies at each pixel centre.
+
+    :ivar normal: (S, S, 3) float32 camera frame, towards the camera.
+    :ivar z: (S, S) float32 camera mm, inf where nothing is.
+    :ivar part: (S, S) uint8, `BACKGROUND_PART` where nothing is.
+    :ivar uv: (S, S, 2) uint8, 255 times the place in the head's texture layout.
+    """
 
     normal: Array
     z: Array
     part: Array
+    uv: Array
 
 
 class Renderer:
     """An offscreen context for pictures of one size; use it from the thread that made it.
 
     :param size: side of the label images in pixels.
-    :param triangles: (M, 3) int32 of the head model.
     :raises BackendError: there is no EGL here; the message says what to install.
     """
 
-    def __init__(self, size: int, triangles: Array) -> None:
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.side = round(size * OVERSAMPLING)
         self._offscreen = open_context("egl")
         self.context: moderngl.Context = self._offscreen.gl
-        self.size = size
-        self.programs = {
-            "colour": self.context.program(VERTEX, COLOUR_FRAGMENT),
-            "label": self.context.program(VERTEX, LABEL_FRAGMENT),
-            "hair": self.context.program(HAIR_VERTEX, HAIR_FRAGMENT),
-            "hair_label": self.context.program(HAIR_VERTEX, HAIR_LABEL_FRAGMENT),
-        }
-        self.indices = self.context.buffer(np.ascontiguousarray(triangles, np.int32).tobytes())
-        self.colour_target = self._target(size * OVERSAMPLING, [("f1", 4)])
-        self.label_target = self._target(size, [("f4", 4), ("f1", 4)])
-        self.strands = self._strand_texture()
+        with self.context:
+            self.programs = {
+                name: self._program(*files)
+                for name, files in {
+                    "head": ("train_head.vert", "train_head.frag"),
+                    "prop": ("train_prop.vert", "train_prop.frag"),
+                    "head_label": ("train_head.vert", "train_label.frag"),
+                    "prop_label": ("train_prop.vert", "train_label.frag"),
+                    "depth": ("train_prop.vert", "train_depth.frag"),
+                }.items()
+            }
+            self.colour_target = self._target(self.side, [(4, "f1")])
+            self.label_target = self._target(size, [(4, "f4"), (4, "f1")])
+            self.shadow = self.context.depth_texture((SHADOW_SIDE, SHADOW_SIDE))
+            self.shadow.compare_func = ""
+            self.shadow.repeat_x = self.shadow.repeat_y = False
+            self.shadow_target = self.context.framebuffer(depth_attachment=self.shadow)
+            self.streaks = self._strand_texture()
+            self.white = self.context.texture((1, 1), 3, b"\xff\xff\xff", alignment=1)
+        self._indices: dict[int, tuple[Array, moderngl.Buffer]] = {}
 
     def close(self) -> None:
-        """Free the context."""
+        """Free the context; the renderer cannot be used afterwards."""
         self._offscreen.close()
 
-    def colour(
-        self, head: Array, hair: HairLook | None, photo: Array, view: Array, light: Lighting, eyes: Eyes
-    ) -> tuple[Array, Array]:
-        """Picture (2 S, 2 S, 3) uint8 and coverage (2 S, 2 S) bool.
+    def colour(self, scene: Scene, view: Array, light: Lighting, shadow_view: Array) -> tuple[Array, Array]:
+        """Picture (side, side, 3) uint8 and coverage (side, side) bool.
 
-        :param head: (N, HEAD_FLOATS) float32 as `HEAD_NAMES` lists.
-        :param photo: (H, W, 3) uint8 RGB, the texture.
         :param view: (4, 4) from `view_matrix`.
+        :param shadow_view: (4, 4) from `shadow_matrix`: where the first light sees the scene from.
         """
         with self.context:
-            return self._colour(head, hair, photo, view, light, eyes)
+            self._cast_shadow(scene, shadow_view)
+            self._begin(self.colour_target)
+            for name in ("head", "prop"):
+                self._light(self.programs[name], light, shadow_view)
+            self._colour_head(scene, view, light)
+            for prop in scene.props:
+                self._colour_prop(prop, view)
+            pixels = np.frombuffer(self.colour_target.read(components=4), np.uint8)
+            pixels = pixels.reshape(self.side, self.side, 4)
+            return pixels[..., :3], pixels[..., 3] > 0
 
-    def _colour(
-        self, head: Array, hair: HairLook | None, photo: Array, view: Array, light: Lighting, eyes: Eyes
-    ) -> tuple[Array, Array]:
-        self._begin(self.colour_target)
-        texture = self.context.texture((photo.shape[1], photo.shape[0]), 3, photo.tobytes(), alignment=1)
-        texture.build_mipmaps()
-        program = self.programs["colour"]
-        self._light(program, light)
-        program["iris"], program["sclera"] = tuple(eyes.iris), tuple(eyes.sclera)
-        program["pupil"], program["picture"] = eyes.pupil, 0
-        texture.use(0)
-        self._draw_head(program, head, view)
-        if hair is not None:
-            program = self.programs["hair"]
-            self._light(program, light)
-            program["tint"], program["contrast"] = tuple(hair.tint), hair.contrast
-            program["stretch"], program["strands"] = hair.stretch, 1
-            program["relight"] = max(light.strength, HAIR_RELIGHT)
-            self.strands.use(1)
-            self._draw_hair(program, hair, view)
-        texture.release()
-        side = self.size * OVERSAMPLING
-        pixels = np.frombuffer(self.colour_target.read(components=4), np.uint8).reshape(side, side, 4)
-        return pixels[..., :3], pixels[..., 3] > 0
-
-    def labels(self, head: Array, hair: HairLook | None, view: Array) -> Labels:
-        """What `colour` would show, by pixel centre at size S; z is inf where nothing is."""
+    def labels(self, scene: Scene, view: Array, props: bool = True) -> Labels:
+        """What `colour` would show, by pixel centre at size S; without ``props``, the bare head."""
         with self.context:
-            return self._labels(head, hair, view)
+            self._begin(self.label_target)
+            program = self.programs["head_label"]
+            program["prop"] = -1.0
+            self._draw(program, scene.head, scene.triangles, HEAD_LAYOUT, HEAD_NAMES, view)
+            program = self.programs["prop_label"]
+            for prop in scene.props if props else ():
+                program["prop"] = float(prop.part)
+                self._draw(program, _interleaved(prop), prop.triangles, PROP_LAYOUT, PROP_NAMES, view)
+            return self._read_labels()
 
-    def _labels(self, head: Array, hair: HairLook | None, view: Array) -> Labels:
-        self._begin(self.label_target)
-        self._draw_head(self.programs["label"], head, view)
-        if hair is not None:
-            self._draw_hair(self.programs["hair_label"], hair, view)
+    def openness(self, vertices: Array, triangles: Array) -> Array:
+        """Share (N,) float32 of the sky, weighted by the cosine, that each vertex (N, 3) mm sees."""
+        normals = vertex_normals(np.ascontiguousarray(vertices, np.float32), triangles)
+        directions = _sphere(SKY_DIRECTIONS)
+        seen, total = np.zeros(len(vertices)), np.full(len(vertices), 1e-6)
+        blank = np.zeros((len(vertices), 8), np.float32)
+        blank[:, :3] = vertices
+        for direction in directions:
+            matrix = shadow_matrix(direction, vertices.mean(axis=0))
+            with self.context:
+                self._begin(self.shadow_target)
+                self._draw(self.programs["depth"], blank, triangles, PROP_LAYOUT, PROP_NAMES, matrix)
+                depth = np.frombuffer(self.shadow.read(), np.float32).reshape(SHADOW_SIDE, SHADOW_SIDE)
+            place = (vertices + normals * 1.5) @ matrix[:3, :3].T + matrix[:3, 3]
+            cell = np.clip(((place[:, :2] * 0.5 + 0.5) * SHADOW_SIDE).astype(int), 0, SHADOW_SIDE - 1)
+            cosine = np.maximum(normals @ direction, 0)
+            seen += cosine * (place[:, 2] * 0.5 + 0.5 - 0.004 <= depth[cell[:, 1], cell[:, 0]])
+            total += cosine
+        return (seen / total).astype(np.float32)
+
+    def _cast_shadow(self, scene: Scene, shadow_view: Array) -> None:
+        self._begin(self.shadow_target)
+        program = self.programs["depth"]
+        self._draw(program, scene.head, scene.triangles, HEAD_LAYOUT, HEAD_NAMES, shadow_view)
+        for prop in scene.props:
+            self._draw(program, _interleaved(prop), prop.triangles, PROP_LAYOUT, PROP_NAMES, shadow_view)
+
+    def _colour_head(self, scene: Scene, view: Array, light: Lighting) -> None:
+        program = self.programs["head"]
+        picture = self._texture(scene.picture)
+        picture.use(0)
+        program["picture"], program["own_light"] = 0, light.own
+        program["tone"] = tuple(scene.tone)
+        program["iris"], program["sclera"] = tuple(scene.eyes.iris), tuple(scene.eyes.sclera)
+        program["pupil"] = scene.eyes.pupil
+        self._draw(program, scene.head, scene.triangles, HEAD_LAYOUT, HEAD_NAMES, view)
+        picture.release()
+
+    def _colour_prop(self, prop: Prop, view: Array) -> None:
+        program = self.programs["prop"]
+        picture = self.white if prop.picture is None else self._texture(prop.picture)
+        picture.use(0)
+        self.streaks.use(2)
+        program["picture"], program["streaks"] = 0, 2
+        program["tint"], program["contrast"] = tuple(prop.colour), prop.strands
+        program["stretch"], program["gloss"] = prop.stretch, prop.gloss
+        self._draw(program, _interleaved(prop), prop.triangles, PROP_LAYOUT, PROP_NAMES, view)
+        if prop.picture is not None:
+            picture.release()
+
+    def _read_labels(self) -> Labels:
         side = self.size
         geometry = np.frombuffer(self.label_target.read(components=4, dtype="f4"), np.float32)
         geometry = geometry.reshape(side, side, 4)
@@ -245,10 +205,16 @@ class Renderer:
         part = part.reshape(side, side, 4)
         empty = part[..., 3] == 0
         z = np.where(empty, np.float32(np.inf), geometry[..., 3])
-        return Labels(geometry[..., :3], z, np.where(empty, BACKGROUND_PART, part[..., 0]).astype(np.uint8))
+        found = np.where(empty, BACKGROUND_PART, part[..., 0]).astype(np.uint8)
+        return Labels(geometry[..., :3], z, found, part[..., 1:3])
 
-    def _target(self, side: int, kinds: list[tuple[str, int]]) -> moderngl.Framebuffer:
-        textures = [self.context.texture((side, side), n, dtype=kind) for kind, n in kinds]
+    def _program(self, vertex: str, fragment: str) -> moderngl.Program:
+        source = shader_source(fragment)
+        source = source.replace("//include train_light.glsl", shader_source("train_light.glsl"))
+        return self.context.program(vertex_shader=shader_source(vertex), fragment_shader=source)
+
+    def _target(self, side: int, kinds: list[tuple[int, str]]) -> moderngl.Framebuffer:
+        textures = [self.context.texture((side, side), n, dtype=kind) for n, kind in kinds]
         return self.context.framebuffer(textures, self.context.depth_renderbuffer((side, side)))
 
     def _begin(self, target: moderngl.Framebuffer) -> None:
@@ -256,34 +222,50 @@ class Renderer:
         target.clear(0.0, 0.0, 0.0, 0.0)
         self.context.enable_only(moderngl.DEPTH_TEST)
 
-    def _light(self, program: moderngl.Program, light: Lighting) -> None:
-        _set(program, "light", light.directions)
+    def _light(self, program: moderngl.Program, light: Lighting, shadow_view: Array) -> None:
+        self.shadow.use(1)
+        program["shadow"], program["softness"] = 1, light.softness
+        program["exposure"] = light.exposure
+        _set(program, "harmonics", light.harmonics)
+        _set(program, "light", light.lights)
         _set(program, "light_colour", light.colours)
-        program["ambient"], program["relight"] = tuple(light.ambient), light.strength
+        _set(program, "shadow_view", shadow_view.T)
 
-    def _draw_head(self, program: moderngl.Program, head: Array, view: Array) -> None:
-        self._draw(program, head, self.indices, HEAD_LAYOUT, HEAD_NAMES, view)
-
-    def _draw_hair(self, program: moderngl.Program, hair: HairLook, view: Array) -> None:
-        indices = self.context.buffer(np.ascontiguousarray(hair.triangles, np.int32).tobytes())
-        self._draw(program, hair.vertices, indices, HAIR_LAYOUT, HAIR_NAMES, view)
-        indices.release()
+    def _texture(self, picture: Array) -> moderngl.Texture:
+        height, width = picture.shape[:2]
+        texture = self.context.texture(
+            (width, height), 3, np.ascontiguousarray(picture).tobytes(), alignment=1
+        )
+        texture.build_mipmaps()
+        return texture
 
     def _draw(
         self,
         program: moderngl.Program,
         vertices: Array,
-        indices: moderngl.Buffer,
+        triangles: Array,
         layout: str,
         names: tuple[str, ...],
         view: Array,
     ) -> None:
         _set(program, "view", view.T)
         buffer = self.context.buffer(np.ascontiguousarray(vertices, np.float32).tobytes())
+        indices = self._index_buffer(triangles)
         array = self.context.vertex_array(program, [(buffer, layout, *names)], indices, skip_errors=True)
         array.render()
         array.release()
         buffer.release()
+
+    def _index_buffer(self, triangles: Array) -> moderngl.Buffer:
+        """On the GPU, kept for as long as the very array is: topologies and hair styles come again."""
+        known = self._indices.get(id(triangles))
+        if known is not None and known[0] is triangles:
+            return known[1]
+        if len(self._indices) >= KEPT_INDICES:
+            self._indices.pop(next(iter(self._indices)))[1].release()
+        buffer = self.context.buffer(np.ascontiguousarray(triangles, np.int32).tobytes())
+        self._indices[id(triangles)] = (triangles, buffer)
+        return buffer
 
     def _strand_texture(self) -> moderngl.Texture:
         """Fine streaks along v, the same in every process."""
@@ -293,6 +275,13 @@ class Renderer:
         texture = self.context.texture((512, 64), 1, (streaks * 255).astype(np.uint8).tobytes(), alignment=1)
         texture.build_mipmaps()
         return texture
+
+
+KEPT_INDICES = 64
+
+
+def _interleaved(prop: Prop) -> Array:
+    return np.concatenate([prop.vertices, prop.normals, prop.uv], axis=1, dtype=np.float32)
 
 
 def _set(program: moderngl.Program, name: str, values: Array) -> None:
@@ -311,3 +300,24 @@ def view_matrix(crop: Crop, intrinsics: Intrinsics, near: float, far: float) -> 
     view[0, :3], view[1, :3], view[3, :3] = flat
     view[2, 2], view[2, 3] = (far + near) / (far - near), -2 * far * near / (far - near)
     return view
+
+
+def shadow_matrix(towards: Array, centre: Array) -> Array:
+    """(4, 4) that takes mm to the clip space of a light that lies ``towards`` (3,), over `SHADOW_REACH`."""
+    forward = -towards / np.linalg.norm(towards)
+    aside = np.cross([0.0, 1.0, 0.0] if abs(forward[1]) < 0.9 else [1.0, 0.0, 0.0], forward)
+    aside /= np.linalg.norm(aside)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.stack([aside, np.cross(forward, aside), forward]) / SHADOW_REACH
+    matrix[2, :3] *= 0.7  # what stands before or behind is seen further out
+    matrix[:3, 3] = -matrix[:3, :3] @ centre
+    return matrix
+
+
+def _sphere(count: int) -> Array:
+    """(count, 3) directions spread evenly (Fibonacci's lattice)."""
+    index = np.arange(count) + 0.5
+    height = 1 - 2 * index / count
+    angle = np.pi * (1 + 5**0.5) * index
+    around = np.sqrt(1 - height**2)
+    return np.column_stack([around * np.cos(angle), height, around * np.sin(angle)])

@@ -15,18 +15,34 @@ from numpy.random import Generator
 
 from stream.geometry import intrinsics_from_fov
 from stream.training.faces.head import HeadModel
-from stream.training.faces.ict import EXPRESSIONS, IDENTITY_MODES
-from stream.training.faces.render import Eyes, Lighting
+from stream.training.faces.render import Eyes
 from stream.types import Array, Intrinsics
 
 IMAGE_WIDTH, IMAGE_HEIGHT = 640, 480
 NEAREST_MM, FARTHEST_MM = 350.0, 1600.0
-HAIR_SHARE = 0.55
+WIDE_FOCAL = 570.0
+"""Focal length in pixels of a lens of 70 degrees."""
 
-HAIR_COLOURS = (
-    (0.06, 0.05, 0.05), (0.12, 0.08, 0.06), (0.22, 0.14, 0.09), (0.36, 0.24, 0.14), (0.55, 0.40, 0.24),
-    (0.72, 0.58, 0.38), (0.45, 0.20, 0.10), (0.55, 0.54, 0.52), (0.80, 0.79, 0.77),
-)  # fmt: skip
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A kind of view: its share of the samples, its range of absolute yaw in degrees (``None``: about 0 with
+    a deviation of 14), and how much wider than usual the crop is."""
+
+    share: float
+    nearest: float | None
+    farthest: float | None
+    widen: tuple[float, float]
+
+
+VIEWS = (
+    View(0.70, None, None, (1.0, 1.0)),
+    View(0.12, 20.0, 70.0, (1.0, 1.0)),
+    View(0.06, 70.0, 90.0, (1.0, 1.0)),
+    View(0.12, None, None, (1.15, 1.6)),
+)
+"""Seed 000, Table 4.1: frontal and tight, side view within 70 degrees, beyond, frontal with the neck."""
+
 IRIS_COLOURS = ((0.30, 0.18, 0.10), (0.20, 0.12, 0.07), (0.35, 0.42, 0.50), (0.33, 0.40, 0.28))
 
 
@@ -44,32 +60,32 @@ class Pose:
 
 
 def draw_identity(rng: Generator, fitted: Array, others: Array) -> Array:
-    """(50,) identity: the photo's own, varied; or between two others'; or drawn from the model.
+    """(I,) identity: the photo's own, varied; or between two others'; or drawn from the model.
 
-    :param fitted: (50,) of the photo whose texture is used; ``others`` (2, 50) of two more photos.
+    :param fitted: (I,) of the photo whose texture is used; ``others`` (2, I) of two more photos.
     """
-    kind = rng.random()
-    if kind < 0.5:
-        chosen = fitted + rng.normal(0, 0.55, IDENTITY_MODES)
-    elif kind < 0.75:
+    kind, count = rng.random(), len(fitted)
+    if kind < 0.45:
+        chosen = fitted + rng.normal(0, 0.6, count)
+    elif kind < 0.65:
         share = rng.random()
-        chosen = others[0] * share + others[1] * (1 - share) + rng.normal(0, 0.55, IDENTITY_MODES)
+        chosen = others[0] * share + others[1] * (1 - share) + rng.normal(0, 0.6, count)
     else:
-        chosen = rng.normal(0, 0.9, IDENTITY_MODES)
+        chosen = rng.normal(0, 1.0, count)
     return np.clip(chosen, -3, 3)
 
 
 def draw_expression(rng: Generator, model: HeadModel, fitted: Array) -> Array:
-    """(57,) expression in 0..1: a fitted one (57,), random movements, or both; mouths open often."""
-    expression = np.zeros(EXPRESSIONS)
+    """(E,) expression in 0..1: a fitted one (E,), random movements, or both; mouths open often."""
+    expression = np.zeros(len(model.expressions))
     kind = rng.random()
     if kind < 0.65:
         expression = fitted * rng.uniform(0.3, 1.2)
     if kind > 0.35:
         expression = expression + _random_movements(rng, model)
     named = {name: i for i, name in enumerate(model.expressions)}
-    if rng.random() < 0.35:
-        expression[named["jawOpen"]] = rng.uniform(0.1, 1.0) ** 1.3
+    if rng.random() < 0.38:
+        expression[named["jawOpen"]] = rng.uniform(0.1, 1.0) ** 1.2
     if rng.random() < 0.25:
         smile = rng.uniform(0.2, 1.0)
         for side in "LR":
@@ -81,7 +97,7 @@ def draw_expression(rng: Generator, model: HeadModel, fitted: Array) -> Array:
         expression[[named["eyeBlink_L"], named["eyeBlink_R"]]] = shut
         expression[[named["eyeWide_L"], named["eyeWide_R"]]] = 0
     expression = np.clip(expression, 0, 1)
-    expression[[named["PupilDilate_L"], named["PupilDilate_R"]]] = 0
+    expression[[i for name, i in named.items() if name.startswith("PupilDilate")]] = 0
     # Lips that close more than the jaw opens pass through each other.
     expression[named["mouthClose"]] = min(expression[named["mouthClose"]], 0.8 * expression[named["jawOpen"]])
     return expression
@@ -89,7 +105,7 @@ def draw_expression(rng: Generator, model: HeadModel, fitted: Array) -> Array:
 
 def _random_movements(rng: Generator, model: HeadModel) -> Array:
     """A few random expressions; left and right mostly move together."""
-    expression = np.zeros(EXPRESSIONS)
+    expression = np.zeros(len(model.expressions))
     pairs = [
         name[:-2] for name in model.expressions if name.endswith("_L") and not name.startswith("eyeLook")
     ]
@@ -112,9 +128,9 @@ def draw_gaze(rng: Generator) -> tuple[float, float]:
 
 
 def gaze_expressions(model: HeadModel, gaze: tuple[float, float]) -> Array:
-    """(57,) eyeLook coefficients that let the lids follow the eyeballs."""
+    """(E,) eyeLook coefficients that let the lids follow the eyeballs."""
     yaw, pitch = gaze
-    expression = np.zeros(EXPRESSIONS)
+    expression = np.zeros(len(model.expressions))
     named = {name: i for i, name in enumerate(model.expressions)}
     # The person's left eye is on the image's right: looking left in the image turns it inwards.
     horizontal = ("eyeLookIn_L", "eyeLookOut_R") if yaw > 0 else ("eyeLookOut_L", "eyeLookIn_R")
@@ -133,17 +149,26 @@ def turn(yaw: float, pitch: float, roll: float = 0.0) -> Array:
 
 
 def draw_camera(rng: Generator) -> Intrinsics:
-    """An ordinary webcam's or phone's camera."""
-    return intrinsics_from_fov(IMAGE_WIDTH, IMAGE_HEIGHT, float(rng.uniform(40, 85)))
+    """A tele lens, an ordinary webcam, or a phone's wide one: 12 to 70 degrees across the diagonal."""
+    return intrinsics_from_fov(IMAGE_WIDTH, IMAGE_HEIGHT, float(rng.uniform(12, 70)))
 
 
-def draw_pose(rng: Generator, camera: Intrinsics) -> Pose:
-    """A head somewhere in the picture, mostly turned less than 40 degrees to the line of sight."""
-    wide = rng.random() < 0.2
-    yaw = rng.uniform(-70, 70) if wide else np.clip(rng.normal(0, 18), -45, 45)
-    pitch = np.clip(rng.normal(0, 11), -27, 27)
+def draw_view(rng: Generator) -> View:
+    """One of the kinds of views of seed 000, Table 4.1, in its shares."""
+    return VIEWS[int(rng.choice(len(VIEWS), p=[view.share for view in VIEWS]))]
+
+
+def draw_pose(rng: Generator, camera: Intrinsics, view: View) -> Pose:
+    """A head somewhere in the picture, turned to the line of sight as the kind of view says."""
+    if view.nearest is None:
+        yaw = np.clip(rng.normal(0, 14), -40, 40)
+    else:
+        yaw = rng.uniform(view.nearest, view.farthest) * rng.choice([-1, 1])
+    pitch = np.clip(rng.normal(0, 11), -28, 28)
     roll = rng.normal(0, 12)
-    distance = math.exp(rng.uniform(math.log(NEAREST_MM), math.log(FARTHEST_MM)))
+    # The narrower the lens, the farther people sit.
+    nearest = max(NEAREST_MM, NEAREST_MM * camera.fx / WIDE_FOCAL * 0.55)
+    distance = math.exp(rng.uniform(math.log(nearest), math.log(max(FARTHEST_MM, 3 * nearest))))
     x = rng.uniform(-0.6, 0.6) * camera.cx / camera.fx
     y = rng.uniform(-0.5, 0.5) * camera.cy / camera.fy
     sight = turn(math.atan(x), -math.atan2(y, math.hypot(1, x)))
@@ -152,52 +177,8 @@ def draw_pose(rng: Generator, camera: Intrinsics) -> Pose:
     return Pose(rotation, ray / np.linalg.norm(ray) * distance, float(yaw), float(pitch))
 
 
-def draw_lighting(rng: Generator) -> Lighting:
-    """Two lights and ambient, so scaled that a surface facing the camera keeps about its brightness."""
-    directions = np.column_stack(
-        [rng.normal(0, 1.0, 2), rng.normal(-0.4, 0.7, 2), -rng.uniform(0.15, 1.2, 2)]
-    )
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    colours = rng.uniform(0.1, 1.0, (2, 1)) * (1 + rng.normal(0, 0.12, (2, 3)))
-    ambient = rng.uniform(0.15, 0.8) * (1 + rng.normal(0, 0.06, 3))
-    front = ambient.mean() + (colours.mean(axis=1) * np.maximum(-directions[:, 2], 0)).sum()
-    gain = rng.uniform(0.75, 1.2) / front
-    strength = 0.0 if rng.random() < 0.2 else float(rng.random())
-    return Lighting(directions, np.clip(colours, 0, None) * gain, np.clip(ambient, 0, None) * gain, strength)
-
-
 def draw_eyes(rng: Generator) -> Eyes:
     """Colours of a pair of eyes."""
     iris = np.array(IRIS_COLOURS[rng.integers(len(IRIS_COLOURS))]) * rng.uniform(0.6, 1.3)
     sclera = np.array([0.88, 0.84, 0.82]) * rng.uniform(0.65, 1.0)
     return Eyes(np.clip(iris, 0, 1), sclera, float(rng.uniform(0.1, 0.2)))
-
-
-def draw_hair_colour(rng: Generator, photographed: Array) -> Array:
-    """(3,) colour in 0..1: that of the photo's hair, or a natural one."""
-    if rng.random() < 0.4:
-        return np.clip(photographed * rng.uniform(0.8, 1.3), 0.02, 0.95)
-    return np.clip(
-        np.array(HAIR_COLOURS[rng.integers(len(HAIR_COLOURS))]) * rng.uniform(0.7, 1.4), 0.02, 0.95
-    )
-
-
-def draw_background(rng: Generator, photo: Array, side: int) -> Array:
-    """(side, side, 3) uint8 picture: a wall, soft noise, or a blurred piece of ``photo``."""
-    kind = rng.random()
-    if kind < 0.25:
-        corners = np.clip(rng.random(3) * 255 + rng.normal(0, 25, (2, 2, 3)), 0, 255).astype(np.float32)
-        picture = cv2.resize(corners, (side, side), interpolation=cv2.INTER_LINEAR)
-    elif kind < 0.45:
-        cells = int(rng.integers(3, 24))
-        noise = np.clip(rng.random(3) * 255 + rng.normal(0, 45, (cells, cells, 3)), 0, 255).astype(np.float32)
-        picture = cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
-    else:
-        size = int(rng.integers(60, len(photo)))
-        left, top = rng.integers(0, len(photo) - size, 2)
-        piece = photo[top : top + size, left : left + size]
-        piece = piece[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
-        picture = cv2.resize(np.ascontiguousarray(piece), (side, side), interpolation=cv2.INTER_LINEAR)
-        picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), float(rng.uniform(2, 14)))
-        picture = picture * rng.uniform(0.5, 1.2)
-    return np.clip(picture, 0, 255).astype(np.uint8)

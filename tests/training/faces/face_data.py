@@ -34,7 +34,7 @@ def make_face_data(shared: Path, folder: Path) -> tuple[Path, Path, HeadModel, F
     landmarks, matrices = labels.landmarks[:PHOTOS], labels.matrices[:PHOTOS]
     mean, basis = point_basis(model, points)
     pose = initial_pose(matrices, landmarks)
-    fits = fit_chunks(mean, basis, points.use, landmarks[..., :2], pose, DENSE_SIGMA)
+    fits = fit_chunks(mean, basis, points.use, landmarks[..., :2], pose, DENSE_SIGMA, model.identities)
     cache = folder / "fits.npz"
     _save_cache(cache, Fits(*(getattr(fits, name)[repeated] for name in FIT_ARRAYS)), points)
     return data, cache, model, fits

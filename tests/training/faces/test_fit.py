@@ -49,7 +49,7 @@ def _problem(seed: int) -> tuple[Array, Array, Array, Array, Array, Array]:
 def test_known_parameters_come_back() -> None:
     mean, basis, rotation, translation, coefficients, targets = _problem(1)
     guess = (np.stack([np.eye(3)] * 2), translation + np.array([5.0, 5.0, 40.0]))
-    fits = fit_points(mean, basis, np.ones(POINTS), targets, guess, sigma=1e-4)
+    fits = fit_points(mean, basis, np.ones(POINTS), targets, guess, sigma=1e-4, identities=IDENTITY_MODES)
     assert fits.error.max() < 2e-3
     assert np.abs(fits.rotation - rotation).max() < 0.03
     assert np.corrcoef(fits.coefficients.ravel(), coefficients.ravel())[0, 1] > 0.95
@@ -70,7 +70,7 @@ def test_an_outlier_hardly_moves_the_fit() -> None:
     mean, basis, rotation, translation, _, targets = _problem(3)
     targets[:, 0] += 150
     guess = (rotation, translation)
-    fits = fit_points(mean, basis, np.ones(POINTS), targets, guess, sigma=0.005)
+    fits = fit_points(mean, basis, np.ones(POINTS), targets, guess, sigma=0.005, identities=IDENTITY_MODES)
     assert np.abs(fits.rotation - rotation).max() < 0.05
 
 

@@ -1,0 +1,98 @@
+"""Colours on a posed head: a photo with its light taken away and its tone changed, or painted skin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+
+from stream.training.faces.appearance import fill_tints, photo_weights, sample_photo, skin_and_hair_colour
+from stream.training.faces.beard import brow_weight, stubble_weight
+from stream.training.faces.head import EYES, vertex_normals
+from stream.training.faces.kit import HeadKit
+from stream.training.faces.skin import draw_tone, fitzpatrick, painted_skin, photo_gain
+from stream.types import Array
+
+MOST_CHANGE = 3.0
+"""Largest factor by which a photo's skin is made darker or lighter."""
+
+STUBBLE_SHARE = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """What was painted on a head.
+
+    :ivar skin, hair: (3,) display colours in 0..1 of the cheeks and of what is on top of the head.
+    :ivar kind: Fitzpatrick's type of that skin, 1 to 6.
+    :ivar tone: (3,) linear factor on the photo's colours.
+    :ivar painted: no photo is used.
+    """
+
+    skin: Array
+    hair: Array
+    kind: int
+    tone: Array
+    painted: bool
+
+
+def paint(
+    rng: Generator, kit: HeadKit, own: Array, photo: int, picture: Array, vertices: Array, painted: bool
+) -> Paint:
+    """Fill in the colours of ``vertices`` (N, HEAD_FLOATS) and tell what they are.
+
+    Every type of Fitzpatrick's scale is drawn equally often; a photo of that type or the next keeps its own
+    colours, others are multiplied by what takes their cheeks to the type's colour.
+
+    :param own: (N, 3) mm, the head as fitted to ``photo``, whose ``picture`` is (320, 320, 3) uint8.
+    """
+    model, surface = kit.model, kit.surface
+    end = model.outer_end
+    wanted = int(rng.integers(1, 7))
+    if painted:
+        skin = draw_tone(rng, wanted)
+        hair = skin * rng.uniform(0.1, 0.7)
+        paint = Paint(skin, hair, fitzpatrick(skin), np.ones(3), True)
+    else:
+        paint = _project(rng, kit, own, photo, picture, vertices, wanted)
+    vertices[model.part == EYES, 10:13] = surface.eye_direction
+    teeth = float(rng.uniform(0.55, 0.95))
+    vertices[:, 14:17] = fill_tints(model, surface, paint.skin, paint.hair, teeth)
+    landmarks = kit.landmarks(model.mean)
+    if painted:
+        brows = brow_weight(model, landmarks)[:end]
+        bare = 1 - surface.hair_tint[:end, None]
+        face = painted_skin(rng, model.mean[:end], landmarks, paint.skin, brows)
+        vertices[:end, 14:17] = face * bare + paint.hair * (1 - bare)
+    if rng.random() < STUBBLE_SHARE:
+        shade = 1 - rng.uniform(0.15, 0.55) * stubble_weight(model, landmarks)[:end, None]
+        vertices[:end, 14:17] *= shade
+        vertices[:end, [9, 13]] *= shade**2.2
+    return paint
+
+
+def _project(
+    rng: Generator, kit: HeadKit, own: Array, photo: int, picture: Array, vertices: Array, wanted: int
+) -> Paint:
+    """Take the photo's colours: places, weights and gains of every outer vertex and of its mirror image."""
+    model, fits = kit.model, kit.photos.fits
+    end = model.outer_end
+    outer = np.ascontiguousarray(own[:end])
+    rotation, translation = fits.rotation[photo], fits.translation[photo]
+    uv, weight = photo_weights(outer, rotation, translation, kit.outer)
+    display = sample_photo(picture, uv)
+    normals = vertex_normals(np.ascontiguousarray(outer @ rotation.T, np.float32), kit.outer)
+    gain = photo_gain(display**2.2, normals, weight, model.face[:end])
+    skin, hair = skin_and_hair_colour(model, display, weight)
+    tone = np.ones(3)
+    if abs(fitzpatrick(skin) - wanted) > 1:
+        tone = np.clip((draw_tone(rng, wanted) / np.maximum(skin, 0.03)) ** 2.2, 1 / MOST_CHANGE, MOST_CHANGE)
+        skin = np.clip(skin * tone ** (1 / 2.2), 0.03, 0.97)
+    mates = kit.surface.mirror[:end]
+    # A mate may be no outer vertex where the mesh is not quite symmetric.
+    mates = np.where(mates < end, mates, np.arange(end))
+    for first, rows in ((6, np.arange(end)), (10, mates)):
+        vertices[:end, first : first + 2] = uv[rows]
+        vertices[:end, first + 2], vertices[:end, first + 3] = weight[rows], gain[rows]
+    return Paint(skin, hair, fitzpatrick(skin), tone, False)
