@@ -59,7 +59,7 @@ def test_coefficients_stay_within_their_bounds() -> None:
     mean, basis, _, translation, _, targets = _problem(2)
     wild = targets + np.random.default_rng(0).normal(0, 30, targets.shape)
     guess = (np.stack([np.eye(3)] * 2), translation)
-    fits = fit_points(mean, basis, np.ones(POINTS), wild, guess, sigma=0.01)
+    fits = fit_points(mean, basis, np.ones(POINTS), wild, guess, sigma=0.01, identities=IDENTITY_MODES)
     assert np.isfinite(fits.coefficients).all()
     assert fits.coefficients[:, IDENTITY_MODES:].min() >= 0
     assert fits.coefficients[:, IDENTITY_MODES:].max() <= 1
@@ -154,7 +154,7 @@ def test_damaged_inputs_are_named(tmp_path: Path, face_data: Any) -> None:
 
 def test_a_missing_photo_is_named(face_data: Any) -> None:
     data, cache, model, _ = face_data
-    photos = fit_photos(model, data / "faces", cache)
+    photos = fit_photos(model, data / "faces", cache, stored_correspondence(model))
     assert photos.image(3).shape == (320, 320, 3)
     with pytest.raises(InputError, match="05000"):
         photos.image(5000)

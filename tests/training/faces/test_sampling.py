@@ -36,19 +36,37 @@ def test_identities_vary_and_are_bounded() -> None:
     assert drawn.std(axis=0).min() > 0.3
 
 
-def test_poses_are_mostly_frontal_with_a_tail() -> None:
+def test_views_come_in_the_shares_of_the_table() -> None:
     rng = np.random.default_rng(2)
-    camera = sampling.draw_camera(rng)
-    poses = [sampling.draw_pose(rng, camera) for _ in range(DRAWS)]
+    assert sum(view.share for view in sampling.VIEWS) == pytest.approx(1)
+    drawn = [sampling.draw_view(rng) for _ in range(4000)]
+    for view in sampling.VIEWS:
+        assert drawn.count(view) / len(drawn) == pytest.approx(view.share, abs=0.025)
+
+
+@pytest.mark.parametrize("view", sampling.VIEWS)
+def test_poses_are_turned_as_their_view_says(view: sampling.View) -> None:
+    rng = np.random.default_rng(2)
+    cameras = [sampling.draw_camera(rng) for _ in range(DRAWS)]
+    poses = [sampling.draw_pose(rng, camera, view) for camera in cameras]
     yaw = np.abs([pose.yaw for pose in poses])
-    assert 0.75 < (yaw < 40).mean() < 0.97
-    assert 45 < yaw.max() <= 70
-    distance = np.array([np.linalg.norm(pose.translation) for pose in poses])
-    assert distance.min() >= 349
-    assert distance.max() <= 1601
-    for pose in poses[:20]:
+    assert yaw.min() >= (view.nearest or 0)
+    assert yaw.max() <= (view.farthest or 40)
+    assert abs(np.mean([pose.yaw > 0 for pose in poses]) - 0.5) < 0.1
+    for pose, camera in zip(poses, cameras, strict=True):
+        seen = np.linalg.norm(pose.translation)
+        assert seen >= sampling.NEAREST_MM - 1
+        assert 15 < camera.fx * 140 / seen < 1200, "pixels across the face"
         np.testing.assert_allclose(pose.rotation @ pose.rotation.T, np.eye(3), atol=1e-9)
         assert np.linalg.det(pose.rotation) == pytest.approx(1)
+
+
+def test_cameras_have_from_12_to_70_degrees() -> None:
+    rng = np.random.default_rng(3)
+    focal = np.array([sampling.draw_camera(rng).fx for _ in range(DRAWS)])
+    degrees = 2 * np.degrees(np.arctan(400 / focal))
+    assert 12 <= degrees.min() < 15
+    assert 67 < degrees.max() <= 70
 
 
 def test_turning_left_and_down_points_the_nose_there() -> None:
@@ -68,7 +86,7 @@ def test_a_pose_tells_the_angles_to_its_line_of_sight() -> None:
     """On the axis a pose's yaw and pitch are the angles of its rotation."""
     rng = np.random.default_rng(7)
     camera = sampling.draw_camera(rng)
-    for pose in (sampling.draw_pose(rng, camera) for _ in range(100)):
+    for pose in (sampling.draw_pose(rng, camera, sampling.VIEWS[0]) for _ in range(100)):
         x, y, z = pose.translation
         sight = sampling.turn(np.arctan2(x, z), -np.arctan2(y, np.hypot(x, z)))
         np.testing.assert_allclose(sight @ [0, 0, np.linalg.norm(pose.translation)], pose.translation)
@@ -79,7 +97,7 @@ def test_a_pose_tells_the_angles_to_its_line_of_sight() -> None:
 def test_a_head_off_axis_faces_the_camera() -> None:
     rng = np.random.default_rng(3)
     camera = sampling.draw_camera(rng)
-    poses = [sampling.draw_pose(rng, camera) for _ in range(200)]
+    poses = [sampling.draw_pose(rng, camera, sampling.VIEWS[0]) for _ in range(200)]
     for pose in poses:
         nose = pose.rotation @ [0, 0, -1.0]
         sight = -pose.translation / np.linalg.norm(pose.translation)
@@ -95,21 +113,3 @@ def test_gaze_moves_the_lids_of_both_eyes_alike(face_data: Any) -> None:
     assert right[names.index("eyeLookIn_R")] == 1
     down = sampling.gaze_expressions(model, (0.0, 0.2))
     assert down[names.index("eyeLookDown_L")] == down[names.index("eyeLookDown_R")] == 0.5
-
-
-def test_light_keeps_the_brightness_of_a_facing_surface() -> None:
-    rng = np.random.default_rng(4)
-    for _ in range(50):
-        light = sampling.draw_lighting(rng)
-        facing = np.maximum(light.directions @ [0, 0, -1.0], 0)
-        total = light.ambient.mean() + (light.colours.mean(axis=1) * facing).sum()
-        assert 0.6 < total < 1.4
-        assert 0 <= light.strength <= 1
-
-
-def test_backgrounds_are_pictures_of_every_kind() -> None:
-    rng = np.random.default_rng(5)
-    photo = rng.integers(0, 255, (320, 320, 3), np.uint8)
-    pictures = [sampling.draw_background(rng, photo, 48) for _ in range(30)]
-    assert all(p.shape == (48, 48, 3) and p.dtype == np.uint8 for p in pictures)
-    assert len({p.tobytes() for p in pictures}) == 30
