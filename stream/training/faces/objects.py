@@ -83,7 +83,9 @@ def _texture(rng: Generator, pictures: Sequence[Array]) -> Array | None:
         return None if kind < 0.15 else tinted_noise(rng, PATCH_SIDE, float(rng.uniform(0.02, 0.3)))
     picture = pictures[rng.integers(len(pictures))]
     height, width = picture.shape[:2]
-    side = int(rng.integers(min(24, height, width), min(height, width) + 1))
+    # A small one: a whole face on a card would be a second face.
+    shorter = min(height, width)
+    side = int(rng.integers(max(shorter // 12, 1), max(shorter // 3, 1) + 1))
     top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
     patch = np.ascontiguousarray(picture[top : top + side, left : left + side])
     return cv2.resize(patch, (PATCH_SIDE, PATCH_SIDE), interpolation=cv2.INTER_AREA)
@@ -215,20 +217,11 @@ def _boom(rng: Generator) -> Drawn:
     height = np.cross(across, along)
     height /= np.linalg.norm(height, axis=1, keepdims=True)
     thick = rng.uniform(3, 6)
-    rod = (
-        tube(path, across, height, rounded_section(thick, thick, 8)),
-        grid_uv(24, 8),
-        grid_triangles(24, 8, True),
-    )
+    rod = tube(path, across, height, rounded_section(thick, thick, 8))
     ball, uv, triangles = _ball(np.array([1.3, 1.0, 1.0]) * rng.uniform(5, 12))
-    return (
-        joined([(rod, grid_uv(24, 8), grid_triangles(24, 8, True)), (ball + end, uv, triangles)]),
-        np.zeros(3),
-        np.eye(3),
-        0.0,
-        FRONT,
-        1.0,
-    )
+    tip = (ball + end, uv, triangles)
+    mesh = joined([(rod, grid_uv(24, 8), grid_triangles(24, 8, True)), tip])
+    return mesh, np.zeros(3), np.eye(3), 0.0, FRONT, 1.0
 
 
 def _pen(rng: Generator) -> Drawn:
