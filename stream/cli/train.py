@@ -30,7 +30,7 @@ def depth(
     data: Annotated[Path | None, typer.Option(help="Folder of shards, instead of the settings'.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default out/train/NAME.")] = None,
 ) -> None:
-    """Train the Attention U-Net on synthetic faces; Ctrl-C saves and stops."""
+    """Train a depth network on synthetic faces; Ctrl-C saves and stops."""
     # Spinning threads would starve each other wherever the cores are shared; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from rich.console import Console
@@ -52,7 +52,7 @@ def depth(
         train, val = (load_dataset(settings.data, split) for split in ("train", "val"))
     folder = out or Path("out/train") / settings.name
     trainer = Trainer(settings, train, val, folder, resume)
-    console.print(f"{len(train)} samples of {train.size} px, {len(val)} to validate; writing to {folder}")
+    console.print(f"{len(train)} samples of {train.size} px; writing to {folder}")
     with _stopping() as stop, _Progress(console, settings.steps, trainer.step) as progress:
         result = trainer.run(stop, progress.report)
     console.print(f"Step {trainer.step}: {_validation(result)}; saved {folder / CHECKPOINT}")
@@ -101,20 +101,26 @@ class _Progress:
         if row["event"] == "validation":
             self._console.print(f"step {row['step']}, {row['seconds'] / 60:.1f} min: {_validation(row)}")
             return
-        line = f"depth {row['depth']:.4f} normal {row['normal']:.4f} {row['images_per_second']:.0f}/s"
+        speed = f"{row['images_per_second']:.0f}/s, waiting {row['waiting']:.0%}"
+        line = f"depth {row['depth']:.4f} shape {row['shape']:.4f} normal {row['normal']:.4f} {speed}"
         self._bar.update(self._task, description=line)
         if not self._console.is_terminal:
             self._console.print(f"step {row['step']} {line}")
 
 
 def _validation(row: dict[str, Any]) -> str:
-    """One line on the validation; photos only where there are some."""
-    shown = {"l1": "L1 {:.4f}", "normals": "normals {:.1f} degrees", "iou": "mask IoU {:.3f}"}
+    """One line on the validation, by the kind of sample."""
+    shown = {
+        "l1": "L1 {:.4f}",
+        "mm_tilt": "{:.2f} mm",
+        "normals_skin": "normals {:.1f} degrees",
+        "iou": "mask IoU {:.3f}",
+    }
     parts = [
         label
         + " "
         + ", ".join(text.format(row[prefix + key]) for key, text in shown.items() if prefix + key in row)
-        for label, prefix in (("synthetic", ""), ("photos", "photo_"))
+        for label, prefix in (("ICT", ""), ("Anny", "anny_"), ("photos", "photo_"))
         if prefix + "l1" in row
     ]
     return "; ".join(parts)

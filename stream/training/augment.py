@@ -1,7 +1,6 @@
 """What a webcam does to a picture, done to the training samples.
 
-All on uint8 with OpenCV and lookup tables: about half a millisecond a sample, so that one thread keeps
-up with training on two cores.
+All on uint8 with OpenCV and lookup tables, so that one thread keeps up with training on two cores.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import math
 import cv2
 import numpy as np
 
-from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN, Samples
+from stream.evaluation.shards import MASK_KNOWN, OCCLUDER, Samples
 from stream.training.settings import AugmentSettings
 from stream.types import Array
 
@@ -28,10 +27,18 @@ class Augmenter:
         self._settings = settings
 
     def __call__(self, samples: Samples, rng: np.random.Generator) -> None:
-        """Change a batch in place; labels follow (flip, occluders)."""
+        """Change a batch in place; labels follow."""
+        self.mirror(samples, rng)
+        self.degrade(samples, rng)
+
+    def mirror(self, samples: Samples, rng: np.random.Generator) -> None:
+        """Mirror some of a batch left to right, in place."""
+        for row in np.flatnonzero(rng.random(len(samples)) < self._settings.flip):
+            flip(samples, int(row))
+
+    def degrade(self, samples: Samples, rng: np.random.Generator) -> None:
+        """Hold things before the faces of a batch, and spoil its pictures as a webcam would, in place."""
         for row in range(len(samples)):
-            if rng.random() < self._settings.flip:
-                flip(samples, row)
             if rng.random() < self._settings.occluder:
                 donor = samples.image[int(rng.integers(len(samples)))]
                 occlude(samples.image[row], samples.flags[row], donor, rng)
@@ -45,7 +52,7 @@ class Augmenter:
         if rng.random() < settings.grey:
             image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
         if rng.random() < settings.blur:
-            image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.5)))
+            image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.5)) * image.shape[0] / 128)
         if rng.random() < settings.motion:
             image = motion_blur(image, rng)
         if rng.random() < settings.noise:
@@ -58,13 +65,20 @@ class Augmenter:
 
 
 def flip(samples: Samples, row: int) -> None:
-    """Mirror one sample left to right, in place; the signs along x change."""
+    """Mirror one sample left to right, in place: picture, maps, yaw, line of sight, crop and camera.
+
+    The camera is mirrored about its image's column 0, which keeps all of these consistent. Landmarks,
+    identity and expression stay as they were; training does not look at them.
+    """
     for name in ("image", "depth", "normal", "flags"):
         array = getattr(samples, name)[row]
         array[:] = array[:, ::-1].copy()
     np.negative(samples.normal[row, ..., 0], out=samples.normal[row, ..., 0])
     samples.yaw[row] *= -1
     samples.sight[row, 0] *= -1
+    samples.camera[row, 2] *= -1  # cx
+    samples.crop[row, 0] *= -1
+    samples.crop[row, 3] *= -1  # angle
 
 
 def colour(image: Array, rng: np.random.Generator) -> Array:
@@ -85,8 +99,8 @@ def colour(image: Array, rng: np.random.Generator) -> Array:
 
 
 def motion_blur(image: Array, rng: np.random.Generator) -> Array:
-    """Blur along a random line of 3 to 9 pixels."""
-    length = int(rng.integers(3, 10))
+    """Blur along a random line of 2.5 to 7 % of the side."""
+    length = max(3, round(float(rng.uniform(0.025, 0.07)) * image.shape[0]))
     angle = float(rng.uniform(0, math.pi))
     reach = (length - 1) / 2
     along = np.array([math.cos(angle), math.sin(angle)]) * reach
@@ -127,14 +141,14 @@ def jpeg(image: Array, rng: np.random.Generator) -> Array:
 def occlude(image: Array, flags: Array, donor: Array, rng: np.random.Generator) -> None:
     """Lay a blob or a bar over a part of the picture, in place.
 
-    What it covers becomes background with unknown depth: the mask learns to cut occluders out.
+    What it covers is an occluder of unknown depth: the mask learns to cut it out.
     """
     size = image.shape[0]
     shape = np.zeros((size, size), np.uint8)
     cv2.fillPoly(shape, [_outline(size, rng)], 255)
     covered = shape > 0
     image[covered] = _filling(size, donor, rng)[covered]
-    flags[covered] = (flags[covered] & ~np.uint8(DEPTH_KNOWN | FOREGROUND | SKIN)) | MASK_KNOWN
+    flags[covered] = MASK_KNOWN | OCCLUDER
 
 
 def _outline(size: int, rng: np.random.Generator) -> Array:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stream.depth.unet import AttentionUNet
-from stream.errors import MissingExtraError, ModelError
+from stream.depth.network import DepthNetwork, build_network
+from stream.errors import InputError, MissingExtraError, ModelError
 from stream.files import atomic_path
 
 try:
@@ -22,7 +22,6 @@ except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("safetensors", "train") from error
 
 MAX_CHECKPOINT_BYTES = 1 << 30
-ARCHITECTURE = "attention_unet"
 NETWORK, AVERAGE, OPTIMIZER = "network.", "average.", "optimizer."
 
 
@@ -31,7 +30,8 @@ class Checkpoint:
     """Tensors and state of a run, as read from a file.
 
     :ivar tensors: by name, with the prefixes `NETWORK`, `AVERAGE` and `OPTIMIZER`.
-    :ivar state: ``architecture``, ``width``, ``size``, ``step``, ``seconds``, ``settings``.
+    :ivar state: ``architecture``, ``options``, ``size``, ``step``, ``seconds``, ``samples``, ``settings``,
+        ``log``.
     """
 
     tensors: Mapping[str, Tensor]
@@ -75,8 +75,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ModelError(f"{path} is not a checkpoint of depth training ({error}).") from error
-    if not isinstance(state, dict) or state.get("architecture") != ARCHITECTURE:
-        raise ModelError(f"{path} does not hold an {ARCHITECTURE}.")
+    if not isinstance(state, dict) or not isinstance(state.get("architecture"), str):
+        raise ModelError(f"{path} does not say which network it holds.")
     return Checkpoint(tensors, state)
 
 
@@ -110,15 +110,32 @@ def restore(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         raise ModelError(f"The checkpoint does not fit the network ({first})") from error
 
 
-def trained_network(path: Path) -> tuple[AttentionUNet, Checkpoint]:
+def trained_network(path: Path) -> tuple[DepthNetwork, Checkpoint]:
     """The averaged network of a checkpoint, ready for inference.
 
-    :raises ModelError: as `load_checkpoint` and `restore`.
+    :raises ModelError: as `load_checkpoint` and `restore`; or the architecture or its options are unknown.
     """
     checkpoint = load_checkpoint(path)
-    width = checkpoint.state.get("width")
-    if not isinstance(width, int) or not 1 <= width <= 64:
-        raise ModelError(f"{path} does not say how wide its network is.")
-    network = AttentionUNet(width)
+    options = checkpoint.state.get("options")
+    if not isinstance(options, dict) or "pretrained" in options:
+        raise ModelError(f"{path} does not say which options its network has.")
+    try:
+        network = build_network(checkpoint.state["architecture"], **options)
+    except InputError as error:
+        raise ModelError(f"{path} does not hold a usable network ({error})") from error
     restore(network, checkpoint.part(AVERAGE))
     return network.eval(), checkpoint
+
+
+def start_from(network: DepthNetwork, path: Path) -> None:
+    """Give a network the averaged weights of a checkpoint.
+
+    :raises ModelError: the checkpoint is not usable, or holds another architecture or other options.
+    """
+    other, _ = trained_network(path)
+    if (other.architecture, other.options()) != (network.architecture, network.options()):
+        raise ModelError(
+            f"{path} holds {other.architecture} {other.options()}, not {network.architecture} "
+            f"{network.options()}; start from another checkpoint or change the settings."
+        )
+    network.load_state_dict(other.state_dict())

@@ -7,31 +7,30 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from stream.depth.sight import sight_tilt
-from stream.depth.unet import AttentionUNet
+from stream.depth.network import DepthMaps, DepthNetwork, build_network
 from stream.errors import ConfigError, ModelError, OutputError, ProsoponError
-from stream.evaluation.shards import Dataset
-from stream.training.augment import Augmenter
-from stream.training.batches import Batch, BatchLoader
+from stream.evaluation.shards import Dataset, Samples
+from stream.training.batches import Batch, BatchLoader, chosen_samples
 from stream.training.checkpoint import (
-    ARCHITECTURE,
     AVERAGE,
     NETWORK,
     load_checkpoint,
     load_optimizer,
     restore,
     save_checkpoint,
+    start_from,
 )
-from stream.training.losses import Losses, depth_losses
+from stream.training.losses import PARTS, Losses, depth_losses
 from stream.training.pictures import loss_curve, prediction_sheet
 from stream.training.settings import DepthTraining
+from stream.training.targets import shrunk
 from stream.training.validate import predict, validate
 
 CHECKPOINT, LOG, CURVE = "checkpoint.safetensors", "log.jsonl", "loss.png"
@@ -49,8 +48,10 @@ class Trainer:
 
     :param folder: where everything goes; made if absent.
     :param resume: go on from the folder's checkpoint.
-    :raises ModelError: resuming without a checkpoint, or with one that does not fit.
-    :raises ConfigError: not resuming where there is a checkpoint already.
+    :raises InputError: the network cannot have these options.
+    :raises ModelError: there is no such architecture; or resuming, or starting, without a checkpoint or
+        with one that does not fit.
+    :raises ConfigError: not resuming where there is a checkpoint already; or the settings leave no sample.
     """
 
     def __init__(
@@ -59,9 +60,12 @@ class Trainer:
         torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         self.settings, self.folder = settings, folder
-        self._train, self._val = train, val
-        self.network = AttentionUNet(settings.width)
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self._train, self._count = train, len(chosen_samples(train, settings))
+        self._judged = _spread(val, settings.validate_samples, settings.size)
+        self.network = build_network(settings.architecture, settings.pretrained, **settings.options)
+        if settings.start is not None and not resume:
+            start_from(self.network, settings.start)
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self._optimizer = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -87,18 +91,10 @@ class Trainer:
         :returns: the last validation (`stream.training.validate.validate`).
         :raises ProsoponError: the loss is no longer a number; the last checkpoint is kept.
         """
-        settings = self.settings
-        loader = BatchLoader(
-            self._train,
-            Augmenter(settings.augment),
-            settings.batch,
-            settings.seed,
-            self.step,
-            settings.steps,
-        )
+        loader = BatchLoader(self._train, self.settings, self.step)
         clock = _Clock(self._seconds)
         with loader:
-            for batch in loader:
+            for batch in clock.timed(loader):
                 losses = self._update(batch)
                 self._seconds = clock.seconds()
                 self._after(losses, clock, report)
@@ -114,11 +110,8 @@ class Trainer:
         self.network.train()
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.step, settings)
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.autocast):
-            features = self.network.features(batch.image)
-        # The head runs in float32: bfloat16 steps of depth would drown the slopes between pixels.
-        depth, logit = self.network.head(features.float()).split(1, dim=1)
-        losses = depth_losses(depth, logit, batch, settings.loss)
+        maps = self._maps(self.network, batch.image)
+        losses = depth_losses(maps, batch, settings.loss, self._twin(batch))
         if not math.isfinite(losses.total.item()):
             raise ProsoponError(
                 f"The loss is no longer a number at step {self.step}; resume with a lower learning_rate."
@@ -131,6 +124,24 @@ class Trainer:
         update_average(self.average, self.network, min(settings.ema, self.step / (self.step + 10)))
         return losses
 
+    def _maps(self, network: DepthNetwork, image: torch.Tensor) -> DepthMaps:
+        """The network's maps; its features in bfloat16 if the settings say so."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.autocast):
+            features = network.features(image)
+        # The head runs in float32: bfloat16 steps of depth would drown the slopes between pixels.
+        maps: DepthMaps = network.head(features.float())
+        return maps
+
+    @torch.no_grad()
+    def _twin(self, batch: Batch) -> torch.Tensor | None:
+        """What the moving average makes of the mirrored photos, mirrored back; NaN off the head."""
+        if len(batch.again) == 0:
+            return None
+        maps = self._maps(self.average, batch.mirrored)
+        occluded = (batch.mask_known & ~batch.foreground)[batch.again]
+        head = (maps.mask.flip(-1) > 0) & ~occluded
+        return torch.where(head, maps.depth.flip(-1), torch.nan)
+
     def _after(self, losses: Losses, clock: _Clock, report: Report | None) -> None:
         """Log, validate and save when it is time; the last step does that by itself."""
         settings = self.settings
@@ -139,12 +150,12 @@ class Trainer:
                 "event": "step",
                 "step": self.step,
                 "seconds": round(self._seconds, 1),
-                "images_per_second": round(clock.rate(self.step) * settings.batch, 1),
+                **clock.speed(self.step, settings.batch),
                 "learning_rate": learning_rate(self.step - 1, settings),
+                "size": settings.size_at(self.step - 1),
+                "total": round(losses.total.item(), 5),
             }
-            self._log(
-                row | {name: round(getattr(losses, name).item(), 5) for name in Losses.__slots__}, report
-            )
+            self._log(row | {name: round(losses.parts[name].item(), 5) for name in PARTS}, report)
         if self.step == settings.steps:
             return
         if self.step % settings.validate_every == 0:
@@ -153,17 +164,21 @@ class Trainer:
             self._save()
 
     def _validate(self, report: Report | None) -> dict[str, float]:
-        result = validate(self.average, self._val)
+        result = validate(self.average, self._judged)
         rounded = {key: round(value, 5) for key, value in result.items()}
         self._log(
             {"event": "validation", "step": self.step, "seconds": round(self._seconds, 1)} | rounded, report
         )
-        shown = self._val.take(np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int))
-        depth, mask = predict(self.average, shown.image)
-        depth -= sight_tilt(shown.sight, shown.size)
-        prediction_sheet(shown, depth, mask, self.folder / f"predictions-{self.step:06d}.png")
+        shown = self._shown()
+        prediction_sheet(
+            shown, predict(self.average, shown), self.folder / f"predictions-{self.step:06d}.png"
+        )
         loss_curve(self.rows, self.folder / CURVE)
         return result
+
+    def _shown(self) -> Samples:
+        rows = np.linspace(0, len(self._judged) - 1, min(SHOWN, len(self._judged)))
+        return self._judged.take(rows.astype(int))
 
     def _log(self, row: dict[str, Any], report: Report | None) -> None:
         self.rows.append(row)
@@ -174,12 +189,12 @@ class Trainer:
 
     def _save(self) -> None:
         state = {
-            "architecture": ARCHITECTURE,
-            "width": self.settings.width,
-            "size": self._train.size,
+            "architecture": self.network.architecture,
+            "options": self.network.options(),
+            "size": self.settings.size,
             "step": self.step,
             "seconds": self._seconds,
-            "samples": len(self._train),
+            "samples": self._count,
             "settings": self.settings.model_dump(mode="json"),
             "log": self.rows,
         }
@@ -222,18 +237,41 @@ def update_average(average: torch.nn.Module, network: torch.nn.Module, decay: fl
         old[name].copy_(new[name])
 
 
+def _spread(dataset: Dataset, most: int, size: int) -> Dataset:
+    """At most so many samples of a split, spread over it, at the size trained at."""
+    rows = np.unique(np.linspace(0, len(dataset) - 1, min(most, len(dataset))).astype(int))
+    return Dataset([shrunk(dataset.take(rows), size)])
+
+
 class _Clock:
-    """Seconds of a run, those before it was resumed included, and the rate since it last asked."""
+    """Seconds of a run, those before it was resumed included, and the speed since it last asked."""
 
     def __init__(self, before: float) -> None:
         self._origin = time.monotonic() - before
         self._last: tuple[float, int] | None = None
+        self._waited = 0.0
 
     def seconds(self) -> float:
         return time.monotonic() - self._origin
 
-    def rate(self, step: int) -> float:
-        """Steps per second since the last call; 0 the first time."""
-        now, last = time.monotonic(), self._last
-        self._last = (now, step)
-        return 0.0 if last is None else (step - last[1]) / max(now - last[0], 1e-9)
+    def timed(self, loader: BatchLoader) -> Iterator[Batch]:
+        """The loader's batches, taking the time that they are waited for."""
+        batches = iter(loader)
+        while True:
+            begun = time.monotonic()
+            batch = next(batches, None)
+            self._waited += time.monotonic() - begun
+            if batch is None:
+                return
+            yield batch
+
+    def speed(self, step: int, batch: int) -> dict[str, float]:
+        """Images per second and the share of time spent waiting for data; 0 the first time."""
+        now, last, waited = time.monotonic(), self._last, self._waited
+        self._last, self._waited = (now, step), 0.0
+        seconds = max(now - last[0], 1e-9) if last else math.inf
+        done = step - last[1] if last else 0
+        return {
+            "images_per_second": round(done * batch / seconds, 1),
+            "waiting": round(waited / seconds, 3),
+        }

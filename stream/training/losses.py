@@ -2,76 +2,123 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stream.depth.network import DepthMaps
 from stream.evaluation.shards import PHOTO
 from stream.training.batches import Batch
 from stream.training.settings import LossSettings
 
 SCALES = 4
-"""Slopes are compared over distances of 1, 2, 4 and 8 pixels."""
+"""Slopes are compared between pixels 1, 2, 4 and 8 apart."""
 
-EDGE = 0.1
-"""A difference of true depth between neighbouring pixels, in crop units at 128 px, that is an edge: no
-slope or normal is asked for across it. In general the slope ``EDGE * 128 / 2`` per crop unit."""
+EDGE_SLOPE = 6.4
+"""Crop units of true depth per crop unit of picture between two pixels that makes an edge of it: no slope
+is asked for across it."""
 
-EDGE_SLOPE = EDGE * 128 / 2
+PARTS = ("depth", "shape", "slope", "normal", "normal_map", "mask", "spread", "consistency")
+"""Names of the parts, which are those of their weights in `LossSettings`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """The weighted sum and its parts before weighting; scalar tensors."""
+    """The weighted sum, and its parts by name before weighting; scalar tensors."""
 
     total: Tensor
-    depth: Tensor
-    slope: Tensor
-    normal: Tensor
-    mask: Tensor
+    parts: dict[str, Tensor]
 
 
-def depth_losses(depth: Tensor, logit: Tensor, batch: Batch, settings: LossSettings) -> Losses:
+def depth_losses(maps: DepthMaps, batch: Batch, settings: LossSettings, twin: Tensor | None = None) -> Losses:
     """Compare a prediction with its labels.
 
-    :param depth: (N, 1, S, S) float32 crop units.
-    :param logit: (N, 1, S, S) float32 logit of the foreground.
+    :param maps: what the network says of the batch.
+    :param twin: (M, 1, S, S), the teacher's depth of ``batch.again``, in the orientation of the batch, NaN
+        where it counts for nothing; ``None`` leaves the consistency out.
 
-    Every part is a mean over the pixels whose label is known, in which a photo's pixels count
-    ``settings.photo`` times; it is 0 where no label is known.
+    Every part is a mean over the pixels whose label is known, weighted by `pixel_weight`; it is 0 where no
+    label is known. Parts whose weight is 0 are not computed, and are 0.
     """
-    weight = torch.where(batch.kind == PHOTO, settings.photo, 1.0).to(depth)[:, None, None, None]
+    weight = pixel_weight(batch, settings)
     known = weight * batch.depth_known
-    parts = (
-        _mean((depth - batch.depth).abs(), known),
-        slope_loss(depth, batch.depth, batch.depth_known, weight),
-        normal_loss(depth, batch.depth, batch.depth_known, weight),
-        mask_loss(logit, batch.foreground, weight * batch.mask_known),
-    )
-    weights = (settings.depth, settings.slope, settings.normal, settings.mask)
-    total = sum((scale * part for scale, part in zip(weights, parts, strict=True)), torch.zeros(()))
-    return Losses(total, *parts)
+    error = maps.depth - batch.depth
+    face = known * (batch.skin | batch.mouth)
+    border = torch.where(batch.border, settings.border, 1.0) * _photo_weight(batch, settings)
+    computations = {
+        "depth": lambda: _mean(error.abs(), known),
+        "shape": lambda: shape_loss(error, face),
+        "slope": lambda: slope_loss(error, batch.depth, known),
+        "normal": lambda: surface_loss(maps.depth, batch, weight),
+        "normal_map": lambda: _mean(1 - _dot(maps.normal, batch.normal), weight * batch.normal_known),
+        "mask": lambda: mask_loss(maps.mask, batch.foreground, border * batch.mask_known),
+        "spread": lambda: spread_loss(maps.spread, error.detach().abs(), known),
+        "consistency": lambda: consistency_loss(maps.depth, batch, twin),
+    }
+    zero = maps.depth.new_zeros(())
+    parts = {name: computations[name]() if getattr(settings, name) else zero for name in PARTS}
+    total = sum((getattr(settings, name) * part for name, part in parts.items()), zero)
+    return Losses(total, parts)
 
 
-def slope_loss(depth: Tensor, truth: Tensor, known: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute error of the depth's slope along x and y, over `SCALES` distances.
+@torch.no_grad()
+def pixel_weight(batch: Batch, settings: LossSettings) -> Tensor:
+    """(N, 1, S, S): what a pixel counts: more on skin and in the mouth, less in a photo."""
+    weight = torch.where(batch.skin, settings.skin, 1.0)
+    weight = torch.where(batch.mouth, settings.mouth, weight)
+    return weight * _photo_weight(batch, settings)
 
-    A slope is crop units of depth per crop unit of picture, so that sizes and scales weigh alike; what
-    lies beyond an edge of the true depth is left out. Eigen and Fergus (2015) compare gradients so; the
-    scales follow Ranftl et al. (2020).
+
+def shape_loss(error: Tensor, weight: Tensor) -> Tensor:
+    """Mean absolute error left after taking each picture's best plane (weighted least squares) out of it.
+
+    As the scale- and shift-invariant loss of Ranftl et al. (2020), eq. 1-5, aligns depths before it compares
+    them; here a tilt is taken out too, for how a head leans changes most of its depths and none of its
+    shape, but no scale: crop units have one, and it is how far the nose stands out. The fit is held fixed
+    in the gradient, since at its optimum a small change of it changes the residual to second order only.
+
+    :param error: (N, 1, S, S) predicted less true depth.
     """
-    total = depth.new_zeros(())
+    with torch.no_grad():
+        size = error.shape[-1]
+        axis = (2 * torch.arange(size, dtype=error.dtype) + 1) / size - 1
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        basis = torch.stack([torch.ones_like(x), x, y]).flatten(1)
+        weights = weight.flatten(1)
+        moments = torch.einsum("np,ip,jp->nij", weights, basis, basis)
+        # The small diagonal keeps pictures without a known pixel solvable.
+        moments = moments + 1e-3 * torch.eye(3)
+        fit = torch.linalg.solve(moments, (weights * error.detach().flatten(1)) @ basis.mT)
+        plane = (fit @ basis).view_as(error)
+    return _mean((error - plane).abs(), weight)
+
+
+def slope_loss(error: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Mean absolute error of the depth's slope along x and y, over `SCALES` resolutions.
+
+    :param error: (N, 1, S, S) predicted less true depth: the slope's error is the error's slope.
+
+    Of every scale's grid of pixels neighbours are compared (Ranftl et al. 2020, eq. 11); a slope is crop
+    units of depth per crop unit of picture, so that sizes and scales weigh alike. Pairs with an edge of the
+    true depth between them are left out.
+    """
+    total = error.new_zeros(())
+    known = weight > 0
     for axis in (-1, -2):
         joined = smooth_steps(truth, known, axis)
         for scale in range(SCALES):
             reach = 1 << scale
             if scale:
                 joined = _both(joined, reach // 2, axis)
-            error = _difference(depth, reach, axis) - _difference(truth, reach, axis)
-            step = 2 * reach / depth.shape[-1]
-            total = total + _mean(error.abs() / step, weight * joined) / (2 * SCALES)
+            step = 2 * reach / error.shape[-1]
+            grid = (..., slice(None, None, reach), slice(None, None, reach))
+            difference = _difference(error[grid], 1, axis).abs() / step
+            pairs = difference.shape
+            count = weight[grid][..., : pairs[-2], : pairs[-1]] * joined[grid][..., : pairs[-2], : pairs[-1]]
+            total = total + _mean(difference, count) / (2 * SCALES)
     return total
 
 
@@ -81,24 +128,22 @@ def smooth_steps(truth: Tensor, known: Tensor, axis: int) -> Tensor:
     return _both(known, 1, axis) & (_difference(truth, 1, axis).abs() < limit)
 
 
-def normal_loss(depth: Tensor, truth: Tensor, known: Tensor, weight: Tensor) -> Tensor:
-    """Mean of 1 - cosine between the normals of the predicted and of the true surface.
+def surface_loss(depth: Tensor, batch: Batch, weight: Tensor) -> Tensor:
+    """Mean of 1 - cosine between the normals of the predicted depth and those of the true surface.
 
-    Both are taken as height fields over the crop, by the same central differences. The normals of the
-    labels are not used here: they come from a perspective camera and from a finer surface, which together
-    put them 8 degrees away from those of the true depth itself, so that they would contradict it.
+    The prediction's come from central differences, where the four neighbours are known and no edge of the
+    true depth lies between; the true ones are exact (`stream.training.targets`).
     """
     step = 4 / depth.shape[-1]
-    x, y = _inner_slopes(depth, step)
-    true_x, true_y = _inner_slopes(truth, step)
+    x = _difference(depth, 2, -1)[:, :, 1:-1] / step
+    y = _difference(depth, 2, -2)[..., 1:-1] / step
+    true_x, true_y, true_z = batch.normal[..., 1:-1, 1:-1].split(1, dim=1)
     # Written out: torch's cosine over a middle axis takes ten times as long on a CPU.
-    lengths = (x.square() + y.square() + 1) * (true_x.square() + true_y.square() + 1)
-    cosine = (x * true_x + y * true_y + 1) * torch.rsqrt(lengths)
-    usable = (
-        _both(smooth_steps(truth, known, -1), 1, -1)[:, :, 1:-1]
-        & _both(smooth_steps(truth, known, -2), 1, -2)[..., 1:-1]
-    )
-    return _mean(1 - cosine, weight * usable)
+    cosine = (x * true_x + y * true_y - true_z) * torch.rsqrt(x.square() + y.square() + 1)
+    usable = batch.normal_known[..., 1:-1, 1:-1]
+    for axis, inner in ((-1, (slice(1, -1), slice(None))), (-2, (slice(None), slice(1, -1)))):
+        usable = usable & _both(smooth_steps(batch.depth, batch.depth_known, axis), 1, axis)[(..., *inner)]
+    return _mean(1 - cosine, weight[..., 1:-1, 1:-1] * usable)
 
 
 def mask_loss(logit: Tensor, foreground: Tensor, weight: Tensor) -> Tensor:
@@ -107,13 +152,39 @@ def mask_loss(logit: Tensor, foreground: Tensor, weight: Tensor) -> Tensor:
     return _mean(error, weight)
 
 
+def spread_loss(spread: Tensor, error: Tensor, weight: Tensor) -> Tensor:
+    """Negative log-likelihood of the error under a Laplace distribution of scale b = exp(``spread``).
+
+    Seed 001, eq. 4.6 (after Kendall and Gal 2017): sqrt(2) |d - d*| / b + log(sqrt(2) b).
+
+    :param error: (N, 1, S, S) absolute error of depth, without a gradient: a depth network that earns by
+        being unsure learns less where it is hard, which is at noses, lips and edges.
+    """
+    return _mean(math.sqrt(2) * error * torch.exp(-spread) + spread + math.log(math.sqrt(2)), weight)
+
+
+def consistency_loss(depth: Tensor, batch: Batch, twin: Tensor | None) -> Tensor:
+    """Mean absolute difference between photos' depth and their twins' (Tarvainen and Valpola 2017).
+
+    The network sees a photo spoilt, its moving average sees the photo mirrored and clean; no label is
+    needed, so that hair and the person's own shape are taught too, which the fitted labels lack.
+    """
+    if twin is None or len(batch.again) == 0:
+        return depth.new_zeros(())
+    known = torch.isfinite(twin)
+    return _mean((depth[batch.again] - twin.nan_to_num()).abs(), known.to(depth))
+
+
+def _photo_weight(batch: Batch, settings: LossSettings) -> Tensor:
+    return torch.where(batch.kind == PHOTO, settings.photo, 1.0)[:, None, None, None]
+
+
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum() / weight.sum().clamp(min=1.0)
 
 
-def _inner_slopes(depth: Tensor, step: float) -> tuple[Tensor, Tensor]:
-    """Central differences along x and y where both exist: two tensors (N, 1, S - 2, S - 2)."""
-    return _difference(depth, 2, -1)[:, :, 1:-1] / step, _difference(depth, 2, -2)[..., 1:-1] / step
+def _dot(first: Tensor, second: Tensor) -> Tensor:
+    return (first * second).sum(dim=1, keepdim=True)
 
 
 def _difference(values: Tensor, reach: int, axis: int) -> Tensor:

@@ -10,13 +10,19 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from stream.evaluation.metrics import normals_from_depth
-from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, Samples
+from stream.evaluation import regions
+from stream.evaluation.metrics import camera_normals
+from stream.evaluation.shards import Samples
 from stream.files import atomic_path
+from stream.training.losses import PARTS
+from stream.training.validate import Predicted
 from stream.types import Array
 
 NEAR, FAR = -0.6, 1.0
 """Crop units at the ends of the depth pictures' colours."""
+
+SHOWN = {"l1": "ICT heads, held out", "anny_l1": "Anny heads", "photo_l1": "photos, weak labels"}
+"""Validation errors in the picture of a run, and what they are called there."""
 
 _LIGHT = np.array([-0.4, -0.5, -0.77])
 
@@ -30,11 +36,15 @@ def loss_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     steps = [row for row in rows if row["event"] == "step"]
     checks = [row for row in rows if row["event"] == "validation"]
-    for part in ("depth", "slope", "normal", "mask"):
-        left.plot([row["step"] for row in steps], [row[part] for row in steps], label=part, linewidth=1)
-    left.set(title="training loss, by part", xlabel="step", yscale="log")
-    left.legend()
-    for key, label in (("l1", "synthetic, held out"), ("photo_l1", "photos, weak labels")):
+    for part in PARTS:
+        values = [row[part] for row in steps]
+        if any(values):
+            left.plot([row["step"] for row in steps], values, label=part, linewidth=1)
+    # The spread's likelihood is below 0 once the error is small.
+    left.set(title="training loss, by part", xlabel="step")
+    left.set_yscale("symlog", linthresh=0.01)
+    left.legend(fontsize=8)
+    for key, label in SHOWN.items():
         seen = [row for row in checks if key in row]
         if seen:
             right.plot(
@@ -47,25 +57,25 @@ def loss_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         figure.savefig(temporary, dpi=110)
 
 
-def prediction_sheet(samples: Samples, depth: Array, mask: Array, path: Path) -> None:
-    """Rows of image, depth, shaded surface and mask as predicted, then depth, surface and mask as known.
+def prediction_sheet(samples: Samples, found: Predicted, path: Path) -> None:
+    """Rows of image, depth, shaded surface, normal map, mask and confidence as predicted, then depth, surface
+    and mask as known.
 
-    :param depth: (N, S, S) crop units.
-    :param mask: (N, S, S) in 0..1.
     :raises OutputError: the file cannot be written.
     """
-    known = (samples.flags & DEPTH_KNOWN) > 0
-    head = (samples.flags & FOREGROUND) > 0
-    found = mask > 0.5
+    known, head = regions.head(samples), regions.foreground(samples)
+    seen = found.mask > 0.5
+    surface = camera_normals(found.depth, samples.crop, samples.camera, samples.distance)
     truth = samples.depth.astype(np.float32)
-    unit = samples.normal.astype(np.float32) / 127
     columns = [
         samples.image,
-        colour_depth(depth, found),
-        shade(normals_from_depth(depth), found),
-        _grey(mask),
+        colour_depth(found.depth, seen),
+        shade(surface, seen),
+        shade(found.normal, seen),
+        _grey(found.mask),
+        _grey(found.confidence),
         colour_depth(truth, known),
-        shade(unit, known),
+        shade(samples.normal.astype(np.float32) / 127, known),
         _grey(head.astype(np.float32)),
     ]
     sheet = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from stream.config import Settings
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
+Side = Annotated[int, Field(ge=16, le=512, multiple_of=16)]
+Topology = Literal["ict", "anny"]
 
 
 class AugmentSettings(Settings):
@@ -28,14 +30,31 @@ class AugmentSettings(Settings):
 
 
 class LossSettings(Settings):
-    """Weights of the parts of the loss; see `stream.training.losses`."""
+    """Weights of the parts of the loss, and of pixels within them; see `stream.training.losses`."""
 
     depth: Weight = 1.0
+    shape: Weight = 1.0
     slope: Weight = 0.1
-    normal: Weight = 0.3
+    normal: Weight = 0.5
+    normal_map: Weight = 0.3
     mask: Weight = 0.2
+    spread: Weight = 0.02
+    consistency: Weight = 0.1
     photo: Weight = 0.3
     """Weight of a photo's (weak) labels relative to a synthetic sample's."""
+    skin: Weight = 2.0
+    """Weight of a pixel of the face's skin relative to one of hair, neck or glasses."""
+    mouth: Weight = 4.0
+    """Weight of a pixel inside the open mouth, likewise: there are few, and they decide how a mouth looks."""
+    border: Weight = 4.0
+    """Weight of a pixel at the mask's border relative to one away from it."""
+
+
+class Stage(Settings):
+    """The beginning of a run at another size: cheaper steps while there is most to learn."""
+
+    size: Side
+    steps: Annotated[int, Field(ge=1)]
 
 
 class DepthTraining(Settings):
@@ -45,7 +64,23 @@ class DepthTraining(Settings):
     """Folder with the shards."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "depth"
     """The run's folder under ``out/train/``."""
-    width: Annotated[int, Field(ge=1, le=64)] = 16
+    architecture: str = "attention_unet"
+    options: dict[str, int | str] = Field(default_factory=dict)
+    """What `stream.depth.network.build_network` takes besides the architecture."""
+    pretrained: bool = False
+    """Begin with published weights of the encoder, where the architecture has some."""
+    start: Path | None = None
+    """Checkpoint whose averaged weights to begin with; its architecture and options must be the same."""
+    samples: Annotated[int, Field(ge=1)] | None = None
+    """Train on so many samples of a fixed shuffled order: fewer are always among more."""
+    topologies: tuple[Topology, ...] = ("ict", "anny")
+    """Head models whose samples are trained on."""
+    photos: bool = True
+    """Train on photos with weak labels too."""
+    size: Side = 192
+    """Side of the pictures; stored samples may be larger."""
+    stages: tuple[Stage, ...] = ()
+    """Sizes of the first steps, in their order; ``size`` follows."""
     steps: Annotated[int, Field(ge=1)] = 9000
     batch: Annotated[int, Field(ge=1, le=1024)] = 12
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1.5e-3
@@ -56,6 +91,8 @@ class DepthTraining(Settings):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
     """Decay per step of the weights' moving average, which is what is validated and exported."""
     validate_every: Annotated[int, Field(ge=1)] = 1000
+    validate_samples: Annotated[int, Field(ge=1)] = 400
+    """At most so many samples, spread over the validation split, are judged each time."""
     save_every: Annotated[int, Field(ge=1)] = 500
     log_every: Annotated[int, Field(ge=1)] = 40
     seed: Annotated[int, Field(ge=0)] = 0
@@ -64,3 +101,11 @@ class DepthTraining(Settings):
     """Compute in bfloat16 where that is safe; faster where the CPU has it."""
     loss: LossSettings = LossSettings()
     augment: AugmentSettings = AugmentSettings()
+
+    def size_at(self, step: int) -> int:
+        """Side of the pictures of step ``step`` (from 0)."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage.size
+            step -= stage.steps
+        return self.size

@@ -3,62 +3,103 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
+from stream.depth.network import DepthNetwork, confidence_of
 from stream.depth.preprocess import to_network
 from stream.depth.sight import sight_tilt
-from stream.evaluation import metrics
-from stream.evaluation.shards import (
-    DEPTH_KNOWN,
-    FOREGROUND,
-    MASK_KNOWN,
-    PHOTO,
-    SYNTHETIC,
-    Dataset,
-    Samples,
-)
+from stream.depth.slopes import normals_from_slopes
+from stream.evaluation import metrics, regions
+from stream.evaluation.alignment import fit_depth
+from stream.evaluation.shards import ANNY, ICT, PHOTO, SYNTHETIC, Dataset, Samples
 from stream.types import Array
 
-CHUNK = 32
+CHUNK = 16
+
+GROUPS = {"": (SYNTHETIC, ICT), "anny_": (SYNTHETIC, ANNY), "photo_": (PHOTO, None)}
+"""Prefixes of what is reported, and the kind and topology of the samples behind them."""
 
 
-def predict(network: nn.Module, images: Array) -> tuple[Array, Array]:
-    """Depth along the line of sight and mask probability, (N, S, S) float32, of (N, S, S, 3) uint8 images."""
+class Predicted(NamedTuple):
+    """What a network says about N samples.
+
+    :ivar depth: (N, S, S) float32 crop units along the camera's axis.
+    :ivar mask, confidence: (N, S, S) float32 in 0..1.
+    :ivar normal: (N, S, S, 3) float32 unit normals in camera space, of the network's normal map.
+    """
+
+    depth: Array
+    mask: Array
+    confidence: Array
+    normal: Array
+
+
+def predict(network: DepthNetwork, samples: Samples) -> Predicted:
+    """Run a network on samples and bring what it says from the line of sight to the camera."""
     network.eval()
     with torch.inference_mode():
-        depth, logit = network(torch.from_numpy(to_network(images)))
-        return depth[:, 0].numpy(), torch.sigmoid(logit)[:, 0].numpy()
+        maps = network(torch.from_numpy(to_network(samples.image)))
+        mask, confidence = torch.sigmoid(maps.mask), confidence_of(maps.spread)
+    depth = maps.depth[:, 0].numpy() - sight_tilt(samples.sight, samples.size)
+    seen = np.moveaxis(maps.normal.numpy(), 1, -1)
+    slopes = seen[..., :2] / -seen[..., 2:] - samples.sight[:, None, None]
+    normal = normals_from_slopes(slopes, depth, samples.crop, samples.camera, samples.distance)
+    return Predicted(depth, mask[:, 0].numpy(), confidence[:, 0].numpy(), normal)
 
 
-def validate(network: nn.Module, dataset: Dataset) -> dict[str, float]:
-    """Mean depth L1 (crop units), normals (degrees) and mask IoU, of synthetic samples and photos apart.
+def validate(network: DepthNetwork, dataset: Dataset) -> dict[str, float]:
+    """Mean errors of ICT's synthetic heads, with ``anny_`` before the name of Anny's, ``photo_`` of photos.
 
-    Keys: ``l1``, ``normals``, ``iou``, and with ``photo_`` before them; absent where nothing can be compared
-    (a photo's background is not known, so it has no IoU).
+    Keys: ``l1`` (crop units, head), ``l1_skin``, ``mm_tilt`` (skin, mm, after the best scale, offset and
+    tilt), ``normals`` and ``normals_skin`` (degrees, of the depth), ``normals_map`` (of the network's normal
+    map, skin), ``iou`` of the mask and ``confidence``, the correlation over skin pixels of low confidence
+    with error; absent where nothing can be compared (a photo's background is not known: it has no IoU).
+    Definitions: `stream.evaluation.metrics`.
     """
     chunks: list[dict[str, Array]] = []
     for start in range(0, len(dataset), CHUNK):
         samples = dataset.take(np.arange(start, min(start + CHUNK, len(dataset))))
-        depth, mask = predict(network, samples.image)
-        chunks.append(_judge(depth - sight_tilt(samples.sight, samples.size), mask, samples))
+        chunks.append(_judge(predict(network, samples), samples))
     values = {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
-    kind = values.pop("kind")
+    kind, topology = values.pop("kind"), values.pop("topology")
     result: dict[str, float] = {}
-    for prefix, chosen in (("", kind == SYNTHETIC), ("photo_", kind == PHOTO)):
-        if chosen.any():
-            means = {prefix + key: metrics.mean(value[chosen]) for key, value in values.items()}
-            result |= {key: value for key, value in means.items() if math.isfinite(value)}
+    for prefix, (one_kind, one_topology) in GROUPS.items():
+        chosen = (kind == one_kind) & ((topology == one_topology) | (one_topology is None))
+        means = {prefix + key: metrics.mean(value[chosen]) for key, value in values.items()}
+        result |= {key: value for key, value in means.items() if math.isfinite(value)}
     return result
 
 
-def _judge(depth: Array, mask: Array, samples: Samples) -> dict[str, Array]:
-    known = (samples.flags & DEPTH_KNOWN) > 0
+def _judge(found: Predicted, samples: Samples) -> dict[str, Array]:
+    head, skin = regions.head(samples), regions.skin(samples)
+    truth = samples.depth.astype(np.float32)
+    surface = metrics.camera_normals(found.depth, samples.crop, samples.camera, samples.distance)
+    smooth, smooth_skin = (metrics.smooth_inside(truth, where) for where in (head, skin))
+    fitted = fit_depth(found.depth, truth, skin, tilt=True)
+    fits = np.isfinite(fitted).all(axis=(1, 2))[:, None, None]
+    unit = samples.crop[:, 2] / samples.camera[:, 0] * samples.distance
     return {
-        "l1": metrics.depth_l1(depth, samples.depth, known),
-        "normals": metrics.normal_degrees(depth, samples.normal, samples.depth, known),
-        "iou": metrics.mask_iou(mask, (samples.flags & FOREGROUND) > 0, (samples.flags & MASK_KNOWN) > 0),
+        "l1": metrics.depth_l1(found.depth, truth, head),
+        "l1_skin": metrics.depth_l1(found.depth, truth, skin),
+        "mm_tilt": metrics.depth_l1(np.nan_to_num(fitted), truth, skin & fits) * unit,
+        "normals": metrics.mean_angle(surface, samples.normal, smooth),
+        "normals_skin": metrics.mean_angle(surface, samples.normal, smooth_skin),
+        "normals_map": metrics.mean_angle(found.normal, samples.normal, smooth_skin),
+        "iou": metrics.mask_iou(found.mask, regions.foreground(samples), regions.mask_known(samples)),
+        "confidence": _telling(found.confidence, np.abs(found.depth - truth), skin),
         "kind": samples.kind,
+        "topology": samples.topology,
     }
+
+
+def _telling(confidence: Array, error: Array, where: Array) -> Array:
+    """(N,) correlation of low confidence with large error over each sample's pixels of ``where``, or NaN."""
+    values = np.full(len(where), np.nan)
+    for row, inside in enumerate(where):
+        doubt, missed = 1 - confidence[row][inside], error[row][inside]
+        if len(doubt) > 1 and doubt.std() > 0 and missed.std() > 0:
+            values[row] = np.corrcoef(doubt, missed)[0, 1]
+    return values

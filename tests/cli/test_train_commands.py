@@ -25,7 +25,8 @@ def folder(tmp_path_factory) -> Path:
     values = yaml.safe_load(CONFIG.read_text())
     values |= {
         "data": str(folder / "faces"),
-        "width": 4,
+        "options": {"width": 4},
+        "size": 32,
         "steps": 3,
         "batch": 2,
         "threads": 1,
@@ -39,9 +40,9 @@ def test_training_runs_from_the_shipped_settings_and_resumes(folder):
     arguments = ["depth", "--config", str(folder / "depth.yaml"), "--out", str(folder / "run")]
     first = CliRunner().invoke(train.app, arguments, catch_exceptions=False)
     assert first.exit_code == 0
-    assert "Step 3: synthetic L1" in first.output
+    assert "Step 3: ICT L1" in first.output
     second = CliRunner().invoke(train.app, [*arguments, "--resume", "--steps", "5"], catch_exceptions=False)
-    assert "Step 5: synthetic L1" in second.output
+    assert "Step 5: ICT L1" in second.output
     steps = [json.loads(line)["step"] for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 3, 4, 5, 5]
 
