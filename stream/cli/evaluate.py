@@ -1,22 +1,19 @@
-"""`prosopon eval depth`: how good the depth network is on samples it never saw."""
+"""`prosopon eval depth`: how good depth is on samples that no network saw, method beside method."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Measure networks on held-out data.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from stream.evaluation.comparison import Comparison
+    from stream.evaluation.judge import Method
+    from stream.evaluation.shards import Samples
 
-COLUMNS = {
-    "l1": "L1 head",
-    "l1_skin": "L1 skin",
-    "l1_covered": "L1 covered",
-    "normals": "normals head",
-    "normals_skin": "normals skin",
-    "iou": "mask IoU",
-}
+app = typer.Typer(help="Measure networks on held-out data.", no_args_is_help=True)
 
 
 @app.callback()
@@ -26,76 +23,135 @@ def _group() -> None:
 
 @app.command()
 def depth(
-    model: Annotated[str, typer.Option(help="Name in the manifest, or path of an ONNX file.")] = "depth",
-    data: Annotated[Path, typer.Option(help="Folder of the dataset.")] = Path("cache/faces"),
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name in the manifest or path of an ONNX file, once each; by default what is shipped."
+        ),
+    ] = None,
+    data: Annotated[Path, typer.Option(help="Folder of the dataset.")] = Path("cache/faces_192"),
+    other: Annotated[
+        list[Path] | None, typer.Option("--set", help="Folder of one more dataset; may be repeated.")
+    ] = None,
     split: Annotated[str, typer.Option(help="test or val.")] = "test",
+    samples: Annotated[int, typer.Option(min=1, max=100_000, help="Of each set, at most.")] = 200,
+    worst: Annotated[int, typer.Option(min=0, max=50, help="Pictures of the worst samples of each set.")] = 4,
     backend: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or torch.")] = "auto",
-    precision: Annotated[str | None, typer.Option(help="f32 for exact arithmetic.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of a network.")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for errors.png and sheet.png.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for plots and pictures.")] = None,
 ) -> None:
-    """Compare the network with the best plane and with the mean face in the true pose."""
+    """Compare networks with a plane, the mean face in the true pose, and the tracker's own mesh."""
+    from stream.cli.depth_tables import LEGEND, accuracy_table, feature_table
     from stream.cli.tables import console, write_json
-    from stream.evaluation.depth import (
-        best_plane,
-        engine_predictor,
-        evaluate_depth,
-        mean_face,
-        plane_predictor,
-    )
-    from stream.evaluation.shards import load_dataset
-    from stream.inference.backends import load_engine
-    from stream.inference.store import open_model
+    from stream.evaluation.machine import describe_machine
+    from stream.evaluation.sets import load_sets
 
-    path = Path(model) if model.endswith(".onnx") else open_model(model)
-    engine = load_engine(path, backend, precision=precision)
-    with console.status("Measuring"):
-        dataset = load_dataset(data, split)
-        constant = best_plane(load_dataset(data, "val"))
-        network = engine_predictor(engine)
-        predictors = {"network": network, "mean face": mean_face, "plane": plane_predictor(constant)}
-        result = evaluate_depth(predictors, dataset)
-    for kind, part in result.items():
-        console.print(_table(kind, part))
-    result |= {
-        "model": path.name,
-        "backend": engine.backend,
-        "precision": precision or "library's choice",
-        "split": split,
-        "plane_depth": constant,
+    sets: dict[str, Samples] = {}
+    for folder in (data, *(other or ())):
+        prefix = "" if folder == data else f"{folder.name}: "
+        sets |= {prefix + name: some for name, some in load_sets(folder, split, samples).items()}
+    result: dict[str, Any] = {
+        "settings": {"data": str(data), "split": split, "samples": samples, "backend": backend},
+        "machine": describe_machine(),
+        "sets": {},
     }
+    with ExitStack() as stack:
+        methods = _methods(model or _shipped(), backend, threads, stack)
+        done = _compare(methods, sets)
+        for name, comparison in done.items():
+            part = comparison.summary()
+            result["sets"][name] = part
+            console.print(accuracy_table(name, part), "", feature_table(name, part), "")
+        console.print(LEGEND)
+        if out is not None:
+            _draw(methods, sets, done, worst, out)
+            console.print(f"Plots and pictures: {out}")
     if json is not None:
         write_json(result, json)
-    if out is not None:
-        _pictures(result, dataset, network, out)
-    engine.close()
+        console.print(f"Figures: {json}")
 
 
-def _table(kind: str, part: dict[str, Any]) -> Any:
-    from rich.table import Table
+def _shipped() -> list[str]:
+    """The model of still pictures and that of live capture."""
+    from stream.capture import live_model
 
-    table = Table(
-        title=f"{part['samples']} {kind}: L1 in crop units, normals in degrees "
-        f"(the true depth itself scores {part['normals_of_truth']:.1f})",
-        title_justify="left",
-    )
-    table.add_column("method")
-    for heading in COLUMNS.values():
-        table.add_column(heading, justify="right")
-    for name, values in part["methods"].items():
-        cells = [values[key] for key in COLUMNS]
-        table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in cells))
-    return table
+    return list(dict.fromkeys(("depth", live_model("auto"))))
 
 
-def _pictures(result: dict[str, Any], dataset: Any, network: Any, folder: Path) -> None:
+def _methods(models: list[str], backend: str, threads: int | None, stack: ExitStack) -> dict[str, Method]:
+    """Every method by its name in the tables; plots and pictures are about the first."""
+    from stream.depth.estimator import DepthEstimator
+    from stream.evaluation.methods import best_plane, mean_face, network_method
+
+    methods: dict[str, Method] = {}
+    for model in models:
+        place = Path(model) if model.endswith(".onnx") else model
+        estimator = DepthEstimator(backend, place, threads, precision="f32")
+        stack.callback(estimator.close)
+        name = place.stem if isinstance(place, Path) else place
+        if name in methods:
+            name = str(place)
+        methods[name] = network_method(estimator)
+        if len(methods) == 1:
+            methods[f"{name}, flipped too"] = network_method(estimator, flipped=True)
+    methods |= {"mean face, posed": mean_face, "best plane": best_plane}
+    mesh = _landmark_mesh(stack)
+    return methods if mesh is None else {**methods, "MediaPipe mesh": mesh}
+
+
+def _landmark_mesh(stack: ExitStack) -> Method | None:
+    from stream.cli.tables import console
+    from stream.errors import BackendError
+    from stream.evaluation.landmark_mesh import LandmarkMesh
+
+    try:
+        return stack.enter_context(LandmarkMesh())
+    except BackendError as error:
+        console.print(f"Without the tracker's mesh: {error}")
+        return None
+
+
+def _compare(methods: dict[str, Method], sets: dict[str, Samples]) -> dict[str, Comparison]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from stream.evaluation.comparison import compare
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    done = {}
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task("measuring", total=sum(map(len, sets.values())))
+        for name, samples in sets.items():
+            bar.update(task, description=name)
+            done[name] = compare(methods, samples, lambda count: bar.advance(task, count))
+    return done
+
+
+def _draw(
+    methods: dict[str, Method],
+    sets: dict[str, Samples],
+    done: dict[str, Comparison],
+    worst: int,
+    folder: Path,
+) -> None:
+    """Plots of every set, pictures of the first method's worst samples, and all of those on one sheet."""
     import numpy as np
 
-    from stream.evaluation.depth_plot import draw_depth_errors
-    from stream.training.pictures import prediction_sheet
+    from stream.evaluation.comparison_plot import draw_details, draw_strata
+    from stream.evaluation.pictures import draw_case, draw_index
+    from stream.evaluation.sets import take
 
-    if "synthetic" in result:
-        draw_depth_errors(result, folder / "errors.png")
-    shown = dataset.take(np.linspace(0, len(dataset) - 1, min(12, len(dataset))).astype(int))
-    depth_map, mask = network(shown)
-    prediction_sheet(shown, depth_map, mask, folder / "sheet.png")
+    method, predict = next(iter(methods.items()))
+    cases = []
+    for name, comparison in done.items():
+        stem = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+        draw_strata(comparison, name, folder / f"{stem}-strata.png")
+        draw_details(comparison, name, folder / f"{stem}-details.png")
+        errors = comparison.values[method]["mm_tilt"]
+        for place, row in enumerate(comparison.worst(method, worst), start=1):
+            one = take(sets[name], np.array([row]))
+            title = f"{name}, worst {place} of {method}: {errors[row]:.2f} mm, yaw {one.yaw[0]:.0f} degrees"
+            cases.append(folder / f"{stem}-worst-{place:02d}.png")
+            draw_case(one, predict(one), title, cases[-1])
+    if cases:
+        draw_index(cases, folder / "worst.png")
