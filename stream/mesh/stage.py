@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from stream.compute.backends import AUTO, load_twin
 from stream.errors import InputError
+from stream.face.crop import crop_image
 from stream.mesh.build import build_mesh
-from stream.mesh.smoothing import DepthSmoother
-from stream.types import Capture
+from stream.mesh.smoothing import PICTURE_SIDE, DepthSmoother
+from stream.types import Capture, Depth, Face, Frame
 
 
 class MeshStage:
@@ -45,7 +46,7 @@ class MeshStage:
         depths = capture.depths
         if self._smooth:
             depths = tuple(
-                self._smoother(face.track_id, capture.frame.captured, depth)
+                self._smoothed(capture.frame, face, depth)
                 for face, depth in zip(capture.faces, depths, strict=True)
             )
         meshes = tuple(
@@ -53,6 +54,10 @@ class MeshStage:
             for face, depth in zip(capture.faces, depths, strict=True)
         )
         return replace(capture, depths=depths, meshes=meshes)
+
+    def _smoothed(self, frame: Frame, face: Face, depth: Depth) -> Depth:
+        picture = crop_image(frame.image, face.crop, PICTURE_SIDE)
+        return self._smoother(face.track_id, frame.captured, depth, picture)
 
     def close(self) -> None:
         """Forget the tracks."""
