@@ -25,6 +25,9 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
 }
 """Module and class of every architecture, by its name."""
 
+OUTPUTS = ("depth", "mask", "confidence", "normal")
+"""What an exported network gives, see `outputs_of`."""
+
 MIN_SPREAD, MAX_SPREAD = -7.0, 1.0
 """Bounds of the spread: below, a few lucky pixels would rule the loss; above, everything is lost anyway."""
 
@@ -169,15 +172,47 @@ def check_image(image: Tensor, stride: int) -> None:
         raise InputError(f"The depth network takes float images in [-1, 1], not {image.dtype}.")
 
 
+def network_of(metadata: Mapping[str, str]) -> DepthNetwork:
+    """The network, with random weights, that a file's metadata describes: ``architecture`` and its options.
+
+    :raises ModelError: the architecture is unknown, or an option is absent or not among its choices.
+    """
+    kind = network_class(metadata.get("architecture", ""))
+    options: dict[str, int | str] = {}
+    for name in kind.choices:
+        if name not in metadata:
+            raise ModelError(f"The model does not say its {name}; get it again, or export it anew.")
+        text = metadata[name]
+        options[name] = int(text) if text.isdecimal() and len(text) < 10 else text
+    try:
+        return kind(**options)
+    except InputError as error:
+        raise ModelError(f"The model cannot be built: {error}") from error
+
+
 def normals_of_slopes(slopes: Tensor) -> Tensor:
     """Unit normals (p, q, -1) / |.|, (N, 3, H, W), of slopes (N, 2, H, W)."""
-    length = torch.sqrt(1 + slopes.square().sum(dim=1, keepdim=True))
-    return torch.cat([slopes, torch.full_like(length, -1)], dim=1) / length
+    inverse = torch.rsqrt(1 + slopes.square().sum(dim=1, keepdim=True))
+    return torch.cat([slopes * inverse, -inverse], dim=1)
 
 
 def confidence_of(spread: Tensor) -> Tensor:
     """Confidence in 0..1: exp(-b / `CONFIDENT_SPREAD`) with b = exp(``spread``)."""
     return torch.exp(torch.exp(spread) / -CONFIDENT_SPREAD)
+
+
+def outputs_of(maps: DepthMaps) -> dict[str, Tensor]:
+    """What an exported network gives, by name and in order.
+
+    ``depth`` (N, 1, H, W) crop units, ``mask`` and ``confidence`` (N, 1, H, W) in 0..1, and ``normal``
+    (N, 3, H, W); see `DepthMaps` and `confidence_of`.
+    """
+    return {
+        "depth": maps.depth,
+        "mask": torch.sigmoid(maps.mask),
+        "confidence": confidence_of(maps.spread),
+        "normal": maps.normal,
+    }
 
 
 def _check_option(kind: type[DepthNetwork], name: str, value: object) -> None:

@@ -7,11 +7,12 @@ other backends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from stream.depth.network import ARCHITECTURES, OUTPUTS, network_of, outputs_of
 from stream.errors import BackendError, MissingExtraError, ModelError
 from stream.inference.engine import TensorSpec
 from stream.inference.tensors import check_inputs, closed, pin_batch
@@ -27,31 +28,29 @@ try:
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("onnx", "train") from error
 
-MAX_WIDTH = 256
-"""Widest network built from a file's word; 256 is 560 M parameters already."""
-
 
 class TorchEngine:
     """An `Engine` on PyTorch's CPU in float32, for files whose metadata names an architecture known here.
 
     ``threads`` sets PyTorch's process-wide number of threads.
 
-    :raises ModelError: the bytes are no ONNX model, or its weights do not fit the architecture.
-    :raises BackendError: the file names no architecture, or one that is not known here.
+    :raises ModelError: the bytes are no ONNX model, its options are not possible, or its weights and
+        outputs do not fit the architecture.
+    :raises BackendError: the file names no architecture that is known here, or lacks the torch names.
     """
 
     backend = "torch"
 
     def __init__(self, model: bytes, threads: int | None, precision: str | None, batch: int) -> None:
         proto = _parse(model)
-        network, finish = _build(proto)
+        network = _build(proto)
         _fill(network, proto)
         self.inputs = pin_batch([_spec(value) for value in proto.graph.input], batch)
         self.outputs = tuple(_with_batch(_spec(value), batch) for value in proto.graph.output)
+        _check_outputs(self.outputs)
         if threads is not None:
             torch.set_num_threads(threads)
         self._network: Any = network.eval().to(memory_format=torch.channels_last)
-        self._finish = finish
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See `stream.inference.engine.Engine.run`."""
@@ -60,11 +59,8 @@ class TorchEngine:
         check_inputs(self.inputs, inputs)
         image = torch.from_numpy(np.ascontiguousarray(inputs[self.inputs[0].name]))
         with torch.inference_mode():
-            results = self._finish(self._network(image.contiguous(memory_format=torch.channels_last)))
-        return {
-            spec.name: np.ascontiguousarray(result.numpy())
-            for spec, result in zip(self.outputs, results, strict=True)
-        }
+            results = outputs_of(self._network(image.contiguous(memory_format=torch.channels_last)))
+        return {spec.name: np.ascontiguousarray(results[spec.name].numpy()) for spec in self.outputs}
 
     def close(self) -> None:
         """See `stream.inference.engine.Engine.close`."""
@@ -81,20 +77,21 @@ def _parse(model: bytes) -> Any:
     return proto
 
 
-def _build(proto: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """The empty torch module, and what the exported graph does after it."""
+def _build(proto: Any) -> Any:
+    """The torch module, not yet filled."""
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     architecture = metadata.get("architecture")
-    if architecture != "attention_unet":
+    if architecture not in ARCHITECTURES:
         raise BackendError(
             f"The torch backend cannot run the architecture {architecture!r}; use openvino or onnxruntime."
         )
-    width = metadata.get("width", "")
-    if not width.isdecimal() or not 1 <= int(width) <= MAX_WIDTH:
-        raise ModelError(f"The model's metadata gives the width {width!r}; it must be 1..{MAX_WIDTH}.")
-    from stream.depth.unet import AttentionUNet
+    return network_of(metadata)
 
-    return AttentionUNet(width=int(width)), lambda pair: (pair[0], torch.sigmoid(pair[1]))
+
+def _check_outputs(specs: tuple[TensorSpec, ...]) -> None:
+    unknown = [spec.name for spec in specs if spec.name not in OUTPUTS]
+    if unknown:
+        raise ModelError(f"The model gives {unknown[0]!r}, which no depth network does; get it again.")
 
 
 def _fill(network: Any, proto: Any) -> None:

@@ -1,8 +1,16 @@
-"""From a checkpoint to the ONNX files that are shipped."""
+"""From a trained network to the ONNX files that are shipped.
+
+Large weights are stored as float16 and cast to float32 where they are used (`export_onnx`), which is all
+that "fp16" means here: no CPU that the project runs on computes convolutions in float16. OpenVINO turns
+float16 arithmetic into float32 (or bfloat16, where the CPU has it, for float32 files too), and ONNX Runtime
+has no float16 convolution for CPUs and would wrap each in casts. So a file in float16 arithmetic would be
+as large, not faster, and less exact; where a GPU is at hand, its backend picks half precision itself.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import tempfile
@@ -13,71 +21,58 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from stream.depth.unet import LEVELS, AttentionUNet
-from stream.errors import MissingExtraError, ModelError
+from stream.depth.network import OUTPUTS, DepthNetwork, network_of, outputs_of
+from stream.errors import InputError, MissingExtraError, ModelError
 from stream.inference.backends import load_engine
 from stream.types import Array
 
 try:
     import onnx
+    import onnxscript.optimizer
     from onnx import helper, numpy_helper
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("onnx", "train") from error
 
 OPSET = 18
-ARCHITECTURE = "attention_unet"
 HALF_FROM = 1024
 """Weights of at least so many values are stored as float16; biases and batch statistics stay exact."""
-
-FULL_RESOLUTION = ("encoder.0.", f"decoder.{LEVELS - 2}.", "head.")
-"""Beginnings of the names of the weights that work at the picture's own resolution."""
 
 PARITY = 1e-3
 """Largest difference allowed between the file and the torch module with the same weights."""
 
 
-class _Exported(AttentionUNet):
-    """The network as it is shipped: the mask as a probability. Weights keep their names."""
+class _Shipped(nn.Module):
+    """The network as it is shipped: see `stream.depth.network.outputs_of`."""
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        depth, logit = super().forward(image)
-        return depth, torch.sigmoid(logit)
+    def __init__(self, network: DepthNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(outputs_of(self.network(image)).values())
 
 
-def export_onnx(network: AttentionUNet, size: int) -> Any:
+def export_onnx(network: DepthNetwork, size: int) -> Any:
     """The network as an ONNX model (a ``ModelProto``) with float16 weights and float32 arithmetic.
 
-    Input ``image`` (N, 3, size, size) float32 in [-1, 1]; outputs ``depth`` (N, 1, size, size) crop units
-    and ``mask`` (N, 1, size, size) in 0..1. The initializers carry the names of the torch ``state_dict``;
-    the metadata holds ``architecture``, ``width`` and ``size``.
+    Input ``image`` (N, 3, size, size) float32 in [-1, 1]; outputs as in
+    `stream.depth.network.outputs_of`. The initializers carry the names of the torch ``state_dict``; the
+    metadata holds ``architecture``, each of its options, and ``size``.
 
+    :raises InputError: the network does not take pictures of this size.
     :raises ModelError: the result is not valid ONNX, differs from the torch module (`check_parity`), or
-        lacks weights by their names (the exporter merges equal ones, which an untrained network has).
+        lacks weights by their names.
     """
-    shipped = _Exported(network.width)
-    shipped.load_state_dict(network.state_dict())
-    example = torch.zeros(2, 3, size, size)
-    with _quiet():
-        program = torch.onnx.export(
-            shipped.eval(),
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["image"],
-            output_names=["depth", "mask"],
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            optimize=True,
-            verbose=False,
-        )
-    model = program.model_proto
+    if size < 1 or size % network.stride:
+        raise InputError(f"{network.architecture} takes sizes divisible by {network.stride}, not {size}.")
+    model = _traced(network, size)
     _strip(model)
     _check_names(network, model)
     _store_half(model)
-    helper.set_model_props(
-        model, {"architecture": ARCHITECTURE, "width": str(network.width), "size": str(size)}
-    )
+    options = {name: str(value) for name, value in network.options().items()}
+    helper.set_model_props(model, {"architecture": network.architecture, **options, "size": str(size)})
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -86,20 +81,20 @@ def export_onnx(network: AttentionUNet, size: int) -> Any:
     return model
 
 
-def check_parity(network: AttentionUNet, content: bytes, size: int) -> float:
+def check_parity(network: DepthNetwork, content: bytes, size: int) -> float:
     """Largest difference between the file (ONNX Runtime, float32) and torch with float16-rounded weights.
 
-    Measured on noise and on flat pictures, two at a time.
+    Measured over all outputs on noise and on flat pictures, two at a time.
 
     :raises ModelError: it is not below `PARITY`.
     """
-    rounded = _Exported(network.width)
+    rounded = copy.deepcopy(network).eval()
     rounded.load_state_dict({name: _rounded(value) for name, value in network.state_dict().items()})
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     images[1] = torch.linspace(-1, 1, size)
     with torch.inference_mode():
-        expected = dict(zip(("depth", "mask"), rounded.eval()(images), strict=True))
-    engine = load_engine(content, "onnxruntime", batch=2)
+        expected = outputs_of(rounded(images))
+    engine = load_engine(content, "onnxruntime", precision="f32", batch=2)
     found = engine.run({"image": images.numpy()})
     engine.close()
     worst = max(float(np.abs(found[name] - value.numpy()).max()) for name, value in expected.items())
@@ -111,25 +106,31 @@ def check_parity(network: AttentionUNet, content: bytes, size: int) -> float:
 def quantized(content: bytes, images: Array) -> bytes:
     """The int8 variant (QDQ, static): activations calibrated on ``images``, weights per channel.
 
-    The blocks at full resolution stay in float: rounding there goes straight into the slopes of the depth
-    (measured: 16 degrees worse normals with them in int8, 0.1 without), and they hold 1 % of the weights.
+    The layers at full resolution (`DepthNetwork.float_layers`) stay in float: rounding there goes straight
+    into the slopes of the depth (measured on the U-Net: 16 degrees worse normals with them in int8, 0.1
+    without), and they hold 1 % of the weights. So do products of two activations, as in attention.
 
-    :param content: the float model.
+    :param content: the float model, as `export_onnx` makes it.
     :param images: (N, 3, S, S) float32 in [-1, 1], pictures the network was trained on.
+    :raises ModelError: the metadata does not describe one of our networks.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         model = _float_weights(content)
+        with torch.device("meta"):
+            float_layers = network_of(metadata_of(model)).float_layers
+        # Now that names no longer matter: fold batch normalisation into the convolutions before it.
+        model = onnxscript.optimizer.optimize(model)
         onnx.save(model, source)
         quantize_static(
             source,
             target,
             _Calibration(images),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv"],
-            nodes_to_exclude=[node.name for node in model.graph.node if _at_full_resolution(node)],
+            op_types_to_quantize=["Conv", "MatMul"],
+            nodes_to_exclude=_kept_in_float(model, float_layers),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -140,8 +141,51 @@ def quantized(content: bytes, images: Array) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _at_full_resolution(node: Any) -> bool:
-    return any(name.startswith(FULL_RESOLUTION) for name in node.input)
+def metadata_of(model: Any) -> dict[str, str]:
+    """The metadata of a ``ModelProto``."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def _traced(network: DepthNetwork, size: int) -> Any:
+    """The network as a ``ModelProto`` whose initializers carry the names of the torch ``state_dict``.
+
+    The exporter's own optimisation would merge and rename weights (batch normalisation into convolutions,
+    transposed matrices, equal tensors); backends do that on loading, so here constants are folded only.
+    """
+    with _quiet():
+        program = torch.onnx.export(
+            _Shipped(copy.deepcopy(network)).eval(),
+            (torch.zeros(2, 3, size, size),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            optimize=False,
+            verbose=False,
+        )
+        onnxscript.optimizer.inline(program.model)
+        onnxscript.optimizer.fold_constants(program.model, should_fold=_may_fold)
+        onnxscript.optimizer.remove_unused_nodes(program.model)
+        model = program.model_proto
+    names = {tensor.name: tensor.name.removeprefix("network.") for tensor in model.graph.initializer}
+    _rename(model, names)
+    return model
+
+
+def _may_fold(node: Any) -> bool | None:
+    """Whether the exporter may replace a node by its value: not where that would consume a weight."""
+    return False if any(value is not None and value.is_initializer() for value in node.inputs) else None
+
+
+def _kept_in_float(model: Any, float_layers: tuple[str, ...]) -> list[str]:
+    """Names of the nodes that are not quantised."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if not weights.intersection(node.input) or any(name.startswith(float_layers) for name in node.input)
+    ]
 
 
 class _Calibration:
@@ -155,12 +199,12 @@ class _Calibration:
         return None if image is None else {"image": image[None]}
 
 
-def _check_names(network: AttentionUNet, model: Any) -> None:
+def _check_names(network: DepthNetwork, model: Any) -> None:
     stored = {tensor.name for tensor in model.graph.initializer}
     wanted = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
     if wanted - stored:
         raise ModelError(
-            f"The export lost the names of {len(wanted - stored)} weights; train the network first."
+            f"The export lost the names of {len(wanted - stored)} weights ({min(wanted - stored)}, ...)."
         )
 
 
@@ -170,7 +214,7 @@ def _rounded(value: Tensor) -> Tensor:
 
 def _store_half(model: Any) -> None:
     """Store the large weights as float16, each with a Cast to float32 in front of its use."""
-    casts = []
+    casts, names = [], {}
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.size < HALF_FROM:
@@ -178,30 +222,39 @@ def _store_half(model: Any) -> None:
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name))
         casts.append(helper.make_node("Cast", [name], [f"{name}.float32"], to=onnx.TensorProto.FLOAT))
-        for node in model.graph.node:
-            for place, used in enumerate(node.input):
-                if used == name:
-                    node.input[place] = f"{name}.float32"
+        names[name] = f"{name}.float32"
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
 
 
 def _float_weights(content: bytes) -> Any:
-    """Undo `_store_half`: the quantiser wants plain float32 initializers."""
+    """Undo `_store_half`: the quantiser wants plain float32 initializers under their own names."""
     model = onnx.load_model_from_string(content)
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    kept = []
+    kept, names = [], {}
     for node in model.graph.node:
         if node.op_type == "Cast" and node.input[0] in stored:
             tensor = stored[node.input[0]]
             values = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+            names[node.output[0]] = tensor.name
         else:
             kept.append(node)
     del model.graph.node[:]
     model.graph.node.extend(kept)
+    _rename(model, names)
     return model
+
+
+def _rename(model: Any, names: dict[str, str]) -> None:
+    """Give initializers, and the inputs of nodes, other names."""
+    for tensor in model.graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
 
 
 def _strip(model: Any) -> None:
