@@ -20,7 +20,7 @@ from stream.training.faces.fit import (
     point_basis,
 )
 from stream.training.faces.head import EYES, HeadModel
-from stream.training.faces.ict import MULTI_PIE_68, NARROW_FACE_END, TEETH_END
+from stream.training.faces.ict import MULTI_PIE_68
 from stream.types import Array
 
 HEAD_MODEL = Path(__file__).parents[2] / "face" / "head_model.npz"
@@ -119,14 +119,14 @@ def _cast(
 
 def cast_landmarks(model: HeadModel, fits: Fits, landmarks: Array) -> Array:
     """Places (n, 478, 3) on the MEAN face where each photo's landmark (pixels) meets the fitted skin."""
-    triangles = np.ascontiguousarray(model.triangles[(model.triangles < NARROW_FACE_END).all(axis=1)])
+    triangles = model.triangles_of(model.face)
     places = np.empty((len(landmarks), LANDMARKS, 3))
     for n in range(len(landmarks)):
-        vertices = model.vertices(fits.coefficients[n : n + 1])[0, :NARROW_FACE_END].astype(np.float64)
+        vertices = model.vertices(fits.coefficients[n : n + 1])[0].astype(np.float64)
         camera = vertices @ fits.rotation[n].T + fits.translation[n]
         pixels = project(camera, photo_intrinsics())
         points = landmarks[n, :, :2].astype(np.float64)
-        _cast(pixels, camera, triangles, points, model.mean[:NARROW_FACE_END], GRAZING, places[n])
+        _cast(pixels, camera, triangles, points, model.mean, GRAZING, places[n])
     return places
 
 
@@ -158,14 +158,14 @@ def dense_correspondence(model: HeadModel, guess: Array, places: Array | None = 
         average = total / np.maximum(near.sum(axis=0), 1)[:, None]
         often = seen > OFTEN
         target[often] = average[often]
-    skin = model.triangles[(model.triangles < NARROW_FACE_END).all(axis=1)]
+    skin = model.triangles_of(model.face)
     vertices = np.zeros((LANDMARKS, 3), np.int32)
     weights = np.zeros((LANDMARKS, 3), np.float32)
     for p in range(FACE_LANDMARKS):
         vertices[p], weights[p] = closest_on_mesh(model.mean, skin, target[p])
     use = np.where(seen > OFTEN, 1.0, 0.1).astype(np.float32)
     use[list(OUTLINE)] *= 0.3
-    eyes = model.triangles[(model.triangles >= TEETH_END).all(axis=1)]
+    eyes = model.triangles_of(model.part == EYES)
     for first, side in IRISES:
         for p, point in zip(range(first, first + 5), _iris_points(model, side), strict=True):
             vertices[p], weights[p] = closest_on_mesh(model.mean, eyes, point)
@@ -285,8 +285,8 @@ def stored_correspondence(model: HeadModel, path: Path = HEAD_MODEL) -> Correspo
             use = data["trust"]
     except (OSError, KeyError, ValueError) as error:
         raise ModelError(f"{path} is not a head model: {error}; run tools/build_head_model.py.") from error
-    skin = model.triangles[(model.triangles < NARROW_FACE_END).all(axis=1)]
-    eyes = model.triangles[(model.triangles >= TEETH_END).all(axis=1)]
+    skin = model.triangles_of(model.face)
+    eyes = model.triangles_of(model.part == EYES)
     found = [
         closest_on_mesh(model.mean, skin if p < FACE_LANDMARKS else eyes, q) for p, q in enumerate(places)
     ]
