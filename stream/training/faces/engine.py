@@ -246,9 +246,11 @@ class FaceEngine:
         vertices = kit.posed(head, stand.rotation, stand.translation, jaw)
         picture = kit.photos.image(draw.photo)
         look = paint(rng, kit, own, draw.photo, picture, vertices, rng.random() < painted)
-        props = self.surroundings.draw(rng, kit, head, look, picture, stand.rotation, stand.translation)
-        scene = Scene(vertices, kit.model.triangles, props, picture, look.tone, sampling.draw_eyes(rng))
         other = kit.photos.image(int(rng.choice(good)))
+        props = self.surroundings.draw(
+            rng, kit, head, look, (picture, other), stand.rotation, stand.translation
+        )
+        scene = Scene(vertices, kit.model.triangles, props, picture, look.tone, sampling.draw_eyes(rng))
         labels = self.renderer.labels(scene, stand.view)
         depth, known = self._depth(labels, stand)
         flags = _flags(labels.part)

@@ -9,6 +9,7 @@ import numpy as np
 from stream.face.crop import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
 from stream.training.faces import sampling
 from stream.training.faces.appearance import Surface, surface_of
+from stream.training.faces.beard import Regions, regions_of
 from stream.training.faces.fit import Correspondence
 from stream.training.faces.head import EYES, HeadModel, vertex_normals
 from stream.training.faces.photos import FittedPhotos
@@ -36,6 +37,7 @@ class HeadKit:
     :ivar closed, opened: (N,) float32, how much of the sky each vertex sees with the jaw shut and open.
     :ivar layout: (N, 2) float32 0..1, a cylinder's coordinates round the mean head: the same place of any
         head of either topology has about the same.
+    :ivar regions: where beards, brows and lashes grow.
     """
 
     model: HeadModel
@@ -47,6 +49,7 @@ class HeadKit:
     closed: Array
     opened: Array
     layout: Array
+    regions: Regions
 
     def landmarks(self, head: Array) -> Array:
         """(478, 3) mm of a head (N, 3)."""
@@ -110,6 +113,7 @@ def make_kit(model: HeadModel, points: Correspondence, photos: FittedPhotos, ren
         renderer.openness(model.mean, model.triangles),
         renderer.openness(opened, model.triangles),
         _cylinder(model.mean),
+        regions_of(model, points.place(model.mean)),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from stream.training.faces.appearance import fill_tints, photo_weights, sample_photo, skin_and_hair_colour
-from stream.training.faces.beard import brow_weight, stubble_weight
+from stream.training.faces.beard import brow_weight, lash_weight, stubble_weight
 from stream.training.faces.head import EYES, vertex_normals
 from stream.training.faces.kit import HeadKit
 from stream.training.faces.skin import draw_tone, fitzpatrick, painted_skin, photo_gain
@@ -47,7 +47,7 @@ def paint(
 
     :param own: (N, 3) mm, the head as fitted to ``photo``, whose ``picture`` is (320, 320, 3) uint8.
     """
-    model, surface = kit.model, kit.surface
+    model = kit.model
     end = model.outer_end
     wanted = int(rng.integers(1, 7))
     if painted:
@@ -56,20 +56,27 @@ def paint(
         paint = Paint(skin, hair, fitzpatrick(skin), np.ones(3), True)
     else:
         paint = _project(rng, kit, own, photo, picture, vertices, wanted)
-    vertices[model.part == EYES, 10:13] = surface.eye_direction
+    vertices[model.part == EYES, 10:13] = kit.surface.eye_direction
     teeth = float(rng.uniform(0.55, 0.95))
-    vertices[:, 14:17] = fill_tints(model, surface, paint.skin, paint.hair, teeth)
-    landmarks = kit.landmarks(model.mean)
+    vertices[:, 14:17] = fill_tints(model, kit.surface, paint.skin, paint.hair, teeth)
     if painted:
-        brows = brow_weight(model, landmarks)[:end]
-        bare = 1 - surface.hair_tint[:end, None]
-        face = painted_skin(rng, model.mean[:end], landmarks, paint.skin, brows)
-        vertices[:end, 14:17] = face * bare + paint.hair * (1 - bare)
+        _paint_face(rng, kit, vertices, paint)
     if rng.random() < STUBBLE_SHARE:
-        shade = 1 - rng.uniform(0.15, 0.55) * stubble_weight(model, landmarks)[:end, None]
-        vertices[:end, 14:17] *= shade
-        vertices[:end, [9, 13]] *= shade**2.2
+        share = stubble_weight(rng, kit.regions)[:end, None]
+        grown = 1 - share * (1 - np.clip(paint.hair / np.maximum(paint.skin, 0.03), 0.1, 1))
+        vertices[:end, 14:17] *= grown
+        vertices[:end, [9, 13]] *= grown.mean(axis=1, keepdims=True) ** 2.2
     return paint
+
+
+def _paint_face(rng: Generator, kit: HeadKit, vertices: Array, paint: Paint) -> None:
+    """Skin, lips, brows and lashes by vertex; hair's colour above the hairline."""
+    model, surface = kit.model, kit.surface
+    end = model.outer_end
+    brows = np.maximum(brow_weight(rng, kit.regions), lash_weight(rng, kit.regions))[:end]
+    bare = 1 - surface.hair_tint[:end, None]
+    face = painted_skin(rng, model.mean[:end], kit.landmarks(model.mean), paint.skin, brows)
+    vertices[:end, 14:17] = face * bare + paint.hair * (1 - bare)
 
 
 def _project(

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 from numpy.random import Generator
 
+from stream.training.faces.beard import draw_beard
+from stream.training.faces.clothes import draw_collar
+from stream.training.faces.glasses import draw_glasses
+from stream.training.faces.hair import draw_hair, load_hair
+from stream.training.faces.hands import load_hands
+from stream.training.faces.head import vertex_normals
+from stream.training.faces.kit import HeadKit
+from stream.training.faces.objects import draw_object
+from stream.training.faces.paint import Paint
+from stream.training.faces.prop import Prop
 from stream.types import Array
+
+HAIR_SHARE, BEARD_SHARE, GLASSES_SHARE = 0.62, 0.12, 0.18
+COLLAR_SHARE, HAND_SHARE, OBJECT_SHARE = 0.6, 0.10, 0.08
+"""How often a head has each, on its own."""
 
 HAIR_COLOURS = (
     (0.06, 0.05, 0.05), (0.12, 0.08, 0.06), (0.22, 0.14, 0.09), (0.36, 0.24, 0.14), (0.55, 0.40, 0.24),
@@ -13,12 +31,69 @@ HAIR_COLOURS = (
 )  # fmt: skip
 
 
+class Surroundings:
+    """The props of all topologies, loaded once.
+
+    :param data: the folder with makehuman_hair/.
+    :param kits: the head models by topology.
+    :raises InputError: the hair meshes are missing or damaged.
+    :raises MissingExtraError: the package that the hands come from is not installed.
+    """
+
+    def __init__(self, data: Path, kits: dict[int, HeadKit]) -> None:
+        self._hands = load_hands()
+        self._hair = {key: load_hair(data / "makehuman_hair", kit.model) for key, kit in kits.items()}
+
+    def draw(
+        self,
+        rng: Generator,
+        kit: HeadKit,
+        head: Array,
+        look: Paint,
+        pictures: Sequence[Array],
+        rotation: Array,
+        translation: Array,
+    ) -> list[Prop]:
+        """Random props on and before a head, posed to the camera.
+
+        :param head: (N, 3) mm, head frame; ``look`` its colours.
+        :param pictures: (H, W, 3) uint8 RGB, patches of which are on objects.
+        :param rotation, translation: head to camera.
+        """
+        model, landmarks = kit.model, kit.landmarks(head)
+        outer = np.ascontiguousarray(head[: model.outer_end], np.float32)
+        colour = draw_hair_colour(rng, look.hair)
+        props: list[Prop] = []
+        if rng.random() < HAIR_SHARE:
+            styles = self._hair[model.topology]
+            props += draw_hair(rng, styles, model, head, landmarks, colour)
+        if rng.random() < BEARD_SHARE:
+            normals = vertex_normals(np.ascontiguousarray(head, np.float32), model.triangles)
+            props += draw_beard(rng, kit.regions, head, normals, colour)
+        if rng.random() < GLASSES_SHARE:
+            props += draw_glasses(rng, landmarks)
+        if rng.random() < COLLAR_SHARE:
+            collar = draw_collar(rng, model, head)
+            props += [] if collar is None else [collar]
+        if rng.random() < HAND_SHARE:
+            props.append(self._hands.draw(rng, look.skin, outer))
+        if rng.random() < OBJECT_SHARE:
+            props.append(draw_object(rng, pictures, outer))
+        return [_posed(prop, rotation, translation) for prop in props]
+
+
 def draw_hair_colour(rng: Generator, photographed: Array) -> Array:
     """(3,) colour in 0..1: that of the photo's hair, or a natural one."""
     if rng.random() < 0.4:
         return np.clip(photographed * rng.uniform(0.8, 1.3), 0.02, 0.95)
-    return np.clip(
-        np.array(HAIR_COLOURS[rng.integers(len(HAIR_COLOURS))]) * rng.uniform(0.7, 1.4), 0.02, 0.95
+    chosen = np.array(HAIR_COLOURS[rng.integers(len(HAIR_COLOURS))])
+    return np.clip(chosen * rng.uniform(0.7, 1.4), 0.02, 0.95)
+
+
+def _posed(prop: Prop, rotation: Array, translation: Array) -> Prop:
+    turn = rotation.T.astype(np.float32)
+    return replace(
+        prop,
+        vertices=prop.vertices @ turn + translation.astype(np.float32),
+        normals=prop.normals @ turn,
     )
-
-
