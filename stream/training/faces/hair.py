@@ -8,15 +8,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from scipy.spatial import cKDTree
 
 from stream.errors import InputError
 from stream.training.faces.head import HeadModel, vertex_normals
-from stream.training.faces.ict import HEAD_END
+from stream.training.faces.prop import HAIR_PART, Prop
 from stream.types import Array
 
-MM_PER_UNIT = 104.0
-"""MakeHuman's units are decimetres; its head is a little smaller than ICT's mean head."""
+SKULL_SHARE = 0.658
+"""MakeHuman's units over the skull's width in mm: its hair is scaled to the head model's skull."""
 
 FIRST_GUESS_Z = 130.0
 """Millimetres from MakeHuman's origin to the head frame's, about."""
@@ -37,6 +38,9 @@ TILTED_BACK = {"braid01": 12.0, "short03": 14.0}
 TILT_CENTRE = (0.0, -40.0, 80.0)
 """What it is turned about, mm, head frame: about the middle of the skull."""
 
+MOST_VOLUME = 15.0
+"""Largest distance (mm) by which a style is made fuller."""
+
 SCALP_ABOVE = -30.0
 """Skull vertices above this y (mm, head frame, y down) take part in placing hair."""
 
@@ -52,17 +56,68 @@ class Hair:
 
     def on(self, model: HeadModel, head: Array) -> tuple[Array, Array]:
         """Vertices and normals (N, 3) float32 on a head of other shape (its vertices in the head frame)."""
-        scalp = scalp_vertices(model)
-        source = np.column_stack([model.mean[scalp], np.ones(len(scalp))])
-        affine = np.linalg.lstsq(source, head[scalp], rcond=None)[0]
-        moved = self.vertices @ affine[:3] + affine[3]
-        moved = np.ascontiguousarray(moved, np.float32)
+        moved = self._moved(model, head)
         return moved, vertex_normals(moved, self.triangles)
+
+    def _moved(self, model: HeadModel, head: Array) -> Array:
+        """(N, 3) float32: the affine map that takes the mean skull to the head's takes the hair along."""
+        scalp = scalp_vertices(model)
+        source = np.column_stack([model.mean[scalp], np.ones(len(scalp))]).astype(np.float64)
+        affine = np.linalg.solve(source.T @ source, source.T @ head[scalp]).astype(np.float32)
+        return np.ascontiguousarray(self.vertices @ affine[:3] + affine[3])
+
+    def as_prop(self, rng: Generator, model: HeadModel, head: Array, colour: Array) -> Prop:
+        """This style on a head, varied: mirrored, fuller, shorter or longer, higher or lower on the forehead.
+
+        :param head: (N, 3) float32 mm, ``model``'s vertices in the head frame.
+        :param colour: (3,) 0..1 RGB.
+        """
+        vertices = self._moved(model, head)
+        mirrored = -1.0 if rng.random() < 0.5 else 1.0
+        vertices = vertices * (np.array([mirrored, 1, 1]) * (1 + rng.normal(0, 0.01, 3)))
+        # More hair is farther from the middle of the skull; the strands' layers keep their order.
+        away = vertices - np.array(TILT_CENTRE)
+        away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1.0)
+        vertices = vertices + away * (MOST_VOLUME * rng.beta(1.0, 2.5))
+        if rng.random() < 0.4:
+            below = np.clip(vertices[:, 1] - rng.uniform(-20, 30), 0, None)
+            vertices[:, 1] -= below * (1 - rng.uniform(0.2, 1.15))
+        tilt = cv2.Rodrigues(np.array([-math.radians(rng.uniform(-2, 9)), 0.0, 0.0]))[0]
+        vertices = (vertices - TILT_CENTRE) @ tilt.T + TILT_CENTRE + [0, rng.normal(-1, 2), rng.normal(0, 2)]
+        vertices = np.ascontiguousarray(vertices, np.float32)
+        triangles = self.triangles
+        if rng.random() < 0.25:
+            ends = rng.uniform(20, 140) + 4 * np.sin(self.uv[:, 0] * 40)
+            triangles = triangles[(vertices[:, 1] < ends)[triangles].all(axis=1)]
+        uv = self.uv if rng.random() < 0.5 else np.ascontiguousarray(self.uv[:, ::-1])
+        return Prop(
+            vertices,
+            vertex_normals(vertices, triangles),
+            uv,
+            np.ascontiguousarray(triangles),
+            HAIR_PART,
+            np.clip(np.asarray(colour) * rng.uniform(0.85, 1.15), 0.01, 1).astype(np.float32),
+            gloss=float(rng.uniform(0.05, 0.25)),
+            strands=float(rng.uniform(0.3, 1.2)),
+            stretch=(float(rng.uniform(1, 6)), float(rng.uniform(0.3, 1.0))),
+        )
 
 
 def scalp_vertices(model: HeadModel) -> Array:
     """Indices of the skull's vertices, forehead included, neck and face excluded."""
-    return np.flatnonzero((np.arange(len(model.mean)) < HEAD_END) & (model.mean[:, 1] < SCALP_ABOVE))
+    return np.flatnonzero(model.mean[: model.outer_end, 1] < SCALP_ABOVE)
+
+
+def draw_hair(
+    rng: Generator, styles: list[Hair], model: HeadModel, head: Array, landmarks: Array, colour: Array
+) -> list[Prop]:
+    """Random hair on a head.
+
+    :param styles: from `load_hair`, of the same model.
+    :param head: (N, 3) float32 mm, ``model``'s vertices in the head frame; ``landmarks`` (478, 3) on it.
+    :param colour: (3,) 0..1 RGB of the hair.
+    """
+    return [styles[rng.integers(len(styles))].as_prop(rng, model, head, colour)]
 
 
 def load_hair(folder: Path, model: HeadModel) -> list[Hair]:
@@ -107,8 +162,9 @@ def _read_obj(path: Path) -> tuple[Array, Array, Array]:
 
 def _placed(name: str, units: Array, uv: Array, triangles: Array, model: HeadModel) -> Hair:
     """Slide the mesh along y and z until it hugs the skull, tilt it, then push out what is inside."""
-    vertices = units * [MM_PER_UNIT, -MM_PER_UNIT, -MM_PER_UNIT]
     skull = model.mean[scalp_vertices(model)]
+    scale = SKULL_SHARE * np.ptp(skull[:, 0])
+    vertices = units * [scale, -scale, -scale]
     normals = vertex_normals(model.mean, model.triangles)[scalp_vertices(model)]
     tree = cKDTree(skull)
     shift = np.array([0.0, skull[:, 1].min() - vertices[:, 1].min() - 12.0, FIRST_GUESS_Z])
