@@ -1,4 +1,4 @@
-"""The depth network applied to a face: image and crop in, depth map and mask out."""
+"""The depth network applied to a face: image and crop in, depth and what belongs to it out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class DepthEstimator:
 
     :param backend: see `stream.inference.backends.load_engine`.
     :param model: a name in the manifest, or the path of an ONNX file with the input ``image``
-        (N, 3, S, S) and the outputs ``depth`` and ``mask`` (N, 1, S, S), all float32.
+        (N, 3, S, S), the outputs ``depth`` and ``mask`` (N, 1, S, S), and perhaps ``confidence``
+        (N, 1, S, S) and ``normal`` (N, 3, S, S), of depth along the line of sight; all float32.
     :param threads: CPU threads for one run.
     :param precision: ``f32`` for exact float32: about a degree better normals at about twice the time
         (`stream.inference.backend_openvino`), so right for still images.
@@ -57,12 +58,12 @@ class DepthEstimator:
         :param image: (H, W, 3) uint8 RGB.
         :param intrinsics: the image's camera, which tells how far the line of sight to the crop is from
             its axis (`stream.depth.sight`); without it the face is taken to be in the picture's middle.
-        :returns: maps of (size, size) that belong to the caller. Where the network's output is not finite,
-            depth and mask are 0 (and `repaired` counts it).
+        :returns: maps of (size, size) that belong to the caller, `Depth.confidence` and `Depth.normal` too
+            where the network gives them. Where one of its outputs is not finite, depth, mask and confidence
+            are 0 and the normal looks at the camera (and `repaired` counts it).
         :raises InputError: the image or the crop cannot be used.
         """
-        depth, mask = self._infer(self._cut(image, crop))
-        return self._repair(self._along_axis(depth, crop, intrinsics), mask)
+        return self._depth(self._infer(self._cut(image, crop)), crop, intrinsics)
 
     def estimate_flipped_mean(self, image: Array, crop: Crop, intrinsics: Intrinsics | None = None) -> Depth:
         """As `estimate`, averaged with the mirrored result of the mirrored crop: for still images.
@@ -70,10 +71,10 @@ class DepthEstimator:
         Takes twice as long; a left-right bias of the network cancels.
         """
         picture = self._cut(image, crop)
-        depth, mask = self._infer(picture)
-        mirrored_depth, mirrored_mask = self._infer(picture[:, ::-1])
-        mean = (depth + mirrored_depth[:, ::-1]) / 2
-        return self._repair(self._along_axis(mean, crop, intrinsics), (mask + mirrored_mask[:, ::-1]) / 2)
+        outputs = self._infer(picture)
+        mirrored = self._infer(picture[:, ::-1])
+        means = {name: (value + _mirrored(name, mirrored[name])) / 2 for name, value in outputs.items()}
+        return self._depth(means, crop, intrinsics)
 
     def close(self) -> None:
         """Free the network."""
@@ -83,26 +84,63 @@ class DepthEstimator:
         _check(image, crop)
         return crop_image(image, crop, self.size)
 
-    def _infer(self, picture: Array) -> tuple[Array, Array]:
+    def _infer(self, picture: Array) -> dict[str, Array]:
+        """The outputs, (C, size, size) each."""
         outputs = self.engine.run({"image": to_network(picture, out=self._buffer)})
-        return outputs["depth"][0, 0], outputs["mask"][0, 0]
+        return {name: value[0] for name, value in outputs.items()}
 
-    def _along_axis(self, depth: Array, crop: Crop, intrinsics: Intrinsics | None) -> Array:
-        if intrinsics is None:
-            return depth
-        return depth - sight_tilt(line_of_sight(crop, intrinsics), self.size)
+    def _depth(self, outputs: dict[str, Array], crop: Crop, intrinsics: Intrinsics | None) -> Depth:
+        """Outputs along the line of sight to maps along the camera's axis, repaired."""
+        outputs = self._repaired(outputs)
+        depth, normal = outputs["depth"][0], outputs.get("normal")
+        sight = None if intrinsics is None else line_of_sight(crop, intrinsics)
+        if sight is not None:
+            depth = depth - sight_tilt(sight, self.size)
+        if normal is not None:
+            normal = _unit(normal if sight is None else _tilted(normal, sight))
+            normal = np.ascontiguousarray(normal.transpose(1, 2, 0))
+        confidence = np.clip(outputs["confidence"][0], 0.0, 1.0) if "confidence" in outputs else None
+        return Depth(depth, np.clip(outputs["mask"][0], 0.0, 1.0), confidence, normal)
 
-    def _repair(self, depth: Array, mask: Array) -> Depth:
-        finite = np.isfinite(depth) & np.isfinite(mask)
-        if not finite.all():
-            self.repaired += 1
-            if self.repaired == 1:
-                log.warning(
-                    "The depth network gave values that are not finite; they are left out of the mesh."
-                )
-            depth = np.where(finite, depth, np.float32(0.0))
-            mask = np.where(finite, mask, np.float32(0.0))
-        return Depth(depth, np.clip(mask, 0.0, 1.0))
+    def _repaired(self, outputs: dict[str, Array]) -> dict[str, Array]:
+        """The same where everything is finite; elsewhere 0, and a normal that looks at the camera."""
+        finite = np.logical_and.reduce([np.isfinite(value).all(axis=0) for value in outputs.values()])
+        if finite.all():
+            return outputs
+        self.repaired += 1
+        if self.repaired == 1:
+            log.warning("The depth network gave values that are not finite; they are left out of the mesh.")
+        return {name: np.where(finite, value, _neutral(name)) for name, value in outputs.items()}
+
+
+def _neutral(name: str) -> Array:
+    value = (0.0, 0.0, -1.0) if name == "normal" else (0.0,)
+    return np.array(value, dtype=np.float32)[:, None, None]
+
+
+def _mirrored(name: str, values: Array) -> Array:
+    """Output ``name`` (C, S, S) of the mirrored picture, as seen in the picture itself."""
+    mirrored = values[..., ::-1]
+    # The mirror turns normals that look to the right into such as look to the left.
+    return mirrored * np.array([[[-1]], [[1]], [[1]]], dtype=np.float32) if name == "normal" else mirrored
+
+
+def _tilted(normal: Array, sight: Array) -> Array:
+    """Normals (3, S, S), of any length, of depth along the axis from those of depth along the sight.
+
+    With slopes p, q a normal is along (p, q, -1), and the tilt (`stream.depth.sight`) takes the tangents of
+    the line of sight from the slopes.
+    """
+    return normal + normal[2] * np.array([*sight, 0.0], dtype=np.float32)[:, None, None]
+
+
+def _unit(normal: Array) -> Array:
+    """Normals (3, S, S) at length 1; one that does not look at the camera at all becomes one that does."""
+    usable = normal[2] < 0
+    if not usable.all():
+        normal = np.where(usable, normal, _neutral("normal"))
+    unit: Array = normal / np.sqrt(np.einsum("cij,cij->ij", normal, normal))
+    return unit
 
 
 def _crop_size(engine: Engine) -> int:
@@ -113,10 +151,13 @@ def _crop_size(engine: Engine) -> int:
     inputs = {spec.name: (spec.shape, spec.dtype) for spec in engine.inputs}
     outputs = {spec.name: (spec.shape, spec.dtype) for spec in engine.outputs}
     size = engine.inputs[0].shape[-1] if engine.inputs and engine.inputs[0].shape else None
-    maps = ((1, 1, size, size), "float32")
+    maps, vectors = ((1, 1, size, size), "float32"), ((1, 3, size, size), "float32")
     if not size or inputs != {"image": ((1, 3, size, size), "float32")}:
         raise ModelError(f"This is no depth network: it takes {inputs}, not one float32 image (1, 3, S, S).")
-    if outputs != {"depth": maps, "mask": maps}:
+    known = {"depth": maps, "mask": maps, "confidence": maps, "normal": vectors}
+    if not {"depth", "mask"} <= outputs.keys() or any(
+        known.get(name) != spec for name, spec in outputs.items()
+    ):
         raise ModelError(f"This is no depth network: it gives {outputs}, not depth and mask like its input.")
     return size
 
