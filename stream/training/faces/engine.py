@@ -28,12 +28,13 @@ from stream.face.crop import crop_from_anchors, crop_from_landmarks, crop_image
 from stream.face.pose import euler_angles
 from stream.geometry import crop_from_image, mm_per_crop_unit, project, transform_points
 from stream.training.faces import sampling
+from stream.training.faces.appearance import skin_and_hair_colour
 from stream.training.faces.backgrounds import draw_background
 from stream.training.faces.fit import photo_intrinsics
 from stream.training.faces.head import EYES, GUMS, MOUTH_SOCKET, TEETH
 from stream.training.faces.kit import FRONT_FACE_PART, HeadKit, make_kit
 from stream.training.faces.lighting import draw_lighting, light_direction, light_numbers
-from stream.training.faces.paint import Paint, paint
+from stream.training.faces.paint import Paint, paint, photo_colours
 from stream.training.faces.prop import HAIR_PART, OCCLUDER_PART
 from stream.training.faces.render import (
     BACKGROUND_PART,
@@ -189,7 +190,8 @@ class FaceEngine:
         flags = known * np.uint8(DEPTH_KNOWN | MASK_KNOWN | FOREGROUND)
         flags |= (known & (labels.part == FRONT_FACE_PART)) * np.uint8(SKIN)
         yaw, pitch, _ = euler_angles(rotation)
-        skin = paint(rng, kit, head, index, picture, vertices, False).skin
+        _, seen, colours = photo_colours(kit, head, index, picture)
+        skin = skin_and_hair_colour(kit.model, colours, seen)[0]
         return Sample(
             crop_image(picture, crop, self.size),
             np.where(known, depth, 0),

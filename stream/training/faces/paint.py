@@ -69,6 +69,17 @@ def paint(
     return paint
 
 
+def photo_colours(kit: HeadKit, own: Array, photo: int, picture: Array) -> tuple[Array, Array, Array]:
+    """Where the outer vertices lie in their photo (n, 2), how well each is seen (n,), and its colour (n, 3).
+
+    :param own: (N, 3) mm, the head as fitted to ``photo``, whose ``picture`` is (320, 320, 3) uint8.
+    """
+    fits = kit.photos.fits
+    outer = np.ascontiguousarray(own[: kit.model.outer_end])
+    uv, weight = photo_weights(outer, fits.rotation[photo], fits.translation[photo], kit.outer)
+    return uv, weight, sample_photo(picture, uv)
+
+
 def _paint_face(rng: Generator, kit: HeadKit, vertices: Array, paint: Paint) -> None:
     """Skin, lips, brows and lashes by vertex; hair's colour above the hairline."""
     model, surface = kit.model, kit.surface
@@ -83,12 +94,10 @@ def _project(
     rng: Generator, kit: HeadKit, own: Array, photo: int, picture: Array, vertices: Array, wanted: int
 ) -> Paint:
     """Take the photo's colours: places, weights and gains of every outer vertex and of its mirror image."""
-    model, fits = kit.model, kit.photos.fits
+    model = kit.model
     end = model.outer_end
-    outer = np.ascontiguousarray(own[:end])
-    rotation, translation = fits.rotation[photo], fits.translation[photo]
-    uv, weight = photo_weights(outer, rotation, translation, kit.outer)
-    display = sample_photo(picture, uv)
+    uv, weight, display = photo_colours(kit, own, photo, picture)
+    outer, rotation = np.ascontiguousarray(own[:end]), kit.photos.fits.rotation[photo]
     normals = vertex_normals(np.ascontiguousarray(outer @ rotation.T, np.float32), kit.outer)
     gain = photo_gain(display**2.2, normals, weight, model.face[:end])
     skin, hair = skin_and_hair_colour(model, display, weight)
