@@ -42,7 +42,7 @@ skin, degrees; turned: after the best rotation. mm: depth MAE of the skin after 
 tilt too; own: only where the method says something. surface: distances after alignment, mm.
 own shape: deviation from the mean face, correlation and R². nose: protrusion over face height, to the true
 one. mouth: depth of open mouths, to the true one; right: within 25 %. leak: how much of an occluder the mask
-lets through; near, away: mm tilt beside it and elsewhere. conf.: rank correlation with the error (best: -1)."""
+lets through; near, away: mm tilt beside it and elsewhere. conf.: rank correlation with the error, best -1."""
 
 
 def accuracy_table(name: str, part: dict[str, Any]) -> Table:

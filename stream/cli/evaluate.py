@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stream.cli import jitter
+
 if TYPE_CHECKING:
     from stream.evaluation.comparison import Comparison
     from stream.evaluation.judge import Method
     from stream.evaluation.shards import Samples
 
 app = typer.Typer(help="Measure networks on held-out data.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps ``depth`` a subcommand while it is the only one."""
+app.command("jitter")(jitter.jitter)
 
 
 @app.command()
@@ -47,12 +45,19 @@ def depth(
     from stream.evaluation.machine import describe_machine
     from stream.evaluation.sets import load_sets
 
-    sets: dict[str, Samples] = {}
-    for folder in (data, *(other or ())):
-        prefix = "" if folder == data else f"{folder.name}: "
-        sets |= {prefix + name: some for name, some in load_sets(folder, split, samples).items()}
+    sets: dict[str, Samples] = load_sets(data, split, samples)
+    for folder in other or ():
+        # Two folders may share a name; their paths differ.
+        taken = any(name.startswith(f"{folder.name}: ") for name in sets)
+        prefix = str(folder) if taken else folder.name
+        sets |= {f"{prefix}: {name}": some for name, some in load_sets(folder, split, samples).items()}
     result: dict[str, Any] = {
-        "settings": {"data": str(data), "split": split, "samples": samples, "backend": backend},
+        "settings": {
+            "data": [str(folder) for folder in (data, *(other or ()))],
+            "split": split,
+            "samples": samples,
+            "backend": backend,
+        },
         "machine": describe_machine(),
         "sets": {},
     }

@@ -14,6 +14,7 @@ temporal smoothing, mesh) is stepped frame by frame, once with and once without 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -39,11 +40,27 @@ LAG_BLUR = 1.5
 
 LAGS = np.arange(-3.0, 8.01, 0.05)
 
-UPPER_LIP, LOWER_LIP = 13, 14
-"""Landmarks at the middle of the lips' inner edges; between them lies the mouth's inside."""
+MODES = {"raw": False, "smooth": True}
+
+TRACES = {"nose": (1,), "cheek": (50,), "mouth": (13, 14)}
+"""Places of which the course over time is kept: the mean of these landmarks. The last is between the lips."""
 
 SHORTEST = 30
 """Frames; a shorter clip tells no lag."""
+
+LEAST_COUNT = WARM_UP + SHORTEST
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What was found on one photo or recording.
+
+    :ivar figures: by clip, plain numbers, ready for JSON.
+    :ivar traces: by clip and mode (``raw``, ``smooth``): (T, K) depth in mm at `TRACES` over time.
+    """
+
+    figures: dict[str, Any]
+    traces: dict[str, dict[str, Array]]
 
 
 def run_chain(frames: Iterable[Frame], settings: CaptureSettings, smooth: bool) -> list[Capture]:
@@ -69,59 +86,66 @@ def run_chain(frames: Iterable[Frame], settings: CaptureSettings, smooth: bool) 
 
 def measure_photo(
     photo: Array, settings: CaptureSettings | None = None, count: int = 120, seed: int = 0
-) -> dict[str, Any]:
-    """Jitter of a still face, still camera and trembling one, and lag of a moving one.
+) -> Measurement:
+    """Jitter of a still face, under a still camera and a trembling one, and lag of a moving face.
 
     :param photo: (H, W, 3) uint8 RGB with one face.
-    :param count: frames of each clip, more than `WARM_UP` + 10.
-    :returns: ``{"still" | "shaken": {"raw" | "smooth": still_figures}, "moving": {...: moving_figures}}``.
+    :param count: frames of each clip, at least `LEAST_COUNT`.
+    :returns: figures of the clips ``still``, ``shaken`` and ``moving``.
     :raises FaceError: there is no face, or the tracker loses it.
     :raises InputError: the photo is of another kind or ``count`` is too small.
     """
-    if count < WARM_UP + 10:
-        raise InputError(f"Jitter needs a clip of at least {WARM_UP + 10} frames, not {count}.")
+    if count < LEAST_COUNT:
+        raise InputError(f"Jitter needs a clip of at least {LEAST_COUNT} frames, not {count}.")
     settings = settings or CaptureSettings()
     clips = {
         "still": still_clip(photo, count, seed),
         "shaken": still_clip(photo, count, seed, shake=True),
         "moving": moving_clip(photo, count, seed),
     }
-    result: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
+    traces: dict[str, dict[str, Array]] = {}
     for name, clip in clips.items():
-        figures = moving_figures if name == "moving" else still_figures
-        result[name] = {
-            mode: figures(clip, run_chain(clip.frames(), settings, smooth))
-            for mode, smooth in (("raw", False), ("smooth", True))
-        }
-    return result
+        places = list(clip.points(_traced(clip.face)))
+        figures[name], traces[name] = {}, {}
+        for mode, smooth in MODES.items():
+            captures = run_chain(clip.frames(), settings, smooth)
+            judge = moving_figures if name == "moving" else still_figures
+            figures[name][mode] = judge(clip, captures)
+            traces[name][mode] = depth_signals(captures, places)
+    return Measurement(figures, traces)
 
 
-def measure_recording(frames: list[Frame], settings: CaptureSettings | None = None) -> dict[str, Any]:
+def measure_recording(frames: list[Frame], settings: CaptureSettings | None = None) -> Measurement:
     """Lag of the smoothed depth behind the unsmoothed one on recorded motion.
 
-    :returns: ``frames`` used (the longest run with a face), ``lag_depth`` over all landmarks and
-        ``lag_mouth`` between the lips, frames; ``motion_mm`` and ``trail_mm``, the median over the landmarks
-        of the depth's standard deviation over time and of the smoothed depth's RMS distance from the raw.
-    :raises FaceError: the face is not seen long enough.
+    :returns: figures of the one clip ``recording``: ``frames`` used (the longest run with a face),
+        ``lag_depth`` over all landmarks and ``lag_mouth`` between the lips, frames; ``motion_mm`` and
+        ``trail_mm``, medians over the landmarks of the depth's standard deviation over time and of the
+        smoothed depth's RMS distance from the raw, which holds the noise of both.
+    :raises FaceError: the face is not seen for `SHORTEST` frames on end.
     """
     settings = settings or CaptureSettings()
-    raw, smooth = (run_chain(frames, settings, smoothing) for smoothing in (False, True))
+    raw, smooth = (run_chain(frames, settings, smoothing) for smoothing in MODES.values())
     first, last = _longest_run([bool(a.faces and b.faces) for a, b in zip(raw, smooth, strict=True)])
     if last - first < SHORTEST:
         raise FaceError("The recording shows no face for long enough to measure lag; choose another.")
     raw, smooth = raw[first:last], smooth[first:last]
-    points = [np.vstack([c.faces[0].landmarks[:, :2], _mouth(c.faces[0])]) for c in raw]
+    points = [np.vstack([c.faces[0].landmarks[:, :2], _traced(c.faces[0])]) for c in raw]
     before, after = depth_signals(raw, points), depth_signals(smooth, points)
     inside = np.isfinite(before).all(axis=0) & np.isfinite(after).all(axis=0)
-    mouth = inside.copy()
-    mouth[:-1], inside[-1] = False, False
-    return {
+    mouth = inside & (np.arange(inside.size) == inside.size - 1)
+    figures = {
         "frames": last - first,
         "lag_depth": lag_frames(after[:, inside], before[:, inside]),
         "lag_mouth": lag_frames(after[:, mouth], before[:, mouth]),
         "motion_mm": _median(before[:, inside].std(axis=0)),
         "trail_mm": _median(np.sqrt(((after - before)[:, inside] ** 2).mean(axis=0))),
     }
+    count = len(TRACES)
+    return Measurement(
+        {"recording": figures}, {"recording": {"raw": before[:, -count:], "smooth": after[:, -count:]}}
+    )
 
 
 def still_figures(clip: PhotoClip, captures: list[Capture]) -> dict[str, float]:
@@ -249,9 +273,10 @@ def _sample(picture: Array, pixels: Array) -> Array:
     return np.asarray(sampled[0])
 
 
-def _mouth(face: Face) -> Array:
-    """(1, 2) image point midway between the lips' inner edges."""
-    return face.landmarks[[UPPER_LIP, LOWER_LIP], :2].mean(axis=0, keepdims=True)
+def _traced(face: Face) -> Array:
+    """(K, 2) image points of `TRACES`."""
+    points = face.landmarks[:, :2].astype(np.float64)
+    return np.array([points[list(indices)].mean(axis=0) for indices in TRACES.values()])
 
 
 def _all_seen(captures: list[Capture]) -> None:

@@ -30,28 +30,6 @@ def depth_l1(depth: Array, truth: Array, where: Array) -> Array:
     return _ratio(error.sum(axis=(1, 2)), where.sum(axis=(1, 2)))
 
 
-def normal_degrees(depth: Array, normal: Array, truth: Array, where: Array) -> Array:
-    """Mean angle between the true normals and those of the predicted depth, degrees.
-
-    The prediction's normals are those of the height field over the crop (`normals_from_depth`); pixels
-    count whose four neighbours are in ``where`` too, with no edge of the true depth between them.
-
-    :param depth, truth: (N, S, S) crop units.
-    :param normal: (N, S, S, 3), of any length.
-    :returns: (N,) float64.
-    :raises InputError: shapes differ.
-    """
-    _check(depth, truth, where)
-    if normal.shape != (*depth.shape, 3):
-        raise InputError(f"Normals are {normal.shape}, not {(*depth.shape, 3)}.")
-    surface = normals_from_depth(depth)
-    dot = np.einsum("nyxc,nyxc->nyx", surface, normal.astype(np.float64))
-    length = np.linalg.norm(normal.astype(np.float64), axis=-1)
-    angle = np.degrees(np.arccos(np.clip(dot / np.maximum(length, 1e-9), -1, 1)))
-    usable = smooth_inside(truth, where) & (length > 0)
-    return _ratio(np.where(usable, angle, 0).sum(axis=(1, 2)), usable.sum(axis=(1, 2)))
-
-
 def normalised_l1(depth: Array, truth: Array, where: Array) -> Array:
     """Mean absolute error of depths brought to [-1, 1] (seed 000, section 4.1: the L1 of its tables).
 
@@ -167,18 +145,6 @@ def mask_iou(mask: Array, foreground: Array, where: Array, threshold: float = 0.
     telling = (where & ~foreground).any(axis=(1, 2))
     union = np.where(telling, (found | real).sum(axis=(1, 2)), 0)
     return _ratio((found & real).sum(axis=(1, 2)), union)
-
-
-def normals_from_depth(depth: Array) -> Array:
-    """(N, S, S, 3) float64 unit normals of height fields (N, S, S) in crop units, towards the camera (z < 0).
-
-    Central differences, one-sided at the border; x and y advance by 2 / S from pixel to pixel. The camera
-    is taken as orthographic.
-    """
-    step = 2 / depth.shape[-1]
-    slope_y, slope_x = np.gradient(depth.astype(np.float64), step, axis=(1, 2))
-    surface = np.stack([slope_x, slope_y, np.full_like(slope_x, -1.0)], axis=-1)
-    return surface / np.linalg.norm(surface, axis=-1, keepdims=True)
 
 
 def smooth_inside(truth: Array, where: Array) -> Array:

@@ -12,7 +12,7 @@ import yaml
 from depth_shards import write_dataset
 from typer.testing import CliRunner
 
-from stream.cli import evaluate, train
+from stream.cli import train
 
 CONFIG = Path(__file__).parents[2] / "configs" / "train" / "depth.yaml"
 
@@ -45,33 +45,6 @@ def test_training_runs_from_the_shipped_settings_and_resumes(folder):
     assert "Step 5: ICT L1" in second.output
     steps = [json.loads(line)["step"] for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 3, 4, 5, 5]
-
-
-def test_evaluation_prints_and_writes_what_it_measured(folder, tmp_path):
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("onnx")
-    from stream.depth.unet import AttentionUNet
-    from stream.training.export import export_onnx
-
-    torch.manual_seed(0)
-    network = AttentionUNet(4)
-    for parameter in network.parameters():
-        parameter.data += 0.05 * torch.randn_like(parameter)
-    network.train()(torch.randn(2, 3, 32, 32))
-    model = tmp_path / "small.onnx"
-    model.write_bytes(export_onnx(network.eval(), 32).SerializeToString())
-    arguments = ["depth", "--model", str(model), "--data", str(folder / "faces"), "--backend", "onnxruntime"]
-    result = CliRunner().invoke(
-        evaluate.app,
-        [*arguments, "--json", str(tmp_path / "eval.json"), "--out", str(tmp_path / "pictures")],
-        catch_exceptions=False,
-    )
-    assert result.exit_code == 0
-    assert "mean face" in result.output
-    figures = json.loads((tmp_path / "eval.json").read_text())
-    assert figures["backend"] == "onnxruntime"
-    assert figures["synthetic"]["methods"]["plane"]["l1"] < figures["synthetic"]["methods"]["network"]["l1"]
-    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"errors.png", "sheet.png"}
 
 
 @pytest.mark.parametrize("command", [["train", "depth"], ["export", "depth", "nothing.safetensors"]])
