@@ -24,6 +24,7 @@ ACCURACY = {
 }
 FEATURES = {
     "deviation": ("own shape r", ".2f"),
+    "deviation_calm": ("calm r", ".2f"),
     "deviation_r2": ("R²", ".2f"),
     "nose.ratio": ("nose ratio", ".3f"),
     "nose.error": ("error", ".4f"),
@@ -40,9 +41,10 @@ LEGEND = """\
 L1: crop units, over the head; ±1: with the true depth scaled to [-1, 1]. SIDE: times 100. MAD: normals of the
 skin, degrees; turned: after the best rotation. mm: depth MAE of the skin after scale and offset; tilt: after
 tilt too; own: only where the method says something. surface: distances after alignment, mm.
-own shape: deviation from the mean face, correlation and R². nose: protrusion over face height, to the true
-one. mouth: depth of open mouths, to the true one; right: within 25 %. leak: how much of an occluder the mask
-lets through; near, away: mm tilt beside it and elsewhere. conf.: rank correlation with the error, best -1."""
+own shape: deviation from the mean face, correlation (calm: of faces without expression) and R². nose:
+protrusion over face height, to the true one. mouth: depth of open mouths, to the true one; right: within
+25 %. leak: how much of an occluder the mask lets through; near, away: mm tilt beside it and elsewhere. conf.:
+rank correlation with the error, best -1."""
 
 
 def accuracy_table(name: str, part: dict[str, Any]) -> Table:

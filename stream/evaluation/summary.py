@@ -53,12 +53,12 @@ def describe(samples: Samples) -> dict[str, Array]:
 def strata(about: dict[str, Array]) -> dict[str, dict[str, Array]]:
     """Groups of samples, (N,) bool each, by what and which; groups of one expression may overlap."""
     yaw, tone, hidden = about["yaw"], about["tone"], about["occlusion"]
-    strength = np.max([about[key] for key in ("jaw", "smile", "blink")], axis=0)
+    strength = _strength(about)
     turns = {f"{low}-{high}": (yaw >= low) & (yaw < high) for low, high in itertools.pairwise(YAW_BINS[:-1])}
     return {
         "yaw": {**turns, f"{YAW_BINS[-2]}+": yaw >= YAW_BINS[-2]},
         "expression": {
-            "calm": strength < CALM,
+            "calm": calm(about),
             "mild": (strength >= CALM) & (strength < STRONG),
             "strong": strength >= STRONG,
             "jaw open": about["jaw"] >= STRONG,
@@ -74,12 +74,22 @@ def strata(about: dict[str, Array]) -> dict[str, dict[str, Array]]:
     }
 
 
+def calm(about: dict[str, Array]) -> Array:
+    """(N,) bool: samples without a strong or mild expression."""
+    return np.asarray(_strength(about) < CALM)
+
+
+def _strength(about: dict[str, Array]) -> Array:
+    return np.max([about[key] for key in ("jaw", "smile", "blink")], axis=0)
+
+
 def summarise(values: dict[str, Array], about: dict[str, Array]) -> dict[str, Any]:
     """Plain numbers for JSON; ``None`` where nothing can be compared.
 
     :param values: as `stream.evaluation.judge.judge` gives them.
     :returns: each of `SCALARS`; ``surface_median``, ``surface_mean``, ``surface_std`` over the points of all
-        samples, mm; ``found`` (samples of which the method says anything); ``deviation_r2``; and the groups
+        samples, mm; ``found`` (samples of which the method says anything); ``deviation_r2``; ``deviation_calm``
+        (without expressions: identity alone); and the groups
         ``mouth``, ``nose``, ``confidence`` and ``strata``, by what and which.
     """
     everything = np.ones(len(values["l1"]), bool)
@@ -88,6 +98,7 @@ def summarise(values: dict[str, Array], about: dict[str, Array]) -> dict[str, An
         **{key: plain(mean(values[key])) for key in SCALARS},
         **surface_figures(values["surface"]),
         "deviation_r2": _r_squared(values),
+        "deviation_calm": plain(mean(values["deviation"][calm(about)])),
         "mouth": _mouth(values),
         "nose": _nose(values),
         "confidence": summarise_confidence(values),

@@ -25,7 +25,9 @@ JAW = ARKIT_NAMES.index("jawOpen")
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
-    return Samples(**bump_arrays(10, 32, 1, with_mean=True))
+    arrays = bump_arrays(10, 32, 1, with_mean=True)
+    arrays["expression"][:3] = 0
+    return Samples(**arrays)
 
 
 def noisy(samples: Samples) -> Prediction:
@@ -77,6 +79,10 @@ def test_strata_hold_what_they_say(samples, comparison):
     assert {key: group["samples"] for key, group in found.items()} == {
         "unknown": 2, "1": 2, "2": 2, "3": 1, "4": 1, "5": 1, "6": 1,
     }  # fmt: skip
+    calm = comparison.summary()["methods"]["noisy"]["deviation_calm"]
+    assert calm == comparison.summary()["methods"]["noisy"]["strata"]["expression"].get("calm", {}).get(
+        "deviation"
+    )
     rows = samples.tone == 1
     expected = np.nanmean(comparison.values["noisy"]["mm_tilt"][rows])
     assert found["1"]["mm_tilt"] == pytest.approx(expected, abs=1e-5)
