@@ -14,6 +14,13 @@ from scipy.spatial import cKDTree
 from stream.errors import InputError
 from stream.training.faces.head import HeadModel, vertex_normals
 from stream.training.faces.prop import HAIR_PART, Prop
+from stream.training.faces.scalp import (
+    Scalp,
+    draw_close_hair,
+    draw_headwear,
+    draw_short_hair,
+    scalp_of,
+)
 from stream.types import Array
 
 SKULL_SHARE = 0.658
@@ -41,18 +48,25 @@ TILT_CENTRE = (0.0, -40.0, 80.0)
 MOST_VOLUME = 15.0
 """Largest distance (mm) by which a style is made fuller."""
 
+HEADWEAR_SHARE, SHORT_SHARE = 0.10, 0.25
+"""How often `draw_hair` gives a hat or headphones, and of the rest how often hair that is not a mesh's."""
+
 SCALP_ABOVE = -30.0
 """Skull vertices above this y (mm, head frame, y down) take part in placing hair."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hair:
-    """One hair mesh on the mean head: vertices (N, 3) mm head frame, uv (N, 2), triangles (M, 3)."""
+    """One hair mesh on the mean head: vertices (N, 3) mm head frame, uv (N, 2), triangles (M, 3).
+
+    :ivar scalp: the head model's, shared by all styles.
+    """
 
     name: str
     vertices: Array
     uv: Array
     triangles: Array
+    scalp: Scalp
 
     def on(self, model: HeadModel, head: Array) -> tuple[Array, Array]:
         """Vertices and normals (N, 3) float32 on a head of other shape (its vertices in the head frame)."""
@@ -117,6 +131,14 @@ def draw_hair(
     :param head: (N, 3) float32 mm, ``model``'s vertices in the head frame; ``landmarks`` (478, 3) on it.
     :param colour: (3,) 0..1 RGB of the hair.
     """
+    scalp = styles[0].scalp
+    props = draw_headwear(rng, scalp, head, landmarks) if rng.random() < HEADWEAR_SHARE else []
+    kind = rng.random()
+    if props:
+        # Long hair would stick through a hat; what is below it is short or nothing.
+        return props if kind < 0.4 else [*props, draw_close_hair(rng, scalp, head, landmarks, colour)]
+    if kind < SHORT_SHARE:
+        return draw_short_hair(rng, scalp, head, landmarks, colour)
     return [styles[rng.integers(len(styles))].as_prop(rng, model, head, colour)]
 
 
@@ -128,7 +150,8 @@ def load_hair(folder: Path, model: HeadModel) -> list[Hair]:
     paths = sorted(path for path in folder.glob("*.obj") if path.stem not in LEFT_OUT)
     if not paths:
         raise InputError(f"{folder} has no hair meshes (.obj); point --shared at the data folder's parent.")
-    return [_placed(path.stem, *_read_obj(path), model) for path in paths]
+    scalp = scalp_of(model)
+    return [_placed(path.stem, *_read_obj(path), model, scalp) for path in paths]
 
 
 def _read_obj(path: Path) -> tuple[Array, Array, Array]:
@@ -160,7 +183,7 @@ def _read_obj(path: Path) -> tuple[Array, Array, Array]:
         raise InputError(f"{path.name} is not a readable OBJ mesh: {error}.") from error
 
 
-def _placed(name: str, units: Array, uv: Array, triangles: Array, model: HeadModel) -> Hair:
+def _placed(name: str, units: Array, uv: Array, triangles: Array, model: HeadModel, scalp: Scalp) -> Hair:
     """Slide the mesh along y and z until it hugs the skull, tilt it, then push out what is inside."""
     skull = model.mean[scalp_vertices(model)]
     scale = SKULL_SHARE * np.ptp(skull[:, 0])
@@ -183,4 +206,4 @@ def _placed(name: str, units: Array, uv: Array, triangles: Array, model: HeadMod
     away = ((moved - skull[nearest]) * normals[nearest]).sum(axis=1)
     inside = (away < CLEARANCE) & (distance < 30.0)
     moved[inside] += normals[nearest[inside]] * (CLEARANCE - away[inside])[:, None]
-    return Hair(name, moved.astype(np.float32), uv.astype(np.float32), triangles)
+    return Hair(name, moved.astype(np.float32), uv.astype(np.float32), triangles, scalp)
