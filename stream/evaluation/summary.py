@@ -88,9 +88,9 @@ def summarise(values: dict[str, Array], about: dict[str, Array]) -> dict[str, An
 
     :param values: as `stream.evaluation.judge.judge` gives them.
     :returns: each of `SCALARS`; ``surface_median``, ``surface_mean``, ``surface_std`` over the points of all
-        samples, mm; ``found`` (samples of which the method says anything); ``deviation_r2``; ``deviation_calm``
-        (without expressions: identity alone); and the groups
-        ``mouth``, ``nose``, ``confidence`` and ``strata``, by what and which.
+        samples, mm; ``found`` (samples of which the method says anything); ``deviation_r2``;
+        ``deviation_calm`` (without expressions: identity alone); and the groups ``mouth``, ``nose``,
+        ``confidence`` and ``strata``, by what and which.
     """
     everything = np.ones(len(values["l1"]), bool)
     return {
