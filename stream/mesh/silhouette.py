@@ -15,7 +15,7 @@ FARTHEST = 1.2
 """Crop units from the eyes' plane (about 14 cm): behind it are shoulders, not head, seen nearly edge-on."""
 
 MAX_HOLE = 0.004
-"""Share of the head's area up to which a hole in the mask is a mistake (1 cm across): fingertips hide more."""
+"""Share of the head's area up to which a hole in the mask is a mistake, 1 cm across: fingertips hide more."""
 
 SURE = 0.5
 """Mean confidence of the depth in a hole below which it is not filled: something may be held there."""
