@@ -8,8 +8,26 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from stream.depth.unet import AttentionGate, AttentionUNet  # noqa: E402
-from stream.errors import InputError  # noqa: E402
+from stream.depth.unet import AttentionGate, AttentionUNet, FullResolutionTail  # noqa: E402
+
+
+def double(i: int, o: int) -> int:
+    """Parameters of two convolutions and a batch normalisation."""
+    return 9 * i * o + o + 9 * o * o + o + 2 * o
+
+
+def parameters(width: int, inputs: int) -> int:
+    """Parameters of encoder and decoder, from the layers' sizes."""
+    c = [width << level for level in range(5)]
+    encoder = sum(double(i, o) for i, o in zip([inputs, *c], c, strict=False))
+    decoder = sum(
+        9 * 2 * n * n + n + double(2 * n, n) + (2 * n * n + n) + n * n + (n + 1) for n in reversed(c[:-1])
+    )
+    return encoder + decoder
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 @pytest.fixture(scope="module")
@@ -24,37 +42,36 @@ def test_blocks_are_five_encoders_and_four_decoders_without_transposed_convoluti
     assert [block.first.out_channels for block in network.encoder] == [4, 8, 16, 32, 64]
     assert not any(isinstance(module, nn.ConvTranspose2d) for module in network.modules())
     assert sum(isinstance(module, nn.BatchNorm2d) for module in network.modules()) == 9
+    assert network.stride == 16
+    assert network.tail is None
 
 
-def test_parameters_at_width_16_follow_from_the_layers():
-    def double(i, o):
-        return 9 * i * o + o + 9 * o * o + o + 2 * o
-
-    encoder = sum(double(i, o) for i, o in [(3, 16), (16, 32), (32, 64), (64, 128), (128, 256)])
-    decoder = sum(
-        9 * 2 * c * c + c + double(2 * c, c) + (2 * c * c + c) + c * c + (c + 1) for c in (128, 64, 32, 16)
-    )
-    count = sum(parameter.numel() for parameter in AttentionUNet(16).parameters())
-    assert count == encoder + decoder + 2 * 16 + 2
+def test_parameters_follow_from_the_layers():
+    assert count(AttentionUNet(16)) == parameters(16, 3) + 5 * 16 + 5
+    tail = (9 * 16 * 16 + 16) + (9 * 3 * 8 + 8) + (9 * 24 * 16 + 16)
+    assert count(AttentionUNet(16, stem=2)) == parameters(16, 12) + tail + 5 * 16 + 5
 
 
-@pytest.mark.parametrize(("height", "width"), [(16, 16), (32, 48), (80, 64)])
-def test_any_size_divisible_by_16_keeps_its_size(network, height, width):
-    depth, mask = network(torch.zeros(2, 3, height, width))
-    assert depth.shape == mask.shape == (2, 1, height, width)
+def test_the_live_network_works_at_half_resolution():
+    network = AttentionUNet(4, stem=2).eval()
+    seen = []
+    for block in network.encoder:
+        block.register_forward_hook(lambda _, inputs, __: seen.append(tuple(inputs[0].shape[1:])))
+    network(torch.zeros(1, 3, 64, 96))
+    assert network.stride == 32
+    assert seen == [(12, 32, 48), (4, 16, 24), (8, 8, 12), (16, 4, 6), (32, 2, 3)]
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 3, 40, 32), (1, 1, 32, 32), (3, 32, 32), (0, 3, 32, 32), (1, 3, 0, 16)]
-)
-def test_other_shapes_are_refused(network, shape):
-    with pytest.raises(InputError, match="divisible by 16"):
-        network(torch.zeros(shape))
-
-
-def test_width_must_be_positive():
-    with pytest.raises(InputError, match="at least 1"):
-        AttentionUNet(0)
+def test_the_tail_sees_single_pixels_of_the_picture():
+    """What half resolution loses comes back from the picture itself, and only from near by."""
+    torch.manual_seed(0)
+    tail = FullResolutionTail(4)
+    image = torch.randn(1, 3, 32, 32, requires_grad=True)
+    tail(torch.randn(1, 4, 16, 16), image)[0, :, 10, 10].sum().backward()
+    seen = image.grad[0].abs().sum(dim=0).nonzero()
+    assert len(seen) > 1
+    assert seen.min() >= 8
+    assert seen.max() <= 12
 
 
 def test_closed_gate_removes_the_skip_and_open_gate_passes_it():
@@ -67,12 +84,21 @@ def test_closed_gate_removes_the_skip_and_open_gate_passes_it():
     torch.testing.assert_close(gate(coarse, skip), skip)
 
 
+def test_a_gate_weighs_all_channels_of_a_pixel_alike_between_nothing_and_all():
+    torch.manual_seed(0)
+    gate = AttentionGate(8, 4)
+    skip = torch.rand(2, 4, 16, 16) + 0.5
+    ratio = gate(torch.randn(2, 8, 8, 8), skip) / skip
+    assert 0 < ratio.min() < ratio.max() < 1
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
+
+
 def test_prediction_of_a_pixel_depends_on_the_whole_picture_but_not_on_its_neighbour_in_the_batch(network):
     torch.manual_seed(1)
     images = torch.randn(2, 3, 32, 32)
-    alone = network(images[:1])[0]
-    torch.testing.assert_close(network(images)[0][:1], alone, atol=1e-5, rtol=1e-5)
+    alone = network(images[:1]).depth
+    torch.testing.assert_close(network(images).depth[:1], alone, atol=1e-5, rtol=1e-5)
     images.requires_grad_(True)
-    network(images)[0][0, 0, 0, 0].backward()
+    network(images).depth[0, 0, 0, 0].backward()
     assert images.grad[0, :, -1, -1].abs().max() > 0
     assert images.grad[1].abs().max() == 0
