@@ -32,8 +32,8 @@ PATCH = 1 / 12
 MASK_SECONDS, MASK_CHANGE = 0.1, 0.5
 """Time constant of the mask, and the change of its probability that is no noise."""
 
-PICTURE_SIDE = 64
-"""Side of the small picture of the crop by which motion is seen."""
+PICTURE_SIDE = 128
+"""Side of the picture of the crop by which motion is seen; it is halved by averaging, which calms its noise."""
 
 PICTURE_SECONDS = 0.05
 """Time constant of the picture that a new one is compared with."""
@@ -54,7 +54,7 @@ class _Past:
     """What is remembered of a track.
 
     :ivar drift: (S, S), low-passed mean over a patch of what the network says and the past does not.
-    :ivar picture: (`PICTURE_SIDE`, `PICTURE_SIDE`) float32 grey levels, smoothed.
+    :ivar picture: (`PICTURE_SIDE` / 2, `PICTURE_SIDE` / 2) float32 grey levels, smoothed.
     :ivar noise: of the picture, grey levels.
     """
 
@@ -101,7 +101,7 @@ class DepthSmoother:
         """
         _check(seconds, depth, picture)
         self._forget(seconds)
-        grey = cv2.blur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), (5, 5))
+        grey = _grey(picture)
         past = self._pasts.get(track_id)
         if past is not None and seconds > past.seconds and _alike(past.depth, depth):
             new = _follow(past, seconds, depth, grey)
@@ -138,6 +138,13 @@ def _follow(past: _Past, seconds: float, depth: Depth, grey: Array) -> _Past:
         normal=_smooth_normal(past.depth.normal, depth.normal, keep),
     )
     return _Past(seconds, smooth, drift * calm, picture, noise)
+
+
+def _grey(picture: Array) -> Array:
+    """Half as large and blurred, float32 grey levels."""
+    half = (PICTURE_SIDE // 2, PICTURE_SIDE // 2)
+    small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), half, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.blur(small.astype(np.float32), (5, 5)))
 
 
 def _see(past: _Past, grey: Array, head: Array, step: float) -> tuple[Array, float, Array]:

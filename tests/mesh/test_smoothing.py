@@ -16,14 +16,14 @@ def noisy(rng: np.random.Generator, base: Array, sigma: float, mask_sigma: float
     return Depth((base + rng.normal(0, sigma, base.shape)).astype(np.float32), mask.astype(np.float32))
 
 
-def webcam(rng: np.random.Generator, picture: Array = GREY, sigma: float = 3.0) -> Array:
+def webcam(rng: np.random.Generator, picture: Array = GREY, sigma: float = 6.0) -> Array:
     noise = rng.normal(0, sigma, picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
 
 
 def textured() -> Array:
-    rows = np.random.default_rng(9).integers(40, 216, (PICTURE_SIDE // 4, PICTURE_SIDE // 4))
-    return np.repeat(np.kron(rows, np.ones((4, 4), np.uint8))[..., None], 3, axis=2).astype(np.uint8)
+    rows = np.random.default_rng(9).integers(40, 216, (PICTURE_SIDE // 8, PICTURE_SIDE // 8))
+    return np.repeat(np.kron(rows, np.ones((8, 8), np.uint8))[..., None], 3, axis=2).astype(np.uint8)
 
 
 def test_noise_variance_on_a_still_face_falls_at_least_eightfold() -> None:
@@ -74,7 +74,7 @@ def test_what_moves_in_the_picture_is_followed_at_once(step: float) -> None:
     for k in range(20):
         smoother(1, k * FRAME, noisy(rng, base, 0.001), webcam(rng, picture))
     base[4:8, 4:8] = step
-    picture[16:32, 16:32] = np.roll(picture[16:32, 16:32], 4, axis=1)
+    picture[32:64, 32:64] = np.roll(picture[32:64, 32:64], 8, axis=1)
     after = smoother(1, 20 * FRAME, noisy(rng, base, 0.001), webcam(rng, picture)).map
     assert (after[4:8, 4:8] / step).mean() > 0.9
     # Far from it the past still counts.
@@ -112,7 +112,7 @@ def test_a_camera_with_much_noise_is_learnt() -> None:
     rng, smoother = np.random.default_rng(4), DepthSmoother()
     base, picture = np.zeros((32, 32)), np.full_like(GREY, 128)
     after = [
-        smoother(1, k * FRAME, noisy(rng, base, 0.0035), webcam(rng, picture, 25.0)).map for k in range(150)
+        smoother(1, k * FRAME, noisy(rng, base, 0.0035), webcam(rng, picture, 50.0)).map for k in range(150)
     ]
     assert np.var(after[90:], axis=0).mean() < 0.0035**2 / 6
 
