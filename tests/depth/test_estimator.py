@@ -80,27 +80,26 @@ def test_flipping_is_averaged_out(estimator: DepthEstimator) -> None:
     np.testing.assert_allclose(mean.map, (plain.map + mirrored_plain.map[:, ::-1]) / 2, atol=1e-6)
 
 
-def constant_model(depth: np.ndarray, mask: np.ndarray) -> bytes:
-    """A network that answers ``depth`` and ``mask`` (S, S) to any black picture, NaN and all."""
-    size = depth.shape[0]
-    names = [("depth", depth), ("mask", mask)]
+def constant_model(**answers: np.ndarray) -> bytes:
+    """A network that answers each named (S, S) or (C, S, S) to any black picture, NaN and all."""
+    values = {name: np.atleast_3d(value.T).T[None].astype(np.float32) for name, value in answers.items()}
+    size = values["depth"].shape[-1]
     nodes = [
         helper.make_node("Add", ["image", "one"], ["shifted"]),
         helper.make_node("ReduceSum", ["shifted", "axis"], ["zero"], keepdims=1),
-        *(helper.make_node("Add", ["zero", f"{name}.value"], [name]) for name, _ in names),
+        *(helper.make_node("Add", ["zero", f"{name}.value"], [name]) for name in values),
     ]
-    values = [
-        numpy_helper.from_array(value.reshape(1, 1, size, size), f"{name}.value") for name, value in names
-    ]
-    values += [
+    stored = [numpy_helper.from_array(value, f"{name}.value") for name, value in values.items()]
+    stored += [
         numpy_helper.from_array(np.ones(1, np.float32), "one"),
         numpy_helper.from_array(np.ones(1, np.int64), "axis"),
     ]
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ("n", 3, size, size))
     outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", 1, size, size)) for name, _ in names
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", *value.shape[1:]))
+        for name, value in values.items()
     ]
-    return build_model(nodes, [image], outputs, values)
+    return build_model(nodes, [image], outputs, stored)
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
@@ -108,7 +107,7 @@ def test_values_that_are_not_finite_are_replaced_and_counted(tmp_path: Path, bac
     depth, mask = np.full((4, 4), 0.25, np.float32), np.full((4, 4), 0.75, np.float32)
     depth[0, 0], depth[1, 1], mask[2, 2] = np.nan, np.inf, np.nan
     mask[3, 0], mask[3, 3] = -0.5, 1.5
-    (tmp_path / "m.onnx").write_bytes(constant_model(depth, mask))
+    (tmp_path / "m.onnx").write_bytes(constant_model(depth=depth, mask=mask))
     estimator = DepthEstimator(backend, tmp_path / "m.onnx", threads=1, precision="f32")
     assert estimator.repaired == 0
     black = np.zeros((8, 8, 3), np.uint8)
@@ -122,6 +121,108 @@ def test_values_that_are_not_finite_are_replaced_and_counted(tmp_path: Path, bac
         assert result.mask.max() <= 1.0
         assert result.map[0, 1] == 0.25
         assert result.mask[0, 1] == 0.75
+
+
+SLOPES = np.random.default_rng(3).normal(0, 0.7, (2, 4, 4)).astype(np.float32)
+
+
+def normals(slopes: np.ndarray) -> np.ndarray:
+    """(3, S, S) unit normals (p, q, -1) / |.| of slopes (2, S, S)."""
+    normal = np.concatenate([slopes, np.full_like(slopes[:1], -1)])
+    return normal / np.linalg.norm(normal, axis=0)
+
+
+def full_model(tmp_path: Path, **changed: np.ndarray) -> DepthEstimator:
+    """A network with all four outputs that answers the same to black pictures."""
+    answers = {
+        "depth": np.full((4, 4), 0.25),
+        "mask": np.full((4, 4), 0.75),
+        "confidence": np.linspace(0, 1, 16).reshape(4, 4),
+        "normal": normals(SLOPES),
+    }
+    (tmp_path / "m.onnx").write_bytes(constant_model(**answers | changed))
+    return DepthEstimator(model=tmp_path / "m.onnx", threads=1, precision="f32")
+
+
+BLACK = np.zeros((8, 8, 3), np.uint8)
+WHOLE = Crop(3.5, 3.5, 4.0, 0.0)
+
+
+def test_a_network_without_them_gives_no_confidence_and_no_normals(estimator: DepthEstimator) -> None:
+    for estimate in (estimator.estimate, estimator.estimate_flipped_mean):
+        depth = estimate(picture(), CROP)
+        assert depth.confidence is None
+        assert depth.normal is None
+
+
+def test_confidence_and_normals_are_read(tmp_path: Path) -> None:
+    depth = full_model(tmp_path).estimate(BLACK, WHOLE)
+    assert depth.confidence is not None
+    assert depth.normal is not None
+    np.testing.assert_allclose(depth.confidence, np.linspace(0, 1, 16).reshape(4, 4), atol=1e-6)
+    np.testing.assert_allclose(depth.normal, normals(SLOPES).transpose(1, 2, 0), atol=1e-6)
+    assert depth.normal.dtype == depth.confidence.dtype == np.float32
+    assert depth.normal.flags.c_contiguous
+
+
+def test_the_mirror_image_turns_normals_left_to_right(tmp_path: Path) -> None:
+    """This network says the same to the mirrored picture: what is not symmetric must average out."""
+    depth = full_model(tmp_path).estimate_flipped_mean(BLACK, WHOLE)
+    assert depth.confidence is not None
+    assert depth.normal is not None
+    np.testing.assert_allclose(depth.confidence, depth.confidence[:, ::-1], atol=1e-6)
+    mirror_image = depth.normal[:, ::-1] * (-1, 1, 1)
+    np.testing.assert_allclose(depth.normal, mirror_image, atol=1e-6)
+    one, other = normals(SLOPES), normals(SLOPES)[:, :, ::-1].copy()
+    other[0] *= -1
+    expected = (one + other) / np.linalg.norm(one + other, axis=0)
+    np.testing.assert_allclose(depth.normal, expected.transpose(1, 2, 0), atol=1e-6)
+    assert np.abs(depth.normal[..., 0]).max() > 0.1
+
+
+def test_normals_are_those_of_the_depth_that_is_returned(tmp_path: Path) -> None:
+    """A plane seen beside the axis: its map's own slopes, by differences, give the normals."""
+    axis = (2 * np.arange(4) + 1) / 4 - 1
+    slopes = np.broadcast_to(np.float32([0.4, -0.2])[:, None, None], (2, 4, 4))
+    plane = 0.4 * axis[None, :] - 0.2 * axis[:, None]
+    camera = intrinsics_from_fov(64, 16, 70.0)
+    estimator = full_model(tmp_path, depth=plane, normal=normals(slopes))
+    beside = Crop(55.0, 8.0, 5.0, 0.3)
+    depth = estimator.estimate(np.zeros((16, 64, 3), np.uint8), beside, camera)
+    assert depth.normal is not None
+    q, p = (difference * 2 for difference in np.gradient(depth.map))  # 0.5 crop units per pixel
+    np.testing.assert_allclose(depth.normal, normals(np.stack([p, q])).transpose(1, 2, 0), atol=1e-5)
+    assert abs(p.mean() - 0.4) > 0.1
+
+
+def test_normals_and_confidence_that_cannot_be_are_replaced(tmp_path: Path) -> None:
+    normal, confidence = normals(SLOPES), np.full((4, 4), 0.5)
+    normal[0, 0, 0], confidence[1, 1], confidence[3, 3] = np.nan, np.inf, 1.5
+    normal[:, 2, 2] = (0.6, 0.0, 0.8)  # looks away
+    normal[:, 3, 0] = 0.0
+    normal[:, 0, 3] *= 7.0
+    estimator = full_model(tmp_path, normal=normal, confidence=confidence)
+    for estimate in (estimator.estimate, estimator.estimate_flipped_mean):
+        depth = estimate(BLACK, WHOLE)
+        assert depth.confidence is not None
+        assert depth.normal is not None
+        for y, x in ((0, 0), (1, 1)):
+            assert depth.map[y, x] == depth.mask[y, x] == depth.confidence[y, x] == 0.0
+            np.testing.assert_array_equal(depth.normal[y, x], (0, 0, -1))
+        assert (depth.normal[..., 2] < 0).all()
+        np.testing.assert_allclose(np.linalg.norm(depth.normal, axis=-1), 1.0, atol=1e-6)
+        assert depth.confidence.max() <= 1.0
+    assert estimator.repaired == 2
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"normal": np.zeros((2, 4, 4))}, {"confidence": np.zeros((3, 4, 4))}, {"heat": np.zeros((4, 4))}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_outputs_of_other_kinds_are_refused(tmp_path: Path, changed: dict[str, np.ndarray]) -> None:
+    with pytest.raises(ModelError, match="no depth network"):
+        full_model(tmp_path, **changed)
 
 
 @pytest.mark.parametrize(
