@@ -23,6 +23,9 @@ HEIGHT_MM, HEIGHTS = 10.0, 16
 NECK_BELOW_CHIN = (8.0, 30.0)
 """Where, in mm below the chin, a head model's neck is free of jaw and shoulders."""
 
+CHIN_BEHIND_NOSE = 40.0
+"""Millimetres behind the tip of the nose within which the chin is."""
+
 FEWEST = 12
 """Neck vertices below which there is nothing to put a collar round."""
 
@@ -61,7 +64,9 @@ def draw_collar(rng: Generator, model: HeadModel, head: Array) -> Prop | None:
     folds = smooth_noise(rng, AROUND, 14)[: len(radius)] * rng.uniform(0.3, 3.0)
     folds[:, -1] = folds[:, 0]
     outside = np.clip(np.arange(len(radius)) / len(rings), 0, 1)[:, None]
-    radius = np.maximum(radius + folds * outside, neck.outside(height) + CLOSE_MM)
+    # Layers that the skin pushes out stay apart, the later ones outside.
+    close = CLOSE_MM + 0.8 * np.minimum(np.arange(len(radius)), len(rings))[:, None]
+    radius = np.maximum(radius + folds * outside, neck.outside(height) + close)
     vertices = neck.vertices(radius, height)
     uv = grid_uv(len(radius), AROUND) * np.array([rng.uniform(1, 6), rng.uniform(1, 3)], np.float32)
     mesh = (vertices, uv, grid_triangles(len(radius), AROUND))
@@ -98,7 +103,9 @@ class _Neck:
         body = (np.arange(len(model.mean)) < model.outer_end) & ~model.face
         if not model.face.any():
             return None
-        chin = float(model.mean[model.face, 1].max())
+        # Without the throat, which some models' faces go down to.
+        front = model.face & (model.mean[:, 2] < model.mean[model.face, 2].min() + CHIN_BEHIND_NOSE)
+        chin = float(model.mean[front, 1].max())
         below = model.mean[:, 1] - chin
         ring = body & (below > NECK_BELOW_CHIN[0]) & (below < NECK_BELOW_CHIN[1])
         # What hangs under the chin is before the neck.
@@ -106,7 +113,7 @@ class _Neck:
         if ring.sum() < FEWEST:
             return None
         axis = (head[ring].min(axis=0) + head[ring].max(axis=0))[[0, 2]] / 2
-        lowest = float(head[model.face, 1].max())
+        lowest = float(head[front, 1].max())
         return cls(head, np.flatnonzero(body & (below > 0)), axis, chin, lowest)
 
     def outside(self, height: Array) -> Array:

@@ -223,7 +223,7 @@ def _visor(rng: Generator, places: Array, normals: Array, front: float) -> tuple
     columns = np.arange(COLUMNS // 2 - 10, COLUMNS // 2 + 11)
     grid, outward = places.reshape(ROWS, COLUMNS, 3), normals.reshape(ROWS, COLUMNS, 3)
     upper = grid[: ROWS * 2 // 3, columns, 1]
-    row = np.abs(upper - front).argmin(axis=0)
+    row = np.abs(upper - (front - 6.0)).argmin(axis=0)
     root = grid[row, columns] + 4.0 * outward[row, columns]
     angle = np.linspace(-math.pi / 2, math.pi / 2, len(columns))
     length, drop = rng.uniform(55, 80), rng.uniform(-5, 30)
