@@ -146,7 +146,7 @@ def fill_tints(model: HeadModel, surface: Surface, skin: Array, hair: Array, tee
     """
     blend = surface.hair_tint[:, None]
     tint = skin * (1 - blend) + hair * blend
-    dark = (1 - surface.depth_in_mouth[:, None]) ** 2
+    dark = (1 - surface.depth_in_mouth[:, None]) ** 0.7
     flesh = np.array([0.62, 0.30, 0.28]) * (0.4 + 0.6 * skin.mean())
     tint[model.part == MOUTH_SOCKET] = (flesh * 0.55 * dark)[model.part == MOUTH_SOCKET]
     tint[model.part == GUMS] = (flesh * 0.85 * dark)[model.part == GUMS]

@@ -160,6 +160,8 @@ class FaceEngine:
         heads: dict[int, tuple[Array, Array]] = {}
         for kit in self.kits.values():
             rows = [i for i, draw in enumerate(draws) if draw.kit is kit]
+            if not rows:
+                continue
             fitted = kit.photos.fits.coefficients[[draws[i].photo for i in rows]]
             wanted = np.array([draws[i].coefficients for i in rows]).reshape(fitted.shape)
             moved = kit.model.vertices(np.concatenate([fitted, wanted]))
