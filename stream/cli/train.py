@@ -15,11 +15,6 @@ import typer
 app = typer.Typer(help="Train networks (needs the train extra).", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps ``depth`` a subcommand while it is the only one."""
-
-
 @app.command()
 def depth(
     config: Annotated[
@@ -56,6 +51,51 @@ def depth(
     with _stopping() as stop, _Progress(console, settings.steps, trainer.step) as progress:
         result = trainer.run(stop, progress.report)
     console.print(f"Step {trainer.step}: {_validation(result)}; saved {folder / CHECKPOINT}")
+
+
+@app.command()
+def study(
+    config: Annotated[
+        Path | None, typer.Option(help="Settings (YAML) instead of those of configs/train/study.yaml.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the rows that are missing.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Folder of shards, instead of the settings'.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the study; default out/train/NAME.")] = None,
+) -> None:
+    """Train several networks on more and more samples and compare them; Ctrl-C stops, --resume goes on."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from rich.console import Console
+
+    from stream.cli.tables import given
+    from stream.config import load_config, parse_settings
+    from stream.training.extra import require_train_extra
+
+    require_train_extra()
+    from stream.evaluation.shards import SYNTHETIC, load_dataset
+    from stream.inference.backends import load_engine
+    from stream.inference.manifest import load_manifest
+    from stream.inference.store import open_model
+    from stream.training.study import Study, StudySettings
+    from stream.training.study_report import write_report
+    from stream.training.study_sets import StudySets
+
+    console = Console()
+    settings = load_config(config, StudySettings) if config else StudySettings()
+    settings = parse_settings(settings.model_dump() | given(data=data), StudySettings, "the command line")
+    folder = out or Path("out/train") / settings.name
+    engine = load_engine(open_model(settings.mask_model))
+    side = load_manifest().find(settings.mask_model).crop_size
+    with console.status("Reading the samples"):
+        train, val, test = (load_dataset(settings.data, split) for split in ("train", "val", "test"))
+        sets = StudySets(val, test, engine, side, settings.size, settings.judged)
+    engine.close()
+    runner = Study(settings, train, sets, folder, resume)
+    with _stopping() as stop:
+        results = runner.run(
+            stop, lambda name, done, count: console.print(f"{name} ({done} of {count} rows done)")
+        )
+    write_report(results, sum(int((shard.kind == SYNTHETIC).sum()) for shard in train.shards), folder)
+    console.print(f"{len(results)} rows; wrote {folder / 'study.md'} and {folder / 'study.png'}")
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class Trainer:
             start_from(self.network, settings.start)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self._optimizer = torch.optim.AdamW(
-            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         self.step, self._seconds = 0, 0.0
         self.rows: list[dict[str, Any]] = []

@@ -43,7 +43,8 @@ def loss_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     # The spread's likelihood is below 0 once the error is small.
     left.set(title="training loss, by part", xlabel="step")
     left.set_yscale("symlog", linthresh=0.01)
-    left.legend(fontsize=8)
+    if steps:
+        left.legend(fontsize=8)
     for key, label in SHOWN.items():
         seen = [row for row in checks if key in row]
         if seen:

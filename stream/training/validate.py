@@ -53,10 +53,11 @@ def predict(network: DepthNetwork, samples: Samples) -> Predicted:
 def validate(network: DepthNetwork, dataset: Dataset) -> dict[str, float]:
     """Mean errors of ICT's synthetic heads, with ``anny_`` before the name of Anny's, ``photo_`` of photos.
 
-    Keys: ``l1`` (crop units, head), ``l1_skin``, ``mm_tilt`` (skin, mm, after the best scale, offset and
-    tilt), ``normals`` and ``normals_skin`` (degrees, of the depth), ``normals_map`` (of the network's normal
-    map, skin), ``iou`` of the mask and ``confidence``, the correlation over skin pixels of low confidence
-    with error; absent where nothing can be compared (a photo's background is not known: it has no IoU).
+    Keys: ``l1`` (crop units, head), ``l1_normalised`` (as seed 000 has it), ``l1_skin``, ``mm_tilt`` (skin,
+    mm, after the best scale, offset and tilt), ``normals`` and ``normals_skin`` (degrees, of the depth),
+    ``normals_map`` (of the network's normal map, skin), ``iou`` of the mask and ``confidence``, the
+    correlation over skin pixels of low confidence with error; absent where nothing can be compared (a
+    photo's background is not known: it has no IoU).
     Definitions: `stream.evaluation.metrics`.
     """
     chunks: list[dict[str, Array]] = []
@@ -83,6 +84,7 @@ def _judge(found: Predicted, samples: Samples) -> dict[str, Array]:
     unit = samples.crop[:, 2] / samples.camera[:, 0] * samples.distance
     return {
         "l1": metrics.depth_l1(found.depth, truth, head),
+        "l1_normalised": metrics.normalised_l1(found.depth, truth, head),
         "l1_skin": metrics.depth_l1(found.depth, truth, skin),
         "mm_tilt": metrics.depth_l1(np.nan_to_num(fitted), truth, skin & fits) * unit,
         "normals": metrics.mean_angle(surface, samples.normal, smooth),

@@ -9,12 +9,14 @@ from stream.config import Settings, load_config
 from stream.evaluation.benchmark import BenchSettings
 from stream.live import LiveSettings
 from stream.training.settings import DepthTraining
+from stream.training.study import StudySettings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRESETS: list[tuple[str, type[Settings]]] = [
     ("live.yaml", LiveSettings),
     ("bench.yaml", BenchSettings),
     ("train/depth.yaml", DepthTraining),
+    ("train/study.yaml", StudySettings),
 ]
 
 

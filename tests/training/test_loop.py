@@ -53,7 +53,7 @@ def settings(data: Path, **changes: object) -> DepthTraining:
     return DepthTraining.model_validate(values | changes)
 
 
-@pytest.mark.parametrize(("count", "batch", "steps"), [(1, 1, 120), (10, 5, 240)])
+@pytest.mark.parametrize(("count", "batch", "steps"), [(1, 1, 120), (10, 5, 200)])
 def test_one_sample_and_ten_are_learnt_by_heart(tmp_path, count, batch, steps):
     data = Dataset([Samples(**bump_arrays(count, 32, seed=9))])
     run = settings(
@@ -66,14 +66,14 @@ def test_one_sample_and_ten_are_learnt_by_heart(tmp_path, count, batch, steps):
         ema=0.98,
         loss={"mask": 1.0, "normal_map": 1.0},
         augment=OFF,
-        log_every=10,
+        log_every=1,
         validate_every=steps,
         save_every=steps,
     )
     trainer = Trainer(run, data, data, tmp_path / "run")
     result = trainer.run()
     first = next(row for row in trainer.rows if row["event"] == "step")
-    assert first["depth"] > 0.06
+    assert first["depth"] > 0.1
     assert result["l1"] < 0.025
     assert result["iou"] > 0.9
     assert result["normals_skin"] < 6
