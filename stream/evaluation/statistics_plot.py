@@ -28,6 +28,7 @@ LABELS = {
 COLOURS = ("#2563eb", "#f59e0b", "#0f766e", "#94a3b8")
 BINS = 30
 LOGARITHMIC = ("distance", "crop_size")
+ROUND = (20, 50, 100, 150, 200, 300, 400, 500, 600, 800, 1000, 1500, 2000, 3000, 5000, 10000)
 
 
 def draw_statistics(groups: Mapping[str, FaceStatistics], path: Path) -> None:
@@ -76,7 +77,10 @@ def _panel(axes: Any, name: str, values: Mapping[str, Array]) -> None:
         return
     edges = bin_edges(name, everything)
     if name in LOGARITHMIC:
+        ticks = [tick for tick in ROUND if edges[0] <= tick <= edges[-1]]
         axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_xticks([], minor=True)
     for index, array in enumerate(known.values()):
         if not len(array):
             continue

@@ -30,34 +30,51 @@ def smooth_rims(depth: Array, head: Array, jump: float) -> tuple[Array, Array]:
     :param jump: depth step between neighbours that are not connected.
     :return: the depth (S, S) float32 and the head (S, S) bool without what was cut.
     """
-    flat = np.where(head, depth, _FAR)  # what is not head lies behind every rim
-    down, right = flat[1:] - flat[:-1], flat[:, 1:] - flat[:, :-1]
-    # Sides of each pixel (in either direction) on which the next pixel is a step behind, or before.
-    behind, before = np.zeros((4, *head.shape), bool), np.zeros((4, *head.shape), bool)
-    for index, change in ((0, down), (2, right)):
-        here = (slice(None, -1), slice(None)) if index == 0 else (slice(None), slice(None, -1))
-        there = (slice(1, None), slice(None)) if index == 0 else (slice(None), slice(1, None))
-        np.greater_equal(change, jump, out=behind[index][here])
-        np.less_equal(change, -jump, out=before[index][here])
-        np.less_equal(change, -jump, out=behind[index + 1][there])
-        np.greater_equal(change, jump, out=before[index + 1][there])
-    between = behind[0] & before[1] | before[0] & behind[1] | behind[2] & before[3] | before[2] & behind[3]
+    # A map of 192 x 192 floats is 147 kB, which the system hands out page by page: few are made here.
+    flat = np.full(depth.shape, _FAR)  # what is not head lies behind every rim
+    np.copyto(flat, depth, where=head)
+    beyond = flat + np.float32(jump)
+    below, above = _steps(flat, beyond, (slice(1, None), slice(None)), (slice(None, -1), slice(None)))
+    right, left = _steps(flat, beyond, (slice(None), slice(1, None)), (slice(None), slice(None, -1)))
+    between = (below == -above) & (below != 0) | (right == -left) & (right != 0)
     kept = head & ~between
-    near = kept & (behind[0] | behind[1] | behind[2] | behind[3])
-    far = kept & (before[0] | before[1] | before[2] | before[3]) & ~near
+    near = kept & ((below > 0) | (above > 0) | (right > 0) | (left > 0))
+    far = kept & ((below < 0) | (above < 0) | (right < 0) | (left < 0)) & ~near
     result = np.array(depth, order="C")
     for rim in (near, far):
-        _average(result, depth, rim)
+        _average(result, np.flatnonzero(rim), flat, beyond)
     return result, kept
 
 
-def _average(result: Array, depth: Array, rim: Array) -> None:
-    """Put the mean of the rim's depths nearby into ``result`` (C-contiguous) at the rim."""
-    places = np.flatnonzero(rim)
-    values = depth.ravel()[places]
-    thin = np.zeros_like(result)
+def _steps(
+    flat: Array, beyond: Array, there: tuple[slice, slice], here: tuple[slice, slice]
+) -> tuple[Array, Array]:
+    """How the next and the previous pixel lie to each: 1 a step behind, -1 a step before, 0 connected.
+
+    :param flat, beyond: (S, S) depth, and depth a step further.
+    :param there, here: where the next pixels lie in the map, and those they are next to.
+    :return: two (S, S) int8; 0 at the end where there is no such pixel.
+    """
+    sign = (flat[there] >= beyond[here]).view(np.int8) - (flat[here] >= beyond[there]).view(np.int8)
+    following, previous = np.zeros(flat.shape, np.int8), np.zeros(flat.shape, np.int8)
+    following[here] = sign
+    previous[there] = -sign
+    return following, previous
+
+
+def _average(result: Array, places: Array, thin: Array, total: Array) -> None:
+    """Put the mean of the rim's depths nearby into ``result`` at the rim.
+
+    :param result: (S, S) float32, C-contiguous; not yet changed at the rim.
+    :param places: (K,) flat indices of the rim's pixels.
+    :param thin, total: (S, S) float32 to work in; what they hold is lost.
+    """
+    values = result.ravel()[places]
+    thin.fill(0)
     thin.ravel()[places] = values
-    total = cv2.boxFilter(thin, -1, WINDOW, normalize=False, borderType=cv2.BORDER_CONSTANT)
-    count = cv2.boxFilter(rim.view(np.uint8), -1, WINDOW, normalize=False, borderType=cv2.BORDER_CONSTANT)
+    rim = np.zeros(result.shape, np.uint8)
+    rim.ravel()[places] = 1
+    total = cv2.boxFilter(thin, -1, WINDOW, dst=total, normalize=False, borderType=cv2.BORDER_CONSTANT)
+    count = cv2.boxFilter(rim, -1, WINDOW, normalize=False, borderType=cv2.BORDER_CONSTANT)
     mean = total.ravel()[places] / count.ravel()[places]
     result.ravel()[places] = np.where(np.abs(mean - values) < MAX_SHIFT, mean, values)
