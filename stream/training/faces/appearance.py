@@ -42,7 +42,7 @@ class Surface:
     :ivar eye_direction: (E, 3) float32 unit directions of the eyeball vertices from their eye's centre.
     :ivar eye_side: (E,) -1 right eye, 1 left eye.
     :ivar eye_centres: (2, 3) of the right and the left eye on the mean face, mm.
-    :ivar depth_in_mouth: (N,) 0 at the lips' plane to 1 deep in the throat; 0 outside the mouth.
+    :ivar depth_in_mouth: (N,) 0 at the lips' plane to 0.75 in the throat; 0 outside the mouth.
     :ivar hair_tint: (N,) 0..1, how much a vertex's fill colour is hair's.
     """
 
@@ -65,7 +65,7 @@ def surface_of(model: HeadModel) -> Surface:
     direction = eyes - centres[(side > 0).astype(int)]
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     inner = np.isin(model.part, (MOUTH_SOCKET, GUMS, TEETH))
-    depth = np.clip((model.mean[:, 2] + 25.0) / 40.0, 0, 1) * inner
+    depth = np.clip((model.mean[:, 2] + 25.0) / 90.0, 0, 0.75) * inner
     above = 1 / (1 + np.exp((model.mean[:, 1] - HAIRLINE) / 4.0))
     behind = (model.part == HEAD) & (model.mean[:, 1] < 25.0)
     hair = np.where(behind, 1.0, above * (model.mean[:, 1] < 0))
@@ -148,8 +148,8 @@ def fill_tints(model: HeadModel, surface: Surface, skin: Array, hair: Array, tee
     tint = skin * (1 - blend) + hair * blend
     dark = (1 - surface.depth_in_mouth[:, None]) ** 0.7
     flesh = np.array([0.62, 0.30, 0.28]) * (0.4 + 0.6 * skin.mean())
-    tint[model.part == MOUTH_SOCKET] = (flesh * 0.55 * dark)[model.part == MOUTH_SOCKET]
-    tint[model.part == GUMS] = (flesh * 0.85 * dark)[model.part == GUMS]
+    tint[model.part == MOUTH_SOCKET] = (flesh * 0.95 * dark)[model.part == MOUTH_SOCKET]
+    tint[model.part == GUMS] = (flesh * 1.15 * dark)[model.part == GUMS]
     enamel = np.array([1.0, 0.96, 0.88]) * teeth
     tint[model.part == TEETH] = (enamel * (0.25 + 0.75 * dark))[model.part == TEETH]
     tint[model.part == EYE_SOCKET] = skin * 0.55

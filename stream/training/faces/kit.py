@@ -22,7 +22,8 @@ FRONT_FACE_PART = 8
 FRONT_FACE_TOP, FRONT_FACE_BOTTOM = -38.0, 113.0
 """Its ends (y in mm, head frame, y down): a little above the brows, and the chin."""
 
-LOWEST_OPENNESS = 0.12
+LOWEST_OPENNESS, LOWEST_IN_MOUTH = 0.16, 0.35
+"""Some light is thrown back into every fold; wet flesh throws it about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,8 @@ class HeadKit:
         vertices[:, :3] = camera
         vertices[:, 3:6] = vertex_normals(camera, self.model.triangles)
         share = min(jaw / 0.5, 1.0)
-        vertices[:, 17] = np.maximum(self.closed * (1 - share) + self.opened * share, LOWEST_OPENNESS)
+        least = np.where(self.surface.depth_in_mouth > 0, LOWEST_IN_MOUTH, LOWEST_OPENNESS)
+        vertices[:, 17] = np.maximum(self.closed * (1 - share) + self.opened * share, least)
         vertices[:, 18] = self.parts
         vertices[:, 19:21] = self.layout
         return vertices
