@@ -53,7 +53,7 @@ def settings(data: Path, **changes: object) -> DepthTraining:
     return DepthTraining.model_validate(values | changes)
 
 
-@pytest.mark.parametrize(("count", "batch", "steps"), [(1, 1, 120), (10, 5, 200)])
+@pytest.mark.parametrize(("count", "batch", "steps"), [(1, 1, 100), (10, 5, 200)])
 def test_one_sample_and_ten_are_learnt_by_heart(tmp_path, count, batch, steps):
     data = Dataset([Samples(**bump_arrays(count, 32, seed=9))])
     run = settings(
@@ -72,9 +72,11 @@ def test_one_sample_and_ten_are_learnt_by_heart(tmp_path, count, batch, steps):
     )
     trainer = Trainer(run, data, data, tmp_path / "run")
     result = trainer.run()
-    first = next(row for row in trainer.rows if row["event"] == "step")
-    assert first["depth"] > 0.1
-    assert result["l1"] < 0.025
+    steps_logged = [row for row in trainer.rows if row["event"] == "step"]
+    assert steps_logged[0]["depth"] > 0.1
+    assert steps_logged[-1]["depth"] < (0.006 if count == 1 else 0.02)
+    # One sample's deepest features are 2x2: the batch statistics kept for inference differ from its own.
+    assert result["l1"] < (0.05 if count == 1 else 0.025)
     assert result["iou"] > 0.9
     assert result["normals_skin"] < 6
     if count > 1:
