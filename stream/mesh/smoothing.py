@@ -33,7 +33,7 @@ MASK_SECONDS, MASK_CHANGE = 0.1, 0.5
 """Time constant of the mask, and the change of its probability that is no noise."""
 
 PICTURE_SIDE = 128
-"""Side of the picture of the crop by which motion is seen; it is halved by averaging, which calms its noise."""
+"""Side of the picture of the crop by which motion is seen; it is halved by averaging against its noise."""
 
 PICTURE_SECONDS = 0.05
 """Time constant of the picture that a new one is compared with."""
