@@ -20,7 +20,7 @@ from stream.types import Array
 
 MAX_FILE_BYTES = 64 << 20
 
-FOREARM_MM = 170.0
+FOREARM_MM = 190.0
 """How much of the forearm is kept, from the wrist."""
 
 ATLAS_SIDE = 128
@@ -113,13 +113,13 @@ class Hands:
         # The left hand belongs on the image's right; mirrored it is the other one.
         turn = (_drawn_turn(rng, side) * [side, 1.0, 1.0]).astype(np.float32)
         vertices = vertices @ turn.T * np.float32(rng.uniform(0.86, 1.07))
-        x, y = TOUCHED[rng.integers(len(TOUCHED))]
+        x, y = (float(c) for c in TOUCHED[rng.integers(len(TOUCHED))])
+        x = side * abs(x) if rng.random() < 0.8 else x
         # Either the palm is over the place, or the fingertips reach it.
         reach = vertices[self.vertices[:, 1] < -70.0].mean(axis=0) if rng.random() < 0.4 else np.zeros(3)
         vertices = vertices + np.array([x, y, -80.0]) + rng.normal(0, 12, 3) - reach
-        gap = (
-            rng.uniform(0.5, 3.0) if rng.random() < 0.6 else math.exp(rng.uniform(math.log(5), math.log(150)))
-        )
+        touches = rng.random() < 0.6
+        gap = rng.uniform(0.5, 3.0) if touches else math.exp(rng.uniform(math.log(5), math.log(150)))
         placed = clear(vertices, head, gap).astype(np.float32)
         colour = np.asarray(skin_colour) * rng.uniform(0.85, 1.12) * (1 + rng.normal(0, 0.03, 3))
         return Prop(

@@ -50,7 +50,7 @@ def draw_object(rng: Generator, pictures: Sequence[Array], head: Array) -> Prop:
     """
     kind = KINDS[rng.choice(len(KINDS), p=SHARES)]
     mesh, place, turn, tilts, comes, touching = kind(rng)
-    vertices = np.asarray(mesh[0]) @ turn.T
+    vertices: Array = np.asarray(mesh[0]) @ turn.T
     if tilts:
         vertices = vertices @ rotation(*rng.normal(0, tilts, 3)).T
     side = 1.0 if rng.random() < 0.5 else -1.0
