@@ -253,4 +253,6 @@ class DPT(DepthNetwork):
 
 def _double(features: Tensor) -> Tensor:
     """Twice the height and width, bilinear with aligned corners, as the published networks do it."""
-    return functional.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=True)
+    # A single pixel has no corners to align, and OpenVINO fails on it; its value is copied either way.
+    aligned = max(features.shape[-2:]) > 1
+    return functional.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=aligned)

@@ -27,7 +27,7 @@ def unet_model() -> bytes:
                 nn.init.uniform_(module.running_mean, -0.2, 0.2)
                 nn.init.uniform_(module.running_var, 0.5, 1.5)
                 nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.uniform_(module.bias, -0.2, 0.2)  # equal tensors would be exported as one
+                nn.init.uniform_(module.bias, -0.2, 0.2)
             elif isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)  # keeps the signal's scale through the layers
     content: bytes = export_onnx(network, 32).SerializeToString()

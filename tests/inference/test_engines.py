@@ -48,10 +48,12 @@ def test_all_backends_agree_on_the_attention_unet(unet_model: bytes) -> None:
     }
     scale = np.abs(results["torch"]["depth"]).max()
     assert 0.05 < scale < 100.0  # the comparison below says something
-    assert results["torch"]["mask"].std() > 0.01
+    assert results["torch"].keys() == {"depth", "mask", "confidence", "normal"}
+    assert all(results["torch"][name].std() > 0.01 for name in ("mask", "normal"))
     for name in GENERAL:
-        for output in ("depth", "mask"):
-            difference = np.abs(results[name][output] - results["torch"][output]).max()
+        for output, expected in results["torch"].items():
+            assert results[name][output].shape == (2, 3 if output == "normal" else 1, 32, 32)
+            difference = np.abs(results[name][output] - expected).max()
             assert difference < 1e-4 * max(1.0, scale), (name, output)
 
 
@@ -78,6 +80,8 @@ def test_specs_tell_names_shapes_and_types(unet_model: bytes, backend: str) -> N
     assert engine.outputs == (
         TensorSpec("depth", (2, 1, 32, 32), "float32"),
         TensorSpec("mask", (2, 1, 32, 32), "float32"),
+        TensorSpec("confidence", (2, 1, 32, 32), "float32"),
+        TensorSpec("normal", (2, 3, 32, 32), "float32"),
     )
 
 
@@ -192,19 +196,30 @@ class TestTorchRefuses:
 
     @pytest.mark.parametrize("width", ["", "0", "-4", "four", "100000"])
     def test_a_width_that_cannot_be(self, unet_model: bytes, width: str) -> None:
+        changed = self.altered(unet_model, architecture="attention_unet", width=width, stem="1")
         with pytest.raises(ModelError, match="width"):
-            load_engine(self.altered(unet_model, architecture="attention_unet", width=width), "torch")
+            load_engine(changed, "torch")
+
+    def test_an_option_left_out(self, unet_model: bytes) -> None:
+        with pytest.raises(ModelError, match="does not say its stem"):
+            load_engine(self.altered(unet_model, architecture="attention_unet", width="4"), "torch")
 
     def test_a_width_of_another_network(self, unet_model: bytes) -> None:
         with pytest.raises(ModelError, match="do not fit"):
-            load_engine(self.altered(unet_model, architecture="attention_unet", width="8"), "torch")
+            load_engine(self.altered(unet_model, architecture="attention_unet", width="8", stem="1"), "torch")
 
     def test_weights_under_other_names(self, unet_model: bytes) -> None:
         proto = onnx.load_model_from_string(unet_model)
         for tensor in proto.graph.initializer:
-            if tensor.name == "head.bias":
+            if tensor.name == "head.maps.bias":
                 tensor.name = "quantised"
-        with pytest.raises(BackendError, match=r"head\.bias"):
+        with pytest.raises(BackendError, match=r"head\.maps\.bias"):
+            load_engine(proto.SerializeToString(), "torch")
+
+    def test_outputs_of_another_network(self, unet_model: bytes) -> None:
+        proto = onnx.load_model_from_string(unet_model)
+        proto.graph.output[3].name = "flow"
+        with pytest.raises(ModelError, match="'flow'"):
             load_engine(proto.SerializeToString(), "torch")
 
 

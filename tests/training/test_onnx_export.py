@@ -10,9 +10,11 @@ onnx = pytest.importorskip("onnx")
 
 from depth_shards import write_dataset  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
+from tiny_models import tiny_depth_model  # noqa: E402
 
+from stream.depth.network import DepthNetwork, build_network  # noqa: E402
 from stream.depth.unet import AttentionUNet  # noqa: E402
-from stream.errors import ModelError  # noqa: E402
+from stream.errors import InputError, ModelError  # noqa: E402
 from stream.evaluation.shards import load_dataset  # noqa: E402
 from stream.inference.backends import load_engine  # noqa: E402
 from stream.inference.manifest import load_manifest  # noqa: E402
@@ -24,83 +26,141 @@ from stream.training.settings import DepthTraining  # noqa: E402
 SIZE = 32
 
 
-@pytest.fixture(scope="module")
-def network() -> AttentionUNet:
-    """Random float16 weights, all different as after training, with batch statistics that are not trivial."""
+def trained(architecture: str, size: int, **options: int | str) -> DepthNetwork:
+    """Random float16 weights and batch statistics that are not trivial.
+
+    The scales of the normalisations are all equal: such tensors must not be merged into one.
+    """
     torch.manual_seed(3)
-    network = AttentionUNet(6)
+    network = build_network(architecture, **options)
     for parameter in network.parameters():
-        parameter.data = (parameter.data + 0.1 * torch.randn_like(parameter)).half().float()
-    for _ in range(3):
-        network.train()(torch.randn(4, 3, SIZE, SIZE))
+        noise = 0.05 * torch.randn_like(parameter) if parameter.ndim > 1 else 0
+        parameter.data = (parameter.data + noise).half().float()
+    with torch.no_grad():
+        for _ in range(3):
+            network.train()(torch.randn(4, 3, size, size))
     return network.eval()
 
 
-@pytest.fixture(scope="module")
-def content(network) -> bytes:
-    return export.export_onnx(network, SIZE).SerializeToString()
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("attention_unet", 32, {"width": 6}),
+        ("attention_unet", 64, {"width": 6, "stem": 2}),
+        ("mobile_unet", 64, {}),
+        ("dpt", 32, {"variant": "small"}),
+    ],
+    ids=lambda value: f"{value[0]}{value[2].get('stem', '')}",
+)
+def exported(request) -> tuple[DepthNetwork, int, bytes]:
+    """Each architecture, its size and its file."""
+    architecture, size, options = request.param
+    network = trained(architecture, size, **options)
+    return network, size, export.export_onnx(network, size).SerializeToString()
+
+
+def noise(count: int, size: int, seed: int = 1) -> torch.Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def run(content: bytes, images: torch.Tensor, backend: str = "onnxruntime") -> dict[str, np.ndarray]:
+    engine = load_engine(content, backend, threads=1, precision="f32", batch=len(images))
+    outputs = engine.run({"image": images.numpy()})
+    engine.close()
+    return outputs
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "torch"])
-def test_every_backend_agrees_with_the_trained_network(network, content, backend):
-    images = torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    engine = load_engine(content, backend, threads=1, precision="f32", batch=3)
-    found = engine.run({"image": images.numpy()})
+def test_every_backend_agrees_with_the_trained_network(exported, backend):
+    network, size, content = exported
+    images = noise(3, size)
+    found = run(content, images, backend)
     with torch.inference_mode():
-        depth, logit = network(images)
-    assert np.abs(found["depth"] - depth.numpy()).max() < 1e-4
-    assert np.abs(found["mask"] - torch.sigmoid(logit).numpy()).max() < 1e-4
-    assert 0 <= found["mask"].min() < found["mask"].max() <= 1
-    engine.close()
+        maps = network(images)
+    b = torch.exp(maps.spread)
+    expected = {
+        "depth": maps.depth,
+        "mask": 1 / (1 + torch.exp(-maps.mask)),
+        "confidence": torch.exp(-b / 0.05),
+        "normal": maps.normal,
+    }
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert value.std() > 1e-4, name
+        assert np.abs(found[name] - value.numpy()).max() < 1e-4, name
+    for name in ("mask", "confidence"):
+        assert 0 <= found[name].min() < found[name].max() <= 1
 
 
-def test_a_network_whose_weights_would_lose_their_names_is_refused():
-    with pytest.raises(ModelError, match="lost the names"):
-        export.export_onnx(AttentionUNet(2), SIZE)
+def test_sizes_that_the_network_does_not_take_are_refused():
+    for size in (0, -16, 40):
+        with pytest.raises(InputError, match="divisible by 16"):
+            export.export_onnx(AttentionUNet(2), size)
 
 
-def test_parity_with_the_same_rounded_weights_is_nearly_exact(network, content):
-    assert export.check_parity(network, content, SIZE) < 1e-5
+def test_parity_with_the_same_rounded_weights_is_nearly_exact(exported):
+    network, size, content = exported
+    assert export.check_parity(network, content, size) < 2e-5
 
 
-def test_another_networks_file_is_refused(content):
+def test_another_networks_file_is_refused(exported):
+    network, size, content = exported
+    other = build_network(network.architecture, **network.options())
     with pytest.raises(ModelError, match="differs from torch"):
-        export.check_parity(AttentionUNet(6), content, SIZE)
+        export.check_parity(other, content, size)
 
 
-def test_weights_keep_their_names_and_large_ones_are_halves(network, content):
+def stored(content: bytes) -> dict[str, np.ndarray]:
     model = onnx.load_model_from_string(content)
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def test_weights_keep_their_names_and_large_ones_are_halves(exported):
+    network, _, content = exported
+    found = stored(content)
     for name, value in network.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
         half = value.numel() >= export.HALF_FROM
-        assert stored[name].dtype == (np.float16 if half else np.float32)
-        np.testing.assert_allclose(stored[name], value.numpy(), rtol=1e-3, atol=1e-6)
+        assert found[name].dtype == (np.float16 if half else np.float32)
+        np.testing.assert_allclose(found[name], value.numpy(), rtol=1e-3, atol=1e-6)
     total = sum(
         value.numel() * (2 if value.numel() >= 1024 else 4) for value in network.state_dict().values()
     )
-    assert len(content) < total + 40_000
+    assert len(content) < total + 150_000
 
 
-def test_metadata_says_what_to_build_and_no_path_of_the_exporting_machine_is_left(network, content):
-    metadata = {entry.key: entry.value for entry in onnx.load_model_from_string(content).metadata_props}
-    assert metadata == {"architecture": "attention_unet", "width": "6", "size": "32"}
+def test_metadata_says_what_to_build_and_no_path_of_the_exporting_machine_is_left(exported):
+    network, size, content = exported
+    metadata = export.metadata_of(onnx.load_model_from_string(content))
+    options = {name: str(value) for name, value in network.options().items()}
+    assert metadata == {"architecture": network.architecture, **options, "size": str(size)}
     assert b".py" not in content
     assert str(export.__file__).rsplit("/", 3)[0].encode() not in content
 
 
-def test_int8_stays_near_the_float_network(network, content):
-    images = (torch.rand(8, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2)) * 2 - 1).numpy()
-    small = export.quantized(content, images)
+def test_int8_stays_near_the_float_network_and_keeps_the_full_resolution_in_float(exported):
+    network, size, content = exported
+    images = noise(8, size, seed=2)
+    small = export.quantized(content, images.numpy())
+    # Names and scales weigh more than the weights of the narrowest network here.
     assert len(small) < len(content)
-    results = []
-    for model in (content, small):
-        engine = load_engine(model, "onnxruntime", threads=1, batch=8)
-        results.append(engine.run({"image": images})["depth"])
-        engine.close()
-    spread = results[0].std()
-    assert 0 < np.abs(results[0] - results[1]).mean() < 0.2 * spread
+    full, int8 = run(content, images), run(small, images)
+    for name in ("depth", "normal"):
+        assert 0 < np.abs(full[name] - int8[name]).mean() < 0.2 * full[name].std(), name
+    model = onnx.load_model_from_string(small)
+    quantised = {node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    of_weights = {name.removesuffix("_quantized") for name in quantised}
+    assert not any(name.startswith(network.float_layers) for name in of_weights)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    kept = [node for node in convolutions if node.input[1].startswith(network.float_layers)]
+    assert len(kept) < 0.4 * len(convolutions)
+    assert kept
+
+
+def test_int8_of_a_file_that_is_not_ours_is_refused():
+    with pytest.raises(ModelError, match="no depth network"):
+        export.quantized(tiny_depth_model(SIZE), noise(1, SIZE).numpy())
 
 
 def test_int8_is_shipped_only_where_it_is_as_good_and_faster():
@@ -117,7 +177,9 @@ def test_int8_is_shipped_only_where_it_is_as_good_and_faster():
 def test_a_release_writes_models_and_manifest(tmp_path, monkeypatch):
     monkeypatch.setattr(release, "CALIBRATION", 4)
     data = write_dataset(tmp_path / "data", size=SIZE, train=6, val=4)
-    run = DepthTraining(data=data, width=4, steps=4, batch=2, threads=1, autocast=False)
+    run = DepthTraining(
+        data=data, options={"width": 4}, size=SIZE, steps=4, batch=2, threads=1, autocast=False
+    )
     Trainer(run, load_dataset(data, "train"), load_dataset(data, "val"), tmp_path / "run").run()
     manifest = tmp_path / "package" / "manifest.yaml"
     (manifest.parent / "models").mkdir(parents=True)
