@@ -217,7 +217,7 @@ def depth_signals(captures: list[Capture], points: list[Array]) -> Array:
         pixels = transform_points(crop_from_image(crop, depth.map.shape[0]), places).astype(np.float32)
         values, mask = (_sample(part, pixels) for part in (depth.map, depth.mask))
         rows.append(np.where(mask > 0.5, values * (crop.half * scale), np.nan))
-    return np.array(rows)
+    return np.array(rows, dtype=np.float64)
 
 
 def lag_frames(signal: Array, reference: Array) -> float:
