@@ -14,9 +14,9 @@ LIPS_INNER = (
 )  # fmt: skip
 """Rings of landmarks around and inside the lips in MediaPipe's order, those of one index side by side."""
 
-NOSE_TIP, EYES_AND_MOUTH, FOREHEAD_AND_CHIN = 4, (33, 263, 61, 291), (10, 152)
+NOSE_TIP, EYES_AND_MOUTH, NASION_AND_CHIN = 4, (33, 263, 61, 291), (168, 152)
 """The landmark of the nose's tip, those of the plane it stands out of (outer corners of eyes and mouth), and
-the ends of the face's height."""
+the ends of the face's height: the top of the forehead is under hair or outside the crop too often."""
 
 MIN_LIP_POINTS = 8
 MIN_MOUTH_SHARE = 0.001
@@ -50,14 +50,14 @@ def nose_protrusion(points: Array, usable: Array, landmarks: Array) -> float:
     """Protrusion of the nose tip over the face's height.
 
     The distance of the tip from the least-squares plane through the outer corners of eyes and mouth, positive
-    towards the camera, over the distance from the top of the forehead to the chin.
+    towards the camera, over the distance from nasion to chin (the morphological face height of Farkas 1994).
 
     :param points: (S, S, 3) camera points, mm.
     :param usable: (S, S) bool, pixels that show skin.
     :param landmarks: (478, 2) crop coordinates.
     :returns: NaN where one of the points is hidden.
     """
-    wanted = [NOSE_TIP, *EYES_AND_MOUTH, *FOREHEAD_AND_CHIN]
+    wanted = [NOSE_TIP, *EYES_AND_MOUTH, *NASION_AND_CHIN]
     found = points_at(points, usable, landmarks[wanted])
     if not np.isfinite(found).all():
         return float("nan")

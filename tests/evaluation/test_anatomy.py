@@ -8,9 +8,9 @@ import pytest
 from stream.evaluation.alignment import crop_grid
 from stream.evaluation.anatomy import (
     EYES_AND_MOUTH,
-    FOREHEAD_AND_CHIN,
     LIPS_INNER,
     LIPS_OUTER,
+    NASION_AND_CHIN,
     NOSE_TIP,
     mouth_depth,
     nose_protrusion,
@@ -69,7 +69,7 @@ def test_a_mouth_that_cannot_be_seen_has_no_depth():
 def nose_landmarks() -> np.ndarray:
     landmarks = np.zeros((478, 2))
     landmarks[list(EYES_AND_MOUTH)] = [[-0.4, -0.2], [0.4, -0.2], [-0.25, 0.5], [0.25, 0.5]]
-    landmarks[list(FOREHEAD_AND_CHIN)] = [[0, -0.8], [0, 0.8]]
+    landmarks[list(NASION_AND_CHIN)] = [[0, -0.8], [0, 0.8]]
     landmarks[NOSE_TIP] = [0, 0.2]
     return landmarks
 
@@ -81,7 +81,7 @@ def test_a_nose_on_a_plane_stands_out_by_its_height(tilt):
     tip = np.hypot(GRID[..., 0], GRID[..., 1] - 0.2) < 0.1
     points[tip] += 25 * normal
     landmarks = nose_landmarks()
-    ends = points_at(points, np.ones((SIZE, SIZE), bool), landmarks[list(FOREHEAD_AND_CHIN)])
+    ends = points_at(points, np.ones((SIZE, SIZE), bool), landmarks[list(NASION_AND_CHIN)])
     expected = 25 / np.linalg.norm(ends[0] - ends[1])
     # The tip's pixel may be one beside it, and so may lie a little along the plane.
     assert nose_protrusion(points, np.ones((SIZE, SIZE), bool), landmarks) == pytest.approx(
