@@ -225,7 +225,8 @@ def _cut_out(source: MakeHuman, weights: Array) -> Hands:
     vertices[border] = vertices[border].mean(axis=0)
     corners, uv, triangles = _corners(small, _quarter_uv(source.uv[inside]))
     normals = vertex_normals(vertices, np.ascontiguousarray(corners[triangles]))
-    normals[border] = (0.0, 1.0, 0.0)
+    # What lies there has no surface of its own.
+    normals[border] = normals[np.linalg.norm(normals, axis=1) < 0.5] = (0.0, 1.0, 0.0)
     joints = (tips - origin) @ turn.T
     atlas = _painted(vertices, normals, joints, corners, uv, triangles)
     wrist = (wrist - origin) @ turn.T
