@@ -134,6 +134,7 @@ class MobileUNet(DepthNetwork):
 
     architecture = "mobile_unet"
     choices: ClassVar = {}
+    channels_last = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -65,6 +65,8 @@ class Trainer:
         self.network = build_network(settings.architecture, settings.pretrained, **settings.options)
         if settings.start is not None and not resume:
             start_from(self.network, settings.start)
+        self._layout = torch.channels_last if self.network.channels_last else torch.contiguous_format
+        self.network.to(memory_format=self._layout)
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self._optimizer = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -127,15 +129,18 @@ class Trainer:
     def _maps(self, network: DepthNetwork, image: torch.Tensor) -> DepthMaps:
         """The network's maps; its features in bfloat16 if the settings say so."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.autocast):
-            features = network.features(image)
+            features = network.features(image.contiguous(memory_format=self._layout))
         # The head runs in float32: bfloat16 steps of depth would drown the slopes between pixels.
         maps: DepthMaps = network.head(features.float())
         return maps
 
     @torch.no_grad()
     def _twin(self, batch: Batch) -> torch.Tensor | None:
-        """What the moving average makes of the mirrored photos, mirrored back; NaN off the head."""
-        if len(batch.again) == 0:
+        """What the moving average makes of the mirrored photos, mirrored back; NaN off the head.
+
+        During the warm-up there is none: the average knows less then than the network that it is to teach.
+        """
+        if len(batch.again) == 0 or self.step < self.settings.warmup:
             return None
         maps = self._maps(self.average, batch.mirrored)
         occluded = (batch.mask_known & ~batch.foreground)[batch.again]
