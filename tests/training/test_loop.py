@@ -180,6 +180,8 @@ def test_photos_are_compared_with_what_the_average_makes_of_them(data, splits, t
     trainer.average.head.maps.bias.data[1] = 10.0
     batch = BatchLoader(splits[0], trainer.settings).make(0)
     assert len(batch.again) > 0
+    assert trainer._twin(batch) is None
+    trainer.step = trainer.settings.warmup
     twin = trainer._twin(batch)
     occluded = (batch.mask_known & ~batch.foreground)[batch.again]
     assert torch.equal(torch.isnan(twin), occluded)
