@@ -96,7 +96,7 @@ def _panel(axes: Axes, architecture: str, results: Sequence[Result], available: 
         known = sorted((count, value) for count, value in points if value is not None)
         axes.plot(*zip(*known, strict=True), "o-", color=COLOURS[key], label=label, markersize=4)
     axes.set(
-        title=NAMES.get(architecture, architecture), xlabel="training samples", xscale="log", ylim=(0, 0.5)
+        title=NAMES.get(architecture, architecture), xlabel="training samples", xscale="log", ylim=(0, None)
     )
     axes.grid(axis="y", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
