@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stream.types import Frame
 
 JITTER = {"depth_median_mm": "jitter median mm", "depth_p95_mm": "95 % mm", "distance_mm": "distance mm"}
-LAGS = ("lag_place", "lag_turn", "lag_size")
+LAGS = ("lag_place", "lag_turn", "lag_size", "lag_depth")
 
 
 def jitter(
@@ -72,7 +72,7 @@ def _tables(found: dict[str, Measurement]) -> list[Any]:
     recorded = Table(title="Recordings: frames of lag behind the raw depth", title_justify="left")
     for table, headings in (
         (still, ("clip", *JITTER.values())),
-        (moving, ("place", "turn", "size")),
+        (moving, ("place", "turn", "size", "depth")),
         (recorded, ("frames", "all depths", "mouth", "motion mm", "smooth - raw mm")),
     ):
         table.add_column("source")

@@ -7,8 +7,8 @@ temporal smoothing, mesh) is stepped frame by frame, once with and once without 
   the photo's skin, in millimetres at the chain's own scale; a point's jitter is its standard deviation over
   time after `WARM_UP` frames. Distance, which the pose alone fixes, is reported beside it.
 * **Lag**: the delay at which the smoothed signal correlates best with its reference (`lag_frames`). On a
-  photo moved along a known path the reference is that path. On a recorded clip it is the unsmoothed
-  chain's depth at the landmarks; both are read at the same image points.
+  photo moved along a known path the reference is that path. For depth, there and on a recorded clip, it is
+  the unsmoothed chain's, at points fixed on the photo or at the landmarks; both are read at the same places.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ def measure_photo(
     }
     figures: dict[str, Any] = {}
     traces: dict[str, dict[str, Array]] = {}
+    skin: dict[str, Array] = {}
     for name, clip in clips.items():
         places = list(clip.points(_traced(clip.face)))
         figures[name], traces[name] = {}, {}
@@ -113,6 +114,11 @@ def measure_photo(
             judge = moving_figures if name == "moving" else still_figures
             figures[name][mode] = judge(clip, captures)
             traces[name][mode] = depth_signals(captures, places)
+            if name == "moving":
+                skin[mode] = depth_signals(captures, list(clip.points(skin_points(clip.face))))
+    both = np.isfinite(skin["raw"]).all(axis=0) & np.isfinite(skin["smooth"]).all(axis=0)
+    for mode in MODES:
+        figures["moving"][mode]["lag_depth"] = lag_frames(skin[mode][:, both], skin["raw"][:, both])
     return Measurement(figures, traces)
 
 

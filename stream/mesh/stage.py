@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stream.compute.backends import AUTO, load_twin
+from stream.compute.depth_mesh import check_maps
+from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import InputError
 from stream.face.crop import crop_image
 from stream.mesh.build import build_mesh
@@ -56,8 +58,13 @@ class MeshStage:
         return replace(capture, depths=depths, meshes=meshes)
 
     def _smoothed(self, frame: Frame, face: Face, depth: Depth) -> Depth:
+        """Smoothed along the line of sight: along the axis, depth tilts as the face crosses the image."""
+        check_maps(depth.map, depth.mask)
         picture = crop_image(frame.image, face.crop, PICTURE_SIDE)
-        return self._smoother(face.track_id, frame.captured, depth, picture)
+        tilt = sight_tilt(line_of_sight(face.crop, face.intrinsics), depth.map.shape[0])
+        seen = replace(depth, map=depth.map + tilt)
+        smooth = self._smoother(face.track_id, frame.captured, seen, picture)
+        return replace(smooth, map=smooth.map - tilt)
 
     def close(self) -> None:
         """Forget the tracks."""
