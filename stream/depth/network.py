@@ -70,8 +70,18 @@ class DepthHead(nn.Module):
                 return self._maps(features.float())
         return self._maps(features.float())
 
+    def _channels(self, features: Tensor) -> Tensor:
+        """The 1x1 convolution; trained as a product of matrices, which PyTorch's CPU does four times as fast
+        in both directions. What is exported is the convolution."""
+        if not self.training:
+            return self.maps(features)
+        count, _, height, width = features.shape
+        weight = self.maps.weight[:, :, 0, 0].expand(count, -1, -1)
+        product = torch.baddbmm(self.maps.bias[None, :, None], weight, features.flatten(2))
+        return product.view(count, -1, height, width)
+
     def _maps(self, features: Tensor) -> DepthMaps:
-        depth, mask, spread, slopes = self.maps(features).split((1, 1, 1, 2), dim=1)
+        depth, mask, spread, slopes = self._channels(features).split((1, 1, 1, 2), dim=1)
         half, middle = (MAX_SPREAD - MIN_SPREAD) / 2, (MAX_SPREAD + MIN_SPREAD) / 2
         spread = middle + half * torch.tanh(spread / half)
         return DepthMaps(depth, mask, spread, normals_of_slopes(slopes))

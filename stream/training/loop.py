@@ -61,7 +61,9 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.settings, self.folder = settings, folder
         self._train, self._count = train, len(chosen_samples(train, settings))
-        self._judged = _spread(val, settings.validate_samples, settings.size)
+        # A network is judged at the size it is being trained at: at another it is far worse.
+        sizes = {settings.size, *(stage.size for stage in settings.stages)}
+        self._sets = {size: _spread(val, settings.validate_samples, size) for size in sizes}
         self.network = build_network(settings.architecture, settings.pretrained, **settings.options)
         if settings.start is not None and not resume:
             start_from(self.network, settings.start)
@@ -169,21 +171,18 @@ class Trainer:
             self._save()
 
     def _validate(self, report: Report | None) -> dict[str, float]:
-        result = validate(self.average, self._judged)
+        judged = self._sets[self.settings.size_at(self.step - 1)]
+        result = validate(self.average, judged)
         rounded = {key: round(value, 5) for key, value in result.items()}
         self._log(
             {"event": "validation", "step": self.step, "seconds": round(self._seconds, 1)} | rounded, report
         )
-        shown = self._shown()
+        shown = _shown(judged)
         prediction_sheet(
             shown, predict(self.average, shown), self.folder / f"predictions-{self.step:06d}.png"
         )
         loss_curve(self.rows, self.folder / CURVE)
         return result
-
-    def _shown(self) -> Samples:
-        rows = np.linspace(0, len(self._judged) - 1, min(SHOWN, len(self._judged)))
-        return self._judged.take(rows.astype(int))
 
     def _log(self, row: dict[str, Any], report: Report | None) -> None:
         self.rows.append(row)
@@ -246,6 +245,11 @@ def _spread(dataset: Dataset, most: int, size: int) -> Dataset:
     """At most so many samples of a split, spread over it, at the size trained at."""
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(most, len(dataset))).astype(int))
     return Dataset([shrunk(dataset.take(rows), size)])
+
+
+def _shown(judged: Dataset) -> Samples:
+    """Those of the judged samples that are drawn."""
+    return judged.take(np.linspace(0, len(judged) - 1, min(SHOWN, len(judged))).astype(int))
 
 
 class _Clock:
