@@ -12,13 +12,20 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 from stream.errors import FaceError
 from stream.face.mediapipe_still import MediaPipeStillTracker
 from stream.geometry import project
-from stream.training.faces.anny import LANDMARKS_FILE, load_anny_head
+from stream.training.faces.anny import (
+    LANDMARKS_FILE,
+    LOWER_LIP,
+    UPPER_LIP,
+    load_anny_head,
+    on_surface,
+)
 from stream.training.faces.appearance import _depth_buffer
 from stream.training.faces.correspond import (
     DENSE_SIGMA,
@@ -28,7 +35,6 @@ from stream.training.faces.correspond import (
     ROUNDS,
     cast_landmarks,
     dense_correspondence,
-    head_model_arrays,
 )
 from stream.training.faces.fit import (
     PHOTO_SIDE,
@@ -39,37 +45,59 @@ from stream.training.faces.fit import (
     photo_intrinsics,
     point_basis,
 )
-from stream.training.faces.head import EYES, HeadModel
+from stream.training.faces.head import EYES, GUMS, MOUTH_SOCKET, TEETH, HeadModel
 from stream.training.faces.photos import load_labels
 from stream.training.faces.sampling import turn
 from stream.types import Array, Frame
 
-DRAWINGS = 150
-DISTANCE = 1650.0
-SKIN_COLOUR, WHITE, IRIS = np.array([205.0, 155, 130]), np.array([235.0, 230, 225]), np.array([70.0, 45, 30])
+DRAWINGS = 240
+DISTANCE = 1250.0
+SKIN_COLOUR, FLESH = np.array([205.0, 155, 130]), np.array([90.0, 35, 35])
+WHITE, IRIS = np.array([235.0, 230, 225]), np.array([70.0, 45, 30])
 IRIS_MM = 5.85
+
+MOVEMENTS = (
+    "jawOpen",
+    "mouthSmile",
+    "mouthUpperUp",
+    "mouthLowerDown",
+    "mouthStretch",
+    "eyeBlink",
+    "browInnerUp",
+)
+"""Expressions that part the lips and close the eyes, so that each landmark shows on which side it lies."""
+
+OTHER_LIPS = (
+    61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 146, 91, 181, 84, 17, 314, 405, 321, 375, 76, 184, 74,
+    73, 72, 11, 302, 303, 304, 408, 306, 77, 90, 180, 85, 16, 315, 404, 320, 307, 62, 292, 78, 308,
+)  # fmt: skip
+"""The rest of the lips' landmarks."""
+
 PHOTOS = range(0, 4000, 10)
 """Every tenth photo for training is enough."""
 
 
-def draw_head(model: HeadModel, head: Array, rotation: Array, translation: Array) -> Array:
+def draw_head(model: HeadModel, head: Array, rotation: Array, translation: Array, light: Array) -> Array:
     """(320, 320, 3) uint8 picture of a plain shaded head (N, 3) mm with eyes, by the photos' camera."""
     camera = (head @ rotation.T + translation).astype(np.float32)
     pixels = project(camera, photo_intrinsics()).astype(np.float32)
-    eyes = model.part == EYES
     everything = _depth_buffer(pixels, camera[:, 2], model.triangles, PHOTO_SIDE)
-    balls = _depth_buffer(pixels, camera[:, 2], model.triangles_of(eyes), PHOTO_SIDE)
     seen = np.isfinite(everything)
+
+    def shown(*parts: int) -> Array:
+        triangles = model.triangles_of(np.isin(model.part, parts))
+        return seen & (_depth_buffer(pixels, camera[:, 2], triangles, PHOTO_SIDE) <= everything + 1e-3)
+
     depth = np.where(seen, everything, DISTANCE + 200)
     slope_y, slope_x = np.gradient(depth * photo_intrinsics().fx / DISTANCE)
-    light = np.array([-0.3, -0.45, -0.85])
     facing = (slope_x * light[0] + slope_y * light[1] - light[2]) / np.sqrt(1 + slope_x**2 + slope_y**2)
     colour = np.tile(SKIN_COLOUR, (PHOTO_SIDE, PHOTO_SIDE, 1))
-    eye_pixel = seen & (balls <= everything + 1e-3)
-    colour[eye_pixel] = WHITE
+    eye_pixel = shown(EYES)
+    colour[eye_pixel | shown(TEETH)] = WHITE
+    colour[shown(MOUTH_SOCKET, GUMS)] = FLESH
     rows, columns = np.mgrid[:PHOTO_SIDE, :PHOTO_SIDE]
     for side in (-1, 1):
-        ball = camera[eyes & (model.mean[:, 0] * side > 0)]
+        ball = camera[(model.part == EYES) & (model.mean[:, 0] * side > 0)]
         centre = ball.mean(axis=0) + rotation @ [0, 0, -13.0]
         u, v = project(centre[None], photo_intrinsics())[0]
         radius = IRIS_MM * photo_intrinsics().fx / centre[2]
@@ -77,6 +105,18 @@ def draw_head(model: HeadModel, head: Array, rotation: Array, translation: Array
     shade = np.where(eye_pixel, 0.9, 0.3 + 0.7 * np.clip(facing, 0, 1))
     picture = np.where(seen[..., None], colour * shade[..., None], 110.0)
     return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def draw_coefficients(rng: Generator, model: HeadModel) -> Array:
+    """(1, K) float32 of somebody random who moves the mouth and the eyes."""
+    drawn = np.zeros((1, len(model.basis)), np.float32)
+    drawn[0, : model.identities] = rng.normal(0, 0.8, model.identities)
+    for movement in MOVEMENTS:
+        amount = max(rng.uniform(-0.6, 0.6), 0.0)
+        names = (movement, f"{movement}_L", f"{movement}_R")
+        for name in (name for name in names if name in model.expressions):
+            drawn[0, model.identities + model.expressions.index(name)] = amount
+    return drawn
 
 
 def landmarks_on_drawings(model: HeadModel) -> tuple[Fits, Array]:
@@ -88,16 +128,16 @@ def landmarks_on_drawings(model: HeadModel) -> tuple[Fits, Array]:
     tracker = MediaPipeStillTracker()
     rotations, translations, coefficients, found = [], [], [], []
     for index in range(DRAWINGS):
-        identity = np.zeros((1, len(model.basis)), np.float32)
-        identity[0, : model.identities] = rng.normal(0, 0.8, model.identities)
+        drawn = draw_coefficients(rng, model)
         rotation = turn(*np.radians(rng.uniform([-18, -12, -5], [18, 12, 5]))).astype(np.float32)
         translation = np.array([0, 0, DISTANCE], np.float32) - rotation @ np.array([0, 30, 0], np.float32)
-        picture = draw_head(model, model.vertices(identity)[0], rotation, translation)
+        light = np.array([rng.uniform(-0.5, 0.5), -0.45, -0.8])
+        picture = draw_head(model, model.vertices(drawn)[0], rotation, translation, light)
         faces = tracker.detect(Frame(picture, 0.0, index, "drawing"))
         if faces:
             rotations.append(rotation)
             translations.append(translation)
-            coefficients.append(identity[0])
+            coefficients.append(drawn[0])
             found.append(faces[0])
     tracker.close()
     if len(found) < DRAWINGS // 2:
@@ -128,15 +168,28 @@ def first_guess(model: HeadModel) -> Array:
 
 
 def refined(model: HeadModel, guess: Array, landmarks: Array, matrices: Array) -> Correspondence:
-    """The correspondence after rounds of fits to photos, as `find_correspondence` does for ICT-FaceKit."""
+    """The correspondence after rounds of fits to photos, much as `find_correspondence` does for ICT-FaceKit.
+
+    The lips stay where the drawings put them: photos smile, and a model that smiles too little would let
+    its lips' landmarks slide instead.
+    """
     pose = initial_pose(matrices, landmarks)
-    points = dense_correspondence(model, guess)
+    points = with_lips(model, dense_correspondence(model, guess), guess)
     for _ in range(ROUNDS):
         mean, basis = point_basis(model, points)
         fits = fit_chunks(mean, basis, points.use, landmarks[..., :2], pose, DENSE_SIGMA, model.identities)
         print(f"median error over the outer eye distance: {np.median(fits.error):.4f}")
-        points = dense_correspondence(model, guess, cast_landmarks(model, fits, landmarks))
+        found = dense_correspondence(model, guess, cast_landmarks(model, fits, landmarks))
+        points = with_lips(model, found, guess)
     return points
+
+
+def with_lips(model: HeadModel, points: Correspondence, guess: Array) -> Correspondence:
+    """The same landmarks, but those of the lips where ``guess`` (478, 3) has them."""
+    places = points.place(model.mean).astype(np.float64)
+    lips = list(UPPER_LIP + LOWER_LIP + OTHER_LIPS)
+    places[lips] = guess[lips]
+    return on_surface(model, places, points.use)
 
 
 def main() -> None:
@@ -149,9 +202,9 @@ def main() -> None:
     labels = load_labels(options.shared / "data" / "faces")
     chosen = np.array(PHOTOS)
     found = refined(model, first_guess(model), labels.landmarks[chosen], labels.matrices[chosen])
-    arrays = head_model_arrays(model, found)
-    np.savez(LANDMARKS_FILE, **arrays)
-    print(f"wrote {LANDMARKS_FILE.name}: {len(arrays['points'])} points from {len(chosen)} photos")
+    places = found.place(model.mean).astype(np.float32)
+    np.savez(LANDMARKS_FILE, places=places, use=found.use)
+    print(f"wrote {LANDMARKS_FILE.name}: {len(places)} points from {len(chosen)} photos")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ HEIGHTS = ("minheight", "maxheight")
 PROPORTIONS = ("idealproportions", "uncommonproportions")
 ANCESTRIES = ("african", "asian", "caucasian")
 
-YOUNGEST, OLDEST = 0.25, 0.9
-"""Ages in use, 0 the child of about 11, 0.5 the 25 and 1 the 90 years old: from about 18 years up."""
+YOUNGEST, OLDEST = 0.3, 0.9
+"""Ages in use, 0 the child of about 11, 0.5 the 25 and 1 the 90 years old: from about 19 years up."""
 
 LOCAL_SIGMA = {
     "cheek": 0.25, "chin": 0.22, "ears": 0.2, "eyebrows": 0.25, "eyes": 0.18, "forehead": 0.25, "head": 0.22,
@@ -40,18 +40,20 @@ def draw_people(rng: Generator, source: MakeHuman, used: Array, count: int) -> A
 
     :param used: (U,) indices of the base mesh's vertices to draw.
     """
-    macro, weights = _macro_shapes(source, used), _macro_weights(rng, count)
-    people = source.vertices[used] + np.tensordot(weights, macro, axes=1)
-    for shape, amounts in _local_shapes(rng, source, used, count):
-        people += amounts[:, None, None] * shape
-    return people.astype(np.float32)
+    shapes, weights = _macro_shapes(source, used), _macro_weights(rng, count)
+    local = _local_shapes(rng, source, used, count)
+    shapes += [shape for shape, _ in local]
+    weights += [amounts for _, amounts in local]
+    moved = np.stack(weights, axis=1).astype(np.float32) @ np.stack(shapes).reshape(len(shapes), -1)
+    return moved.reshape(count, -1, 3) + source.vertices[used].astype(np.float32)
 
 
 def _macro_names() -> list[tuple[str, tuple[str, ...]]]:
     """File and factors of every shape of the whole body; a shape's weight is its factors' product."""
     folder = "mpfb2/targets/macrodetails"
     bodies = list(itertools.product(GENDERS, AGES, MUSCLES, WEIGHTS))
-    names = [(f"{folder}/universal-{'-'.join(body)}.target.gz", body) for body in bodies]
+    names: list[tuple[str, tuple[str, ...]]] = []
+    names += [(f"{folder}/universal-{'-'.join(body)}.target.gz", body) for body in bodies]
     for race, gender, age in itertools.product(ANCESTRIES, GENDERS, AGES):
         names.append((f"{folder}/{race}-{gender}-{age}.target.gz", (race, gender, age)))
     for kind, ends in (("height", HEIGHTS), ("proportions", PROPORTIONS)):
@@ -60,12 +62,12 @@ def _macro_names() -> list[tuple[str, tuple[str, ...]]]:
     return names
 
 
-def _macro_shapes(source: MakeHuman, used: Array) -> Array:
-    return np.stack([source.target(name)[used].astype(np.float32) for name, _ in _macro_names()])
+def _macro_shapes(source: MakeHuman, used: Array) -> list[Array]:
+    return [source.target(name)[used].astype(np.float32) for name, _ in _macro_names()]
 
 
-def _macro_weights(rng: Generator, count: int) -> Array:
-    """(count, macro shapes) weights of random people, as Anny mixes them."""
+def _macro_weights(rng: Generator, count: int) -> list[Array]:
+    """Weights (count,) of each macro shape for random people, as Anny mixes them."""
     factors: dict[str, Array] = {}
     gender = np.where(rng.random(count) < 0.5, 0.0, 1.0)
     gender = np.abs(gender - np.clip(np.abs(rng.normal(0, 0.15, count)), 0, 0.5))
@@ -74,17 +76,15 @@ def _macro_weights(rng: Generator, count: int) -> Array:
         AGES: YOUNGEST + (OLDEST - YOUNGEST) * rng.beta(1.1, 1.5, count),
         MUSCLES: rng.beta(4, 4, count),
         WEIGHTS: rng.beta(3, 3.5, count),
-        HEIGHTS: rng.beta(4, 4, count),
-        PROPORTIONS: rng.beta(3, 3, count),
+        HEIGHTS: rng.beta(12, 12, count),
+        PROPORTIONS: rng.beta(8, 8, count),
     }
     for names, values in drawn.items():
         anchors = np.linspace(0, 1, len(names))
         for name, row in zip(names, np.eye(len(names)), strict=True):
             factors[name] = np.interp(values, anchors, row)
-    for name, share in zip(ANCESTRIES, rng.dirichlet([0.6] * 3, count).T, strict=True):
-        factors[name] = share
-    products = [np.prod([factors[f] for f in parts], axis=0) for _, parts in _macro_names()]
-    return np.stack(products, axis=1).astype(np.float32)
+    factors |= dict(zip(ANCESTRIES, rng.dirichlet([0.6] * 3, count).T, strict=True))
+    return [np.prod([factors[f] for f in parts], axis=0) for _, parts in _macro_names()]
 
 
 def _local_shapes(rng: Generator, source: MakeHuman, used: Array, count: int) -> list[tuple[Array, Array]]:

