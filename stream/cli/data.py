@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,9 @@ from stream.errors import InputError
 from stream.files import atomic_path
 
 app = typer.Typer(help="Draw training data and look at it.", no_args_is_help=True)
+
+STATISTICS_SAMPLES, SHARD_SHARE = 2000, 125
+"""Samples measured by `stats`, and how many of them from one shard."""
 
 
 @app.command()
@@ -55,14 +59,43 @@ def sheet(
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
     count: Annotated[int, typer.Option(min=1, max=200, help="How many samples.")] = 24,
     seed: Annotated[int, typer.Option(help="Which samples.")] = 0,
+    landmarks: Annotated[
+        bool, typer.Option("--landmarks", help="Dot the landmarks over the pictures.")
+    ] = False,
 ) -> None:
-    """Draw a contact sheet: image, depth, normals and mask of some samples."""
+    """Draw a contact sheet: image, depth, normals and flags of some samples."""
     import cv2
 
     from stream.training.faces.sheet import contact_sheet
 
-    picture = contact_sheet(data, split, count, seed)
+    picture = contact_sheet(data, split, count, seed, landmarks)
     encoded = cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()
     with atomic_path(out) as path:
         path.write_bytes(encoded)
-    typer.echo(f"{out}: {count} samples of {data}")
+    typer.echo(f"{out}: samples of {data}")
+
+
+@app.command()
+def stats(
+    data: Annotated[Path, typer.Option(help="Folder of the dataset.")] = Path("cache/faces"),
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    clips: Annotated[list[Path] | None, typer.Option(help="A clip, picture or folder of pictures.")] = None,
+    out: Annotated[Path, typer.Option(help="Picture to write (PNG or SVG).")] = Path("out/stats.png"),
+    report: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+) -> None:
+    """Plot the faces of a dataset, their pose, distance, expression and skin tone, against those of clips."""
+    from stream.evaluation.shards import Dataset
+    from stream.evaluation.statistics import clip_statistics, dataset_statistics, summary
+    from stream.evaluation.statistics_plot import draw_statistics
+    from stream.training.faces.pick import pick_samples
+
+    picked = Dataset(list(pick_samples(data, split, STATISTICS_SAMPLES, SHARD_SHARE, seed=0)))
+    groups = {"dataset": dataset_statistics(picked, STATISTICS_SAMPLES)}
+    if clips:
+        groups["clips"] = clip_statistics(clips)
+    draw_statistics(groups, out)
+    figures = {name: summary(group) for name, group in groups.items()}
+    if report is not None:
+        with atomic_path(report) as path:
+            path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    typer.echo(f"{out}: " + ", ".join(f"{len(group)} faces of {name}" for name, group in groups.items()))

@@ -29,6 +29,8 @@ COLOURS = ("#2563eb", "#f59e0b", "#0f766e", "#94a3b8")
 BINS = 30
 LOGARITHMIC = ("distance", "crop_size")
 ROUND = (20, 50, 100, 150, 200, 300, 400, 500, 600, 800, 1000, 1500, 2000, 3000, 5000, 10000)
+LABEL_WIDTH = 0.14
+"""Of a panel's width, what the longest label of a tick needs."""
 
 
 def draw_statistics(groups: Mapping[str, FaceStatistics], path: Path) -> None:
@@ -77,7 +79,7 @@ def _panel(axes: Any, name: str, values: Mapping[str, Array]) -> None:
         return
     edges = bin_edges(name, everything)
     if name in LOGARITHMIC:
-        ticks = [tick for tick in ROUND if edges[0] <= tick <= edges[-1]]
+        ticks = _apart([tick for tick in ROUND if edges[0] <= tick <= edges[-1]], edges)
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.set_xticks([], minor=True)
@@ -87,6 +89,16 @@ def _panel(axes: Any, name: str, values: Mapping[str, Array]) -> None:
         share = np.histogram(np.clip(array, edges[0], edges[-1]), edges)[0] / len(array)
         axes.stairs(share, edges, fill=True, alpha=0.35, color=COLOURS[index % len(COLOURS)])
         axes.stairs(share, edges, color=COLOURS[index % len(COLOURS)])
+
+
+def _apart(ticks: list[int], edges: Array) -> list[int]:
+    """Those of rising ``ticks`` whose labels do not run into each other on a logarithmic axis."""
+    least = (edges[-1] / edges[0]) ** LABEL_WIDTH
+    kept: list[int] = []
+    for tick in ticks:
+        if not kept or tick / kept[-1] >= least:
+            kept.append(tick)
+    return kept
 
 
 def _patch(colour: str) -> Any:

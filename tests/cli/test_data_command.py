@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
+from depth_shards import bump_arrays
+from skimage.data import astronaut
 from typer.testing import CliRunner
 
 pytest.importorskip("scipy")
 
 from stream.cli.data import app
 from stream.config import load_config
-from stream.errors import ConfigError, InputError, OutputError
+from stream.errors import ConfigError, InputError, OutputError, SourceError
 from stream.training.faces import dataset
 from stream.training.faces.dataset import FaceDataSettings
 
 
 def _shard(folder: Path) -> None:
-    rng = np.random.default_rng(0)
-    np.savez(
-        folder / "train-00000.npz",
-        image=rng.integers(0, 255, (3, 16, 16, 3), np.uint8),
-        depth=rng.normal(0, 0.1, (3, 16, 16)).astype(np.float16),
-        normal=rng.integers(-127, 127, (3, 16, 16, 3), np.int8),
-        flags=np.full((3, 16, 16), 15, np.uint8),
-    )
+    np.savez(folder / "train-00000.npz", **bump_arrays(9, 32, 0))
 
 
 def test_sheet_writes_a_picture(tmp_path: Path) -> None:
     _shard(tmp_path)
     out = tmp_path / "new" / "sheet.png"
-    result = CliRunner().invoke(app, ["sheet", "--data", str(tmp_path), "--out", str(out), "--count", "6"])
+    arguments = ["sheet", "--data", str(tmp_path), "--out", str(out), "--count", "6"]
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert out.stat().st_size > 1000
+    plain = cv2.imread(str(out))
+    assert plain.shape == (2 * 32, 3 * 4 * 32, 3)
+    CliRunner().invoke(app, [*arguments, "--landmarks"])
+    assert (cv2.imread(str(out)) != plain).any(axis=2).sum() > 50
 
 
 def test_sheet_names_what_is_wrong(tmp_path: Path) -> None:
@@ -44,6 +45,33 @@ def test_sheet_names_what_is_wrong(tmp_path: Path) -> None:
     run = CliRunner().invoke(app, ["sheet", "--data", str(tmp_path), "--out", str(tmp_path)])
     assert isinstance(run.exception, OutputError)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train-00000.npz"]
+
+
+def test_stats_draws_a_dataset_over_clips(tmp_path: Path) -> None:
+    _shard(tmp_path)
+    cv2.imwrite(str(tmp_path / "face.png"), astronaut()[:, :, ::-1])
+    out, report = tmp_path / "new" / "stats.png", tmp_path / "stats.json"
+    arguments = ["stats", "--data", str(tmp_path), "--out", str(out), "--json", str(report)]
+    run = CliRunner().invoke(app, [*arguments, "--clips", str(tmp_path / "face.png")])
+    assert run.exit_code == 0, run.output
+    assert "9 faces of dataset, 1 faces of clips" in run.output
+    assert cv2.imread(str(out)).shape[1] > 1000
+    figures = json.loads(report.read_text())
+    assert (figures["dataset"]["faces"], figures["clips"]["faces"]) == (9, 1)
+    assert figures["dataset"]["distance"]["median"] == 600
+    assert abs(figures["clips"]["yaw"]["median"]) < 20
+
+
+def test_stats_names_what_is_wrong(tmp_path: Path) -> None:
+    run = CliRunner().invoke(app, ["stats", "--data", str(tmp_path), "--out", str(tmp_path / "a.png")])
+    assert isinstance(run.exception, InputError)
+    _shard(tmp_path)
+    clips = ["--clips", str(tmp_path / "none.mp4")]
+    run = CliRunner().invoke(
+        app, ["stats", "--data", str(tmp_path), *clips, "--out", str(tmp_path / "a.png")]
+    )
+    assert isinstance(run.exception, SourceError)
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_faces_names_a_missing_data_folder_or_setting(tmp_path: Path) -> None:

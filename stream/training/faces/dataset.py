@@ -7,6 +7,7 @@ A dataset is a folder of ``{train,val,test}-{index:05d}.npz`` with up to `SHARD`
 * ``normal`` (n, S, S, 3) int8, 127 times the unit normal in the camera frame, out of the surface;
 * ``flags`` (n, S, S) uint8 bits, named in `stream.evaluation.shards`;
 * ``uv`` (n, S, S, 2) uint8, 255 times the place on the head (`stream.training.faces.kit.HeadKit.layout`);
+  of a prop (hair, glasses, clothes, hands, objects), the place in its own picture;
 * ``mean_depth`` (n, S, S) float16, val and test only: the model's mean face in the same pose and camera,
   NaN where it does not cover;
 * ``kind``, ``topology``, ``tone`` (n,) uint8: synthetic or photo, head model, Fitzpatrick's type;

@@ -172,9 +172,9 @@ class FaceEngine:
         ]
 
     def photo(self, index: int, seed: tuple[int, ...], with_mean: bool) -> Sample:
-        """A photo itself, labelled by the ICT mesh fitted to it where that can be believed."""
+        """A photo itself, labelled where that is believed by the mesh fitted to it (ICT's, if drawn)."""
         rng = np.random.default_rng(seed)
-        kit = self.kits[ICT]
+        kit = self.kits[min(self.kits)]
         fits, camera = kit.photos.fits, photo_intrinsics()
         coefficients = fits.coefficients[index]
         head = kit.model.vertices(coefficients[None])[0]
@@ -202,7 +202,7 @@ class FaceEngine:
             np.where(known[..., None], labels.uv, 0),
             self._mean_depth(kit, stand) if with_mean else self._no_mean(),
             PHOTO,
-            ICT,
+            kit.model.topology,
             fitzpatrick(skin),
             yaw,
             pitch,
@@ -259,8 +259,9 @@ class FaceEngine:
         depth, known = self._depth(labels, stand)
         flags = _flags(labels.part)
         landmarks = project(kit.landmarks(head) @ stand.rotation.T + stand.translation, stand.camera)
+        image, light = self._picture(rng, scene, stand, look, other)
         return Sample(
-            self._picture(rng, scene, stand, look, other),
+            image,
             depth,
             labels.normal * known[..., None],
             flags,
@@ -279,22 +280,23 @@ class FaceEngine:
             _in_crop(landmarks, stand.crop),
             _padded(draw.coefficients[: kit.model.identities]),
             expression,
-            self._light,
+            light,
         )
 
-    def _picture(self, rng: Generator, scene: Scene, stand: _Stand, look: Paint, other: Array) -> Array:
-        """The lit head before a background, (S, S, 3) uint8."""
+    def _picture(
+        self, rng: Generator, scene: Scene, stand: _Stand, look: Paint, other: Array
+    ) -> tuple[Array, Array]:
+        """The lit head before a background, (S, S, 3) uint8, and the light's numbers (42,)."""
         centre = stand.rotation @ FACE_CENTRE + stand.translation
         light = draw_lighting(rng, other, centre)
         if look.painted:
             light = light.without_own()
-        self._light = light_numbers(light)
         towards = shadow_matrix(light_direction(light, centre), centre)
         colour, covered = self.renderer.colour(scene, stand.view, light, towards)
         background = draw_background(rng, other, len(colour))
         colour = np.where(covered[..., None], colour, background)
         side = (len(colour) - 1) / 2
-        return crop_image(colour, Crop(side, side, len(colour) / 2, 0.0), self.size)
+        return crop_image(colour, Crop(side, side, len(colour) / 2, 0.0), self.size), light_numbers(light)
 
     def _occlusion(self, scene: Scene, stand: _Stand, flags: Array) -> float:
         """Share of the bare face's skin that something hides."""

@@ -33,6 +33,9 @@ SHADOW_REACH = 210.0
 
 SKY_DIRECTIONS = 48
 
+KEPT_INDICES = 64
+"""Index buffers kept on the GPU, the oldest given up first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
@@ -70,7 +73,7 @@ class Labels:
     :ivar normal: (S, S, 3) float32 camera frame, towards the camera.
     :ivar z: (S, S) float32 camera mm, inf where nothing is.
     :ivar part: (S, S) uint8, `BACKGROUND_PART` where nothing is.
-    :ivar uv: (S, S, 2) uint8, 255 times the place in the head's texture layout.
+    :ivar uv: (S, S, 2) uint8, 255 times the place in the head's texture layout, or in a prop's own picture.
     """
 
     normal: Array
@@ -275,9 +278,6 @@ class Renderer:
         texture = self.context.texture((512, 64), 1, (streaks * 255).astype(np.uint8).tobytes(), alignment=1)
         texture.build_mipmaps()
         return texture
-
-
-KEPT_INDICES = 64
 
 
 def _interleaved(prop: Prop) -> Array:

@@ -30,16 +30,15 @@ class View:
     a deviation of 14), and how much wider than usual the crop is."""
 
     share: float
-    nearest: float | None
-    farthest: float | None
+    yaw: tuple[float, float] | None
     widen: tuple[float, float]
 
 
 VIEWS = (
-    View(0.70, None, None, (1.0, 1.0)),
-    View(0.12, 20.0, 70.0, (1.0, 1.0)),
-    View(0.06, 70.0, 90.0, (1.0, 1.0)),
-    View(0.12, None, None, (1.15, 1.6)),
+    View(0.70, None, (1.0, 1.0)),
+    View(0.12, (20.0, 70.0), (1.0, 1.0)),
+    View(0.06, (70.0, 90.0), (1.0, 1.0)),
+    View(0.12, None, (1.15, 1.6)),
 )
 """Seed 000, Table 4.1: frontal and tight, side view within 70 degrees, beyond, frontal with the neck."""
 
@@ -160,10 +159,10 @@ def draw_view(rng: Generator) -> View:
 
 def draw_pose(rng: Generator, camera: Intrinsics, view: View) -> Pose:
     """A head somewhere in the picture, turned to the line of sight as the kind of view says."""
-    if view.nearest is None:
+    if view.yaw is None:
         yaw = np.clip(rng.normal(0, 14), -40, 40)
     else:
-        yaw = rng.uniform(view.nearest, view.farthest) * rng.choice([-1, 1])
+        yaw = rng.uniform(*view.yaw) * rng.choice([-1, 1])
     pitch = np.clip(rng.normal(0, 11), -28, 28)
     roll = rng.normal(0, 12)
     # The narrower the lens, the farther people sit.

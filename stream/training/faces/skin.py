@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.random import Generator
 
+from stream.evaluation.skin_tone import fitzpatrick_type
 from stream.training.faces.lighting import basis
 from stream.types import Array
 
@@ -15,9 +16,6 @@ TONES = (
     (0.33, 0.22, 0.16),
 )  # fmt: skip
 """A typical display colour (sRGB, 0..1) of skin of Fitzpatrick's types I to VI."""
-
-ITA_BORDERS = (55.0, 41.0, 28.0, 10.0, -30.0)
-"""Individual typology angles (degrees) between neighbouring types (Chardon et al. 1991)."""
 
 DARKEST, BRIGHTEST = 0.5, 2.0
 """Limits of what is done against a photo's light at one place."""
@@ -29,8 +27,13 @@ HARMONICS_PRIOR = 4.0
 WAVES = 24
 
 
-def typology_angle(colour: Array) -> float:
-    """Individual typology angle, atan((L - 50) / b) in CIE Lab, degrees, of a display colour (3,) in 0..1."""
+def display_angle(colour: Array) -> float:
+    """Individual typology angle, degrees, of a display colour (3,) in 0..1 as the engine's shaders show it.
+
+    Their gamma is 2.2 and not sRGB's curve, so it can differ by up to 3 degrees from
+    `stream.evaluation.skin_tone.typology_angle`. It decides which photos' skin is given another tone: another
+    curve would draw other pictures.
+    """
     linear = np.asarray(colour, np.float64) ** 2.2
     xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
     white = np.array([0.9505, 1.0, 1.089])
@@ -40,9 +43,8 @@ def typology_angle(colour: Array) -> float:
 
 
 def fitzpatrick(colour: Array) -> int:
-    """Fitzpatrick's type, 1 to 6, of a skin's display colour (3,) in 0..1."""
-    angle = typology_angle(colour)
-    return 1 + sum(angle <= border for border in ITA_BORDERS)
+    """Fitzpatrick's type, 1 to 6, of a skin's display colour (3,) in 0..1, by its `display_angle`."""
+    return fitzpatrick_type(display_angle(colour))
 
 
 def draw_tone(rng: Generator, kind: int) -> Array:

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("scipy")
 
 from stream.errors import InputError, ModelError
+from stream.evaluation.shards import ICT
 from stream.face.crop import crop_from_anchors, crop_from_landmarks
 from stream.geometry import project
 from stream.training.faces.correspond import (
@@ -100,11 +101,12 @@ def test_real_photos_fit_their_landmarks(face_data: Any) -> None:
 
 
 def test_the_model_crop_agrees_with_the_live_crop(engine: Any) -> None:
-    fits, labels = engine.photos.fits, engine.photos.labels
+    kit = engine.kits[ICT]
+    fits, labels = kit.photos.fits, kit.photos.labels
     off = []
     for i in range(24):
-        head = engine.model.vertices(fits.coefficients[i : i + 1])[0]
-        camera = engine.anchors(head) @ fits.rotation[i].T + fits.translation[i]
+        head = kit.model.vertices(fits.coefficients[i : i + 1])[0]
+        camera = kit.anchors(head) @ fits.rotation[i].T + fits.translation[i]
         made = crop_from_anchors(*project(camera, photo_intrinsics()))
         live = crop_from_landmarks(labels.landmarks[i])
         off.append([(made.x - live.x) / live.half, (made.y - live.y) / live.half, made.half / live.half - 1])
@@ -154,7 +156,7 @@ def test_damaged_inputs_are_named(tmp_path: Path, face_data: Any) -> None:
 
 def test_a_missing_photo_is_named(face_data: Any) -> None:
     data, cache, model, _ = face_data
-    photos = fit_photos(model, data / "faces", cache, stored_correspondence(model))
+    photos = fit_photos(model, data / "faces", cache / "fits_ict.npz", stored_correspondence(model))
     assert photos.image(3).shape == (320, 320, 3)
     with pytest.raises(InputError, match="05000"):
         photos.image(5000)

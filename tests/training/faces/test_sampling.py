@@ -50,8 +50,9 @@ def test_poses_are_turned_as_their_view_says(view: sampling.View) -> None:
     cameras = [sampling.draw_camera(rng) for _ in range(DRAWS)]
     poses = [sampling.draw_pose(rng, camera, view) for camera in cameras]
     yaw = np.abs([pose.yaw for pose in poses])
-    assert yaw.min() >= (view.nearest or 0)
-    assert yaw.max() <= (view.farthest or 40)
+    nearest, farthest = view.yaw or (0, 40)
+    assert yaw.min() >= nearest
+    assert yaw.max() <= farthest
     assert abs(np.mean([pose.yaw > 0 for pose in poses]) - 0.5) < 0.1
     for pose, camera in zip(poses, cameras, strict=True):
         seen = np.linalg.norm(pose.translation)

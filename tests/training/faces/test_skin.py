@@ -10,21 +10,21 @@ from stream.training.faces.skin import (
     BRIGHTEST,
     DARKEST,
     TONES,
+    display_angle,
     draw_tone,
     fitzpatrick,
     painted_skin,
     photo_gain,
     smooth_noise,
-    typology_angle,
 )
 
 
-def test_the_typology_angle_agrees_with_a_colour_library():
+def test_the_angle_agrees_with_a_colour_library():
     from skimage.color import rgb2lab
 
     for colour in TONES:
         lightness, _, yellow = rgb2lab(np.array(colour))
-        assert typology_angle(np.array(colour)) == pytest.approx(
+        assert display_angle(np.array(colour)) == pytest.approx(
             np.degrees(np.arctan2(lightness - 50, yellow)), abs=3
         )
 
