@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from stream.errors import OutputError
+
+ARCHIVE_ERRORS = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading an .npz file raises where it is missing, cut off, damaged, or lacks an array."""
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Files appear whole or not at all."""
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stream.errors import OutputError
-from stream.files import atomic_path
+from stream.files import ARCHIVE_ERRORS, atomic_path
 
 
 def test_the_file_appears_only_when_the_block_ends(tmp_path: Path) -> None:
@@ -37,3 +39,18 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> No
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="choose another place"), atomic_path(tmp_path / "file" / "x.glb"):
         pass
+
+
+def test_damaged_archives_raise_only_what_is_expected_of_them() -> None:
+    """Every byte spoilt in turn, and every length: read whole, or one of the known errors."""
+    whole = io.BytesIO()
+    np.savez_compressed(whole, a=np.arange(40.0))
+    content, kinds = whole.getvalue(), set()
+    spoilt = [content[:k] + bytes([content[k] ^ 0x10]) + content[k + 1 :] for k in range(len(content))]
+    for damaged in [*spoilt, *(content[:k] for k in range(len(content)))]:
+        try:
+            with np.load(io.BytesIO(damaged), allow_pickle=False) as arrays:
+                arrays["a"]
+        except ARCHIVE_ERRORS as error:
+            kinds.add(type(error).__name__)
+    assert {"BadZipFile", "EOFError", "KeyError"} <= kinds

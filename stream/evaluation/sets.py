@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from stream.evaluation.shards import (
     load_shard,
 )
 from stream.expression.arkit import ARKIT_NAMES
+from stream.files import ARCHIVE_ERRORS
 from stream.types import Array
 
 ICT_SET, ANNY_SET, PHOTO_SET = "ICT heads", "Anny heads", "photos"
@@ -86,7 +86,7 @@ def _told(path: Path) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as data:
             return {key: data[key] for key in _TOLD_BY}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except ARCHIVE_ERRORS as error:
         raise InputError(f"{path} is not a usable shard ({error}); make it again.") from error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from stream.errors import InputError
-from stream.files import atomic_path
+from stream.files import ARCHIVE_ERRORS, atomic_path
 from stream.types import Array
 
 DEPTH_KNOWN, MASK_KNOWN, FOREGROUND, SKIN, OCCLUDER, MOUTH, HAIR = 1, 2, 4, 8, 16, 32, 64
@@ -160,7 +160,7 @@ def load_shard(path: Path) -> Samples:
         with np.load(path, allow_pickle=False) as data:
             mean = data["mean_depth"] if "mean_depth" in data.files else None
             samples = Samples(**{name: data[name] for name in ARRAYS}, mean_depth=mean)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except ARCHIVE_ERRORS as error:
         raise InputError(f"{path} is not a usable shard ({error}); make it again.") from error
     _check(samples, path)
     return samples

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import io
-import zipfile
 from importlib import resources
 
 import numpy as np
 
 from stream.errors import ConfigError, ModelError
 from stream.face.tracker import LANDMARKS
+from stream.files import ARCHIVE_ERRORS
 from stream.geometry import INTER_PUPIL_MM
 from stream.types import Array
 
@@ -43,7 +43,7 @@ def _unit_model() -> Array:
         data = resources.files("stream.face").joinpath("head_model.npz").read_bytes()
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             points = arrays["points"].astype(np.float64)
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except ARCHIVE_ERRORS as error:
         raise ModelError(
             f"The head model stream/face/head_model.npz is not usable ({error}); install prosopon again."
         ) from error

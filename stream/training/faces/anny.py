@@ -7,7 +7,6 @@ components become the identity modes.
 
 from __future__ import annotations
 
-import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 from stream.errors import ModelError
 from stream.evaluation.shards import ANNY, save_arrays
 from stream.expression.arkit import ARKIT_NAMES
+from stream.files import ARCHIVE_ERRORS
 from stream.training.faces.anny_mesh import Cage, head_cage, refined_head
 from stream.training.faces.anny_people import draw_people
 from stream.training.faces.correspond import FACE_LANDMARKS, LANDMARKS, closest_on_mesh
@@ -70,7 +70,7 @@ def anny_correspondence(model: HeadModel) -> Correspondence:
     try:
         with np.load(LANDMARKS_FILE, allow_pickle=False) as data:
             places, use = data["places"].astype(np.float64), data["use"]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except ARCHIVE_ERRORS as error:
         raise ModelError(
             f"{LANDMARKS_FILE} cannot be read: {error}; run tools/build_anny_head.py."
         ) from error
@@ -174,7 +174,7 @@ def _read_cache(path: Path, key: str) -> HeadModel | None:
                 data["face"],
                 ANNY,
             )
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+    except ARCHIVE_ERRORS:
         return None
     count = len(model.mean)
     whole = (

@@ -10,6 +10,7 @@ from scipy.interpolate import RBFInterpolator
 
 from stream.errors import ModelError
 from stream.face.crop import LEFT_EYE, RIGHT_EYE
+from stream.files import ARCHIVE_ERRORS
 from stream.geometry import INTER_PUPIL_MM, project
 from stream.training.faces.fit import (
     Correspondence,
@@ -283,7 +284,7 @@ def stored_correspondence(model: HeadModel, path: Path = HEAD_MODEL) -> Correspo
         with np.load(path, allow_pickle=False) as data:
             places = data["points"].astype(np.float64) * data["scale"] + data["origin"]
             use = data["trust"]
-    except (OSError, KeyError, ValueError) as error:
+    except ARCHIVE_ERRORS as error:
         raise ModelError(f"{path} is not a head model: {error}; run tools/build_head_model.py.") from error
     skin = model.triangles_of(model.face)
     eyes = model.triangles_of(model.part == EYES)

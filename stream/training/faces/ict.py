@@ -11,6 +11,7 @@ import numpy as np
 
 from stream.errors import ModelError
 from stream.evaluation.shards import ICT
+from stream.files import ARCHIVE_ERRORS
 from stream.training.faces.head import HeadModel
 
 IDENTITY_MODES = 50
@@ -56,7 +57,7 @@ def load_head_model(path: Path) -> HeadModel:
             expression = data["expression"][:, :EYES_END].astype(np.float32)
             names = tuple(str(name) for name in data["expression_names"])
             quads = data["quads"].astype(np.int32)
-    except (OSError, KeyError, ValueError) as error:
+    except ARCHIVE_ERRORS as error:
         raise ModelError(f"{path} is not an ICT-FaceKit archive: {error}.") from error
     if neutral.shape != (EYES_END, 3) or len(identity) != IDENTITY_MODES or len(expression) != EXPRESSIONS:
         raise ModelError(f"{path} holds arrays of unexpected sizes; rebuild it from ICT-FaceKit Light.")

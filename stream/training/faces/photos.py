@@ -13,6 +13,7 @@ import numpy as np
 
 from stream.errors import InputError
 from stream.evaluation.shards import save_arrays
+from stream.files import ARCHIVE_ERRORS
 from stream.training.faces.correspond import DENSE_SIGMA, LANDMARKS
 from stream.training.faces.fit import (
     CHUNK,
@@ -70,7 +71,7 @@ def load_labels(folder: Path) -> Labels:
     try:
         with np.load(folder / "labels.npz", allow_pickle=False) as data:
             landmarks, matrices = data["landmarks"].astype(np.float64), data["matrix"]
-    except (OSError, KeyError, ValueError) as error:
+    except ARCHIVE_ERRORS as error:
         raise InputError(f"{folder} has no usable labels.npz: {error}.") from error
     if landmarks.shape[1:] != (LANDMARKS, 3) or matrices.shape != (len(landmarks), 4, 4):
         raise InputError(f"{folder}/labels.npz holds arrays of unexpected shapes.")
@@ -142,6 +143,6 @@ def _load_cache(path: Path, count: int, points: Correspondence) -> Fits | None:
             same = np.array_equal(data["vertices"], points.vertices) and np.allclose(
                 data["weights"], points.weights, atol=1e-5
             )
-    except (OSError, KeyError, ValueError):
+    except ARCHIVE_ERRORS:
         return None
     return fits if same and len(fits.error) == count else None
