@@ -9,14 +9,11 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from stream.evaluation.anatomy import LIPS_OUTER
 from stream.training.faces.head import HeadModel, vertex_normals
 from stream.training.faces.prop import HAIR_PART, Prop
+from stream.training.faces.shapes import soft_step
 from stream.types import Array
-
-LIPS = (
-    61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146,
-)  # fmt: skip
-"""Outline of the lips: right corner, upper lip, left corner, lower lip."""
 
 UNDER_NOSE = (57, 92, 98, 97, 2, 326, 327, 322, 287)
 """Upper border of a moustache, right to left."""
@@ -72,11 +69,11 @@ def regions_of(model: HeadModel, landmarks: Array) -> Regions:
     # Behind the ears the roll has its seam; hair there is not of the face.
     skin = np.flatnonzero(np.abs(unrolled[: model.outer_end, 0]) < UNROLL_RADIUS * 2.0)
     places = unrolled[skin]
-    lips = flat[list(LIPS)]
+    lips = flat[list(LIPS_OUTER)]
     off_lips = -_inside(lips, places) - 0.5
-    corner_to_corner = [*LIPS[LIPS.index(291) :], MOUTH_CORNER][::-1]
+    corner_to_corner = [*LIPS_OUTER[LIPS_OUTER.index(291) :], MOUTH_CORNER][::-1]
     jaw = np.concatenate([flat[corner_to_corner], _cheek_and_jaw(flat)])
-    upper = np.concatenate([flat[list(UNDER_NOSE)], lips[LIPS.index(291) :: -1]])
+    upper = np.concatenate([flat[list(UNDER_NOSE)], lips[LIPS_OUTER.index(291) :: -1]])
     beard = np.minimum(_inside(jaw, places), off_lips)
     moustache = np.minimum(_inside(upper, places), off_lips)
     brow = np.maximum(*(_inside(flat[list(border)], places) for border in BROWS))
@@ -147,8 +144,8 @@ def stubble_weight(rng: Generator, regions: Regions) -> Array:
     Multiply the skin's albedo by ``1 - weight * (1 - hair / skin)``, or mix towards the hair's colour.
     """
     edge = rng.uniform(5, 14)
-    jaw = _soft(regions.beard - rng.uniform(-2, 6), edge)
-    lip = _soft(regions.moustache + 1.0, edge * 0.4) * rng.uniform(0.6, 1.1)
+    jaw = soft_step(regions.beard - rng.uniform(-2, 6), edge)
+    lip = soft_step(regions.moustache + 1.0, edge * 0.4) * rng.uniform(0.6, 1.1)
     strength = rng.uniform(0.08, 0.6)
     patchy = 1 + 0.25 * np.sin(regions.unrolled @ rng.normal(0, 0.12, (2, 3)) + rng.uniform(0, 6, 3)).mean(
         axis=1
@@ -159,7 +156,7 @@ def stubble_weight(rng: Generator, regions: Regions) -> Array:
 def brow_weight(rng: Generator, regions: Regions) -> Array:
     """(N,) float32 0..1: how much the skin shows the brows' hair; thin to bushy."""
     wider = rng.uniform(-1.0, 1.5)
-    return _by_vertex(regions, _soft(regions.brow + wider, rng.uniform(1.5, 3.5)) * rng.uniform(0.5, 1.0))
+    return _by_vertex(regions, soft_step(regions.brow + wider, rng.uniform(1.5, 3.5)) * rng.uniform(0.5, 1.0))
 
 
 def lash_weight(rng: Generator, regions: Regions) -> Array:
@@ -175,12 +172,6 @@ def _by_vertex(regions: Regions, weight: Array) -> Array:
     weights = np.zeros(regions.count, np.float32)
     weights[regions.skin] = weight
     return weights
-
-
-def _soft(inside: Array, edge: float) -> Array:
-    """0 at the border to 1 from ``edge`` mm inside."""
-    t = np.clip(inside / edge, 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def draw_beard(rng: Generator, regions: Regions, head: Array, normals: Array, colour: Array) -> list[Prop]:
@@ -226,12 +217,12 @@ def draw_beard(rng: Generator, regions: Regions, head: Array, normals: Array, co
 def _cover(rng: Generator, regions: Regions, edge: float) -> Array:
     """(K,) float32 0..1: how much of its length a full beard, goatee, chin beard or moustache has there."""
     kind = rng.choice(4, p=(0.45, 0.2, 0.1, 0.25))
-    jaw = _soft(regions.beard, edge)
-    lip = _soft(regions.moustache + 0.5, min(edge, 4.0)) * rng.uniform(0.5, 1.0)
+    jaw = soft_step(regions.beard, edge)
+    lip = soft_step(regions.moustache + 0.5, min(edge, 4.0)) * rng.uniform(0.5, 1.0)
     if kind == 3:
         return lip
     if kind in (1, 2):
         beside = rng.uniform(18, 34) - np.abs(regions.unrolled[:, 0])
         lowest = regions.unrolled[regions.beard > 0, 1].max(initial=0.0) - rng.uniform(10, 20)
-        jaw = jaw * _soft(beside, 8.0) * _soft(lowest - regions.unrolled[:, 1], 6.0)
+        jaw = jaw * soft_step(beside, 8.0) * soft_step(lowest - regions.unrolled[:, 1], 6.0)
     return jaw if kind == 2 else np.maximum(jaw, lip)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
+from stream.training.faces.correspond import FACE_LANDMARKS
 from stream.training.faces.prop import GLASSES_PART, Prop
 from stream.training.faces.shapes import (
     grid_triangles,
@@ -26,9 +27,6 @@ RIGHT_EYE, LEFT_EYE = (33, 133, 159, 145), (263, 362, 386, 374)
 NOSE_ROOT, NOSE_UPPER = 168, 6
 BROWS = (105, 334)
 TEMPLES, CHEEKBONES = (127, 356), (234, 454)
-
-FACE_LANDMARKS = 468
-"""Those on the skin, before the irises."""
 
 AROUND = 40
 """Points round a rim."""

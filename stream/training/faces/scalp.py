@@ -19,6 +19,7 @@ from stream.training.faces.shapes import (
     prop_of,
     rounded_section,
     smooth_noise,
+    soft_step,
     tinted_noise,
     tube,
 )
@@ -115,11 +116,6 @@ def hairline(scalp: Scalp, places: Array, landmarks: Array, receding: float = 0.
     return np.interp(np.degrees(np.abs(scalp.azimuth)), angles, heights) - places[:, 1]
 
 
-def _soft(inside: Array, edge: float) -> Array:
-    t = np.clip(inside / edge, 0, 1)
-    return t * t * (3 - 2 * t)
-
-
 def _lumps(rng: Generator, cells: int) -> Array:
     """(G,) float32 noise on the grid, without a seam at the nape."""
     noise = smooth_noise(rng, COLUMNS, cells)[:ROWS]
@@ -156,7 +152,7 @@ def _hair(rng: Generator, scalp: Scalp, head: Array, landmarks: Array, colour: A
         thick, edge, way = rng.uniform(3, 20), rng.uniform(6, 16), normals
         sides = rng.uniform(0.25, 1.0)
         # Fuller on top than at the sides and behind.
-        shape = sides + (1 - sides) * _soft(-away[:, 1] + 0.2, 1.0)
+        shape = sides + (1 - sides) * soft_step(-away[:, 1] + 0.2, 1.0)
         rough = rng.uniform(0.05, 0.25) * _lumps(rng, 26)
     elif kind == AFRO:
         thick, edge, way = rng.uniform(20, 60), rng.uniform(15, 40), away
@@ -164,7 +160,7 @@ def _hair(rng: Generator, scalp: Scalp, head: Array, landmarks: Array, colour: A
     else:
         thick, edge, way = rng.uniform(1.5, 3.0 if kind == CLOSE else 7.0), rng.uniform(5, 10), normals
         shape, rough = np.ones(len(places)), 0.05 * _lumps(rng, 12)
-    cover = _soft(inside, edge) ** 0.6
+    cover = soft_step(inside, edge) ** 0.6
     lift = thick * cover * shape * (1 + rough) - UNDER_MM * (1 - cover)
     vertices = places + way * lift[:, None]
     parts = [(vertices, scalp.uv, _covered(scalp, inside))]
@@ -199,7 +195,7 @@ def draw_headwear(rng: Generator, scalp: Scalp, head: Array, landmarks: Array) -
     behind = forehead + rng.uniform(40, 85)
     back = (1 - np.cos(scalp.azimuth)) / 2
     inside = front + (behind - front) * back**0.8 - places[:, 1]
-    top = _soft(inside, 110.0)
+    top = soft_step(inside, 110.0)
     if kind == 0:
         cuff = rng.uniform(30, 55) if rng.random() < 0.6 else 0.0
         lift = rng.uniform(5.5, 8) + rng.uniform(0, 35) * top**2 + 3.0 * ((inside < cuff) & (cuff > 0))

@@ -123,6 +123,12 @@ def rotation(x: float, y: float, z: float) -> Array:
     return first @ second @ cv2.Rodrigues(np.array([0.0, 0.0, z]))[0]
 
 
+def soft_step(inside: Array, edge: float) -> Array:
+    """0 up to a border and 1 from ``edge`` inside it, smooth between (3 t^2 - 2 t^3)."""
+    t = np.clip(inside / edge, 0, 1)
+    return t * t * (3 - 2 * t)
+
+
 def smooth_noise(rng: Generator, side: int, cells: int) -> Array:
     """(side, side) float32 noise, mean 0, standard deviation about 1, soft on the scale of ``cells``."""
     coarse = rng.standard_normal((cells, cells), np.float32)
