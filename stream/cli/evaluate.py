@@ -1,4 +1,4 @@
-"""`prosopon eval depth`: how good depth is on samples that no network saw, method beside method."""
+"""`prosopon eval`: how good depth is on samples that no network saw, method beside method; and its jitter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from stream.evaluation.judge import Method
     from stream.evaluation.shards import Samples
 
-app = typer.Typer(help="Measure networks on held-out data.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure depth: on held-out data, and over time in the live chain.", no_args_is_help=True
+)
 app.command("jitter")(jitter.jitter)
 
 
@@ -27,7 +29,7 @@ def depth(
             help="Name in the manifest or path of an ONNX file, once each; by default what is shipped."
         ),
     ] = None,
-    data: Annotated[Path, typer.Option(help="Folder of the dataset.")] = Path("cache/faces_192"),
+    data: Annotated[Path, typer.Option(help="Folder of the dataset.")] = Path("cache/faces"),
     other: Annotated[
         list[Path] | None, typer.Option("--set", help="Folder of one more dataset; may be repeated.")
     ] = None,

@@ -1,4 +1,4 @@
-"""``prosopon train depth``: train the depth network."""
+"""`prosopon train`: train the depth network, and study what it learns from how much data."""
 
 from __future__ import annotations
 

@@ -46,7 +46,6 @@ def without_plane(depth: Array, where: Array, also: Array | None = None) -> Arra
     By least squares over these pixels.
 
     :returns: (K,) float64.
-
     :raises InputError: a value is not finite there.
     """
     columns = [np.ones(int(where.sum())), *crop_grid(depth.shape[-1])[where].T]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 
 from stream.depth.preprocess import to_network
 from stream.depth.sight import sight_tilt
 from stream.evaluation import metrics, regions
+from stream.evaluation.methods import resized
 from stream.evaluation.shards import PHOTO, SYNTHETIC, Dataset, Samples
 from stream.evaluation.summary import plain
 from stream.inference.engine import Engine
@@ -56,22 +56,13 @@ def engine_predictor(engine: Engine) -> Predictor:
 
     def predict(samples: Samples) -> tuple[Array, Array]:
         size = samples.size
-        results = [
-            engine.run({"image": to_network(_resized(image, side or size))}) for image in samples.image
-        ]
+        results = [engine.run({"image": to_network(resized(image, side or size))}) for image in samples.image]
         depth, mask = (
-            np.stack([_resized(result[name][0, 0], size) for result in results]) for name in ("depth", "mask")
+            np.stack([resized(result[name][0, 0], size) for result in results]) for name in ("depth", "mask")
         )
         return depth - sight_tilt(samples.sight, size), mask
 
     return predict
-
-
-def _resized(picture: Array, side: int) -> Array:
-    if len(picture) == side:
-        return picture
-    shrink = len(picture) > side
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
 
 
 def _judge(depth: Array, mask: Array, samples: Samples) -> dict[str, Array]:

@@ -27,7 +27,7 @@ def network_method(estimator: DepthEstimator, flipped: bool = False) -> Method:
             run(image, whole_picture(size), seen_along(sight, size))
             for image, sight in zip(samples.image, samples.sight, strict=True)
         ]
-        depth = np.stack([_resized(depth.map, size) for depth in depths])
+        depth = np.stack([resized(depth.map, size) for depth in depths])
         return Prediction(depth, *(_stacked(depths, name, size) for name in ("mask", "confidence", "normal")))
 
     return predict
@@ -74,11 +74,11 @@ def _stacked(depths: list[Depth], name: str, size: int) -> Array | None:
     maps = [getattr(depth, name) for depth in depths]
     if any(one is None for one in maps):
         return None
-    return np.stack([_resized(one, size) for one in maps])
+    return np.stack([resized(one, size) for one in maps])
 
 
-def _resized(picture: Array, size: int) -> Array:
-    """(S, S[, 3]) of a network's side as the sample's."""
+def resized(picture: Array, size: int) -> Array:
+    """(S, S) or (S, S, 3) at another side: the mean over areas where it shrinks, else bilinear."""
     if len(picture) == size:
         return picture
     shrink = len(picture) > size

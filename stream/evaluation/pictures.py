@@ -72,16 +72,18 @@ def draw_case(samples: Samples, prediction: Prediction, title: str, path: Path) 
 
 
 def draw_index(paths: Sequence[Path], path: Path) -> None:
-    """The pictures of all cases below each other, half size, in one file.
+    """The pictures of all cases below each other, at 60 % of their size, in one file.
+
+    What would be below row `_MAX_INDEX` is left out.
 
     :raises OutputError: the file cannot be written.
     """
     rows: list[Any] = [cv2.imread(str(one)) for one in paths]
-    halves = [cv2.resize(row, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA) for row in rows]
-    width = max(half.shape[1] for half in halves)
+    smaller = [cv2.resize(row, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA) for row in rows]
+    width = max(row.shape[1] for row in smaller)
     padded = [
-        cv2.copyMakeBorder(half, 0, 0, 0, width - half.shape[1], cv2.BORDER_CONSTANT, value=(255,) * 3)
-        for half in halves
+        cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT, value=(255,) * 3)
+        for row in smaller
     ]
     with atomic_path(path) as temporary:
         cv2.imwrite(str(temporary), np.concatenate(padded)[:_MAX_INDEX])

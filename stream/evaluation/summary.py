@@ -92,7 +92,6 @@ def summarise(values: dict[str, Array], about: dict[str, Array]) -> dict[str, An
         ``deviation_calm`` (without expressions: identity alone); and the groups ``mouth``, ``nose``,
         ``confidence`` and ``strata``, by what and which.
     """
-    everything = np.ones(len(values["l1"]), bool)
     return {
         "found": int(np.isfinite(values["l1"]).sum()),
         **{key: plain(mean(values[key])) for key in SCALARS},
@@ -103,11 +102,7 @@ def summarise(values: dict[str, Array], about: dict[str, Array]) -> dict[str, An
         "nose": _nose(values),
         "confidence": summarise_confidence(values),
         "strata": {
-            what: {
-                which: _stratum(values, everything & chosen)
-                for which, chosen in groups.items()
-                if chosen.any()
-            }
+            what: {which: _stratum(values, chosen) for which, chosen in groups.items() if chosen.any()}
             for what, groups in strata(about).items()
         },
     }

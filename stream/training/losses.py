@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from stream.depth.network import DepthMaps
+from stream.evaluation.metrics import EDGE_SLOPE
 from stream.evaluation.shards import PHOTO
 from stream.training.batches import Batch
 from stream.training.settings import LossSettings
-from stream.training.targets import EDGE_SLOPE
 
 SCALES = 4
 """Slopes are compared between pixels 1, 2, 4 and 8 apart."""

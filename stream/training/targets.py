@@ -8,14 +8,12 @@ import cv2
 import numpy as np
 
 from stream.errors import ConfigError
+from stream.evaluation.metrics import EDGE_SLOPE
 from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, Samples
 from stream.types import Array
 
 MIN_FACING = 0.15
 """Cosine between normal and line of sight below which a slope says more of rounding than of the surface."""
-
-EDGE_SLOPE = 6.4
-"""Crop units of depth per crop unit of picture between two pixels that makes an edge of it."""
 
 
 def shrunk(samples: Samples, size: int) -> Samples:
