@@ -14,7 +14,7 @@ temporal smoothing, mesh) is stepped frame by frame, once with and once without 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -64,7 +64,7 @@ class Measurement:
 
 
 def run_chain(frames: Iterable[Frame], settings: CaptureSettings, smooth: bool) -> list[Capture]:
-    """Every frame through the live chain, one after the other.
+    """Every frame through the live chain, one after the other; the captures are kept without their meshes.
 
     :raises ConfigError, BackendError, ModelError: a stage cannot open.
     """
@@ -77,7 +77,8 @@ def run_chain(frames: Iterable[Frame], settings: CaptureSettings, smooth: bool) 
             capture: Capture | None = Capture(frame)
             for stage in stages:
                 capture = stage(capture) if capture is not None else None
-            captures.append(Capture(frame) if capture is None else capture)
+            # Some megabytes a frame, and nobody looks at them.
+            captures.append(Capture(frame) if capture is None else replace(capture, meshes=()))
     finally:
         for stage in stages:
             stage.close()
