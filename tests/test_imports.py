@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "mediapipe", "openvino", "onnxruntime", "moderngl", "cv2", "numba", "av", "skimage", "glfw")
+HEAVY = (
+    "torch", "scipy", "mediapipe", "openvino", "onnxruntime", "moderngl", "cv2", "numba", "av", "skimage",
+    "glfw",
+)  # fmt: skip
 
 
 def loaded_after(statement: str) -> set[str]:
@@ -24,6 +27,6 @@ def test_the_command_line_starts_without_models_or_graphics(module: str) -> None
     assert not loaded_after(f"import {module}") & set(HEAVY)
 
 
-def test_the_live_chain_never_loads_torch() -> None:
-    statement = "import stream.capture as c; c.capture_stages(c.CaptureSettings())"
-    assert "torch" not in loaded_after(statement)
+def test_the_live_chain_never_loads_what_only_training_and_evaluation_need() -> None:
+    statement = "import stream.capture as c; c.capture_stages(c.CaptureSettings()); import stream.depth.still"
+    assert not loaded_after(statement) & {"torch", "scipy", "matplotlib"}
