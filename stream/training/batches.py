@@ -22,6 +22,7 @@ from stream.evaluation.shards import (
     ICT,
     MASK_KNOWN,
     MOUTH,
+    OCCLUDER,
     PHOTO,
     SKIN,
     SYNTHETIC,
@@ -42,6 +43,8 @@ SEEN_TWICE = 2
 BORDER = np.ones((5, 5), np.uint8)
 """Pixels whose 5x5 neighbourhood holds both head and background are the mask's border."""
 
+OPENING = np.ones((3, 3), np.uint8)
+
 _TOPOLOGIES = {"ict": ICT, "anny": ANNY}
 
 
@@ -55,7 +58,9 @@ class Batch:
     :ivar normal: (N, 3, S, S) float32 unit normals of the true surface, as a height field of that depth
         (`stream.training.targets.sight_normals`).
     :ivar depth_known, normal_known, mask_known, foreground: (N, 1, S, S) bool.
-    :ivar skin, mouth: (N, 1, S, S) bool, the face's skin, and the inside of the open mouth.
+    :ivar skin, occluder: (N, 1, S, S) bool, the face's skin, and what is held before it.
+    :ivar mouth: (N, 1, S, S) bool, the inside of an open mouth; the slit between closed lips, thinner than
+        `OPENING` pixels, is none.
     :ivar border: (N, 1, S, S) bool, the foreground's border.
     :ivar kind: (N,) uint8.
     :ivar again: (M,) int64 rows of photos that are shown a second time.
@@ -71,7 +76,8 @@ class Batch:
         self.depth_known = _flags(samples, DEPTH_KNOWN | FOREGROUND)
         self.mask_known = _flags(samples, MASK_KNOWN)
         self.foreground = _flags(samples, FOREGROUND)
-        self.skin, self.mouth = _flags(samples, SKIN), _flags(samples, MOUTH)
+        self.skin, self.occluder = _flags(samples, SKIN), _flags(samples, OCCLUDER)
+        self.mouth = torch.from_numpy(_opened(samples.flags & MOUTH))[:, None]
         self.border = torch.from_numpy(_border(samples.flags & FOREGROUND))[:, None]
         self.kind = torch.from_numpy(samples.kind)
         none = again is None or mirrored is None or len(again) == 0
@@ -191,6 +197,11 @@ def _drain(ready: queue.Queue[Batch | BaseException | None]) -> None:
 def _flags(samples: Samples, bits: int) -> Tensor:
     """(N, 1, S, S) bool: where all of ``bits`` are set."""
     return torch.from_numpy((samples.flags & bits) == bits)[:, None]
+
+
+def _opened(mouth: Array) -> Array:
+    """(N, S, S) bool: the mask (N, S, S) uint8 without what is thinner than `OPENING`."""
+    return np.stack([cv2.morphologyEx(one, cv2.MORPH_OPEN, OPENING) for one in mouth]) > 0
 
 
 def _border(foreground: Array) -> Array:

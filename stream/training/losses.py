@@ -42,11 +42,14 @@ def depth_losses(maps: DepthMaps, batch: Batch, settings: LossSettings, twin: Te
     """
     weight = pixel_weight(batch, settings)
     known = weight * batch.depth_known
+    # Mouths are to be deep; no more is asked of the shape of teeth and tongue than of any surface.
+    deep = torch.where(batch.mouth, settings.mouth * _photo_weight(batch, settings), weight)
+    deep = deep * batch.depth_known
     error = maps.depth - batch.depth
-    face = known * (batch.skin | batch.mouth)
-    border = torch.where(batch.border, settings.border, 1.0) * _photo_weight(batch, settings)
+    face = deep * (batch.skin | batch.mouth)
+    border = torch.where(batch.border | batch.occluder, settings.border, 1.0) * _photo_weight(batch, settings)
     computations = {
-        "depth": lambda: _mean(error.abs(), known),
+        "depth": lambda: _mean(error.abs(), deep),
         "shape": lambda: shape_loss(error, face),
         "slope": lambda: slope_loss(error, batch.depth, known),
         "normal": lambda: surface_loss(maps.depth, batch, weight),
@@ -63,10 +66,8 @@ def depth_losses(maps: DepthMaps, batch: Batch, settings: LossSettings, twin: Te
 
 @torch.no_grad()
 def pixel_weight(batch: Batch, settings: LossSettings) -> Tensor:
-    """(N, 1, S, S): what a pixel counts: more on skin and in the mouth, less in a photo."""
-    weight = torch.where(batch.skin, settings.skin, 1.0)
-    weight = torch.where(batch.mouth, settings.mouth, weight)
-    return weight * _photo_weight(batch, settings)
+    """(N, 1, S, S): what a pixel counts: more on the face, less in a photo."""
+    return torch.where(batch.skin | batch.mouth, settings.skin, 1.0) * _photo_weight(batch, settings)
 
 
 def shape_loss(error: Tensor, weight: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from depth_shards import bump_arrays  # noqa: E402
 
 from stream.depth.network import DepthMaps  # noqa: E402
-from stream.evaluation.shards import MOUTH, Samples  # noqa: E402
+from stream.evaluation.shards import DEPTH_KNOWN, MASK_KNOWN, MOUTH, OCCLUDER, Samples  # noqa: E402
 from stream.training.batches import Batch  # noqa: E402
 from stream.training.losses import (  # noqa: E402
     PARTS,
@@ -85,17 +85,43 @@ def test_photos_weigh_as_much_as_the_settings_say(batch):
     assert losses.parts["depth"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_skin_and_mouth_weigh_as_much_as_the_settings_say():
+def test_the_face_weighs_as_much_as_the_settings_say():
     samples = Samples(**bump_arrays(4, SIZE, seed=3))
     samples.flags[:, 30:34, 30:34] |= MOUTH
     batch = Batch(samples)
-    weight = pixel_weight(batch, LossSettings(photo=0.5, skin=3, mouth=7))
+    weight = pixel_weight(batch, LossSettings(photo=0.5, skin=3))
     factor = torch.where(batch.kind == 1, 0.5, 1.0)[:, None, None, None]
-    assert torch.equal(weight[batch.mouth], (7 * factor).expand_as(weight)[batch.mouth])
-    skin = batch.skin & ~batch.mouth
-    assert torch.equal(weight[skin], (3 * factor).expand_as(weight)[skin])
-    rest = ~(batch.skin | batch.mouth)
-    assert torch.equal(weight[rest], factor.expand_as(weight)[rest])
+    face = batch.skin | batch.mouth
+    assert torch.equal(weight[face], (3 * factor).expand_as(weight)[face])
+    assert torch.equal(weight[~face], factor.expand_as(weight)[~face])
+
+
+def test_an_open_mouth_weighs_in_depth_and_a_slit_does_not():
+    samples = Samples(**bump_arrays(4, SIZE, seed=3))
+    samples.flags[:, 30:34, 30:34] |= MOUTH
+    samples.flags[:, 20, 20:40] |= MOUTH
+    batch = Batch(samples)
+    assert batch.mouth.sum() == 4 * 16
+    wrong = batch.depth + batch.mouth * 0.1
+    losses = depth_losses(said(batch, depth=wrong), batch, EVEN.model_copy(update={"mouth": 10}))
+    inside = (batch.mouth & batch.depth_known).sum().item()
+    outside = batch.depth_known.sum().item() - inside
+    assert losses.parts["depth"].item() == pytest.approx(
+        0.1 * 10 * inside / (10 * inside + outside), rel=1e-4
+    )
+
+
+def test_an_occluder_weighs_in_the_mask_as_the_border_does():
+    samples = Samples(**bump_arrays(4, SIZE, seed=3))
+    samples.flags[:, :4, :4] = MASK_KNOWN | DEPTH_KNOWN | OCCLUDER
+    batch = Batch(samples)
+    assert not (batch.depth_known & batch.occluder).any()
+    wrong = torch.where(batch.occluder, 0.0, said(batch).mask)
+    light, heavy = (
+        depth_losses(said(batch, mask=wrong), batch, EVEN.model_copy(update={"border": b})).parts["mask"]
+        for b in (1, 8)
+    )
+    assert heavy > 3 * light
 
 
 def test_total_is_the_weighted_sum(batch):

@@ -28,10 +28,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +44,7 @@ from stream.evaluation.shards import ANNY, ICT, save_arrays
 from stream.files import atomic_path
 from stream.training.faces.engine import FaceEngine, Sample
 from stream.training.faces.topologies import prepare
+from stream.training.workers import worker_pool
 from stream.types import Array
 
 SHARD = 500
@@ -63,7 +63,7 @@ class FaceDataSettings(Settings):
     """Settings of the synthetic face dataset (``configs/train/faces.yaml``).
 
     :ivar out: folder of the shards; ``cache``: folder that keeps the fits to the photos and Anny's head.
-    :ivar size: side of a sample in pixels.
+    :ivar size: side of a sample in pixels, a multiple of 16.
     :ivar seed: the whole dataset follows from it.
     :ivar train, val, test: synthetic samples of each split; ``photos``: add the split's photos too.
     :ivar topologies: head models to draw.
@@ -72,7 +72,7 @@ class FaceDataSettings(Settings):
 
     out: Path = Path("cache/faces")
     cache: Path = Path("cache")
-    size: int = Field(192, ge=32, le=512)
+    size: int = Field(192, ge=32, le=512, multiple_of=16)
     seed: int = Field(1, ge=0)
     train: int = Field(20_000, ge=0, le=1_000_000)
     val: int = Field(800, ge=0, le=100_000)
@@ -158,9 +158,7 @@ def _build(
     total = sum(shard.count for shard in shards)
     missing = [shard for shard in shards if not (settings.out / shard.name).is_file()]
     done = total - sum(shard.count for shard in missing)
-    with ProcessPoolExecutor(
-        settings.workers, get_context("spawn"), initializer=_start_worker, initargs=(settings, data)
-    ) as pool:
+    with worker_pool(settings.workers, _start_worker, (settings, data)) as pool:
         jobs = {pool.submit(_write_shard, shard): shard for shard in missing}
         for job in as_completed(jobs):
             job.result()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -26,6 +24,7 @@ from stream.training.faces.fit import (
     point_basis,
 )
 from stream.training.faces.head import HeadModel
+from stream.training.workers import worker_pool
 from stream.types import Array
 
 FIT_ARRAYS = ("rotation", "translation", "coefficients", "error")
@@ -116,7 +115,7 @@ def _fit_all(
     rotation, translation = initial_pose(labels.matrices, labels.landmarks)
     count = len(labels.landmarks)
     parts = []
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with worker_pool(workers) as pool:
         jobs = []
         for start in range(0, count, CHUNK):
             part = slice(start, start + CHUNK)
