@@ -191,3 +191,35 @@ def test_traces_become_a_picture(tmp_path: Path) -> None:
     picture = read_image(path)
     assert picture.shape[1] > 600
     assert picture.std() > 5
+
+
+def chain_that_trails(frames: list[Frame], settings: CaptureSettings, smooth: bool) -> list[Capture]:
+    """A face whose nose and mouth move apart, two frames late where it is smoothed; lost in one frame."""
+    axis = (2 * np.arange(64) + 1) / 64 - 1
+    random, found = np.random.default_rng(5), []
+    landmarks = np.zeros((478, 3), np.float32)
+    landmarks[:, :2] = random.uniform((260, 180), (380, 300), (478, 2))
+    for frame in frames:
+        time = frame.index - (2 if smooth else 0)
+        depth = np.sin(time / 6) * axis[:, None] * 0.1 + np.cos(time / 4) * axis[None] * 0.1
+        capture = capture_of(
+            depth.astype(np.float32), np.ones((64, 64), np.float32), Crop(320.0, 240.0, 80.0, 0.0)
+        )
+        face = replace(capture.faces[0], landmarks=landmarks)
+        found.append(replace(capture, frame=frame, faces=() if frame.index == 3 else (face,)))
+    return found
+
+
+def test_a_recording_tells_how_far_smoothed_depth_trails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jitter, "run_chain", chain_that_trails)
+    frames = [Frame(np.zeros((1, 1, 3), np.uint8), k / 30, k, "t") for k in range(100)]
+    measured = jitter.measure_recording(frames)
+    figures = measured.figures["recording"]
+    assert figures["frames"] == 96  # after the frame without a face
+    assert figures["lag_depth"] == pytest.approx(2.0, abs=0.051)
+    assert figures["lag_mouth"] == pytest.approx(2.0, abs=0.051)
+    raw, smooth = (measured.traces["recording"][mode] for mode in ("raw", "smooth"))
+    np.testing.assert_allclose(smooth[2:], raw[:-2], atol=1e-6)
+    assert 0 < figures["trail_mm"] < figures["motion_mm"]
+    with pytest.raises(FaceError, match="long enough"):
+        jitter.measure_recording(frames[:20])
