@@ -43,7 +43,7 @@ def jitter(
     for table in _tables(found):
         console.print(table)
     if json is not None:
-        write_json({name: measurement.figures for name, measurement in found.items()}, json)
+        write_json({name: _plain(measurement.figures) for name, measurement in found.items()}, json)
     if out is not None:
         from stream.evaluation.jitter_plot import draw_traces
 
@@ -62,6 +62,13 @@ def _read(spec: str, limit: int) -> list[Frame]:
     finally:
         source.close()
     return frames
+
+
+def _plain(figures: Any) -> Any:
+    """The same with ``None`` for NaN, which JSON does not have."""
+    if isinstance(figures, dict):
+        return {key: _plain(value) for key, value in figures.items()}
+    return None if math.isnan(figures) else figures
 
 
 def _tables(found: dict[str, Measurement]) -> list[Any]:

@@ -55,7 +55,7 @@ LEAST_COUNT = WARM_UP + SHORTEST
 class Measurement:
     """What was found on one photo or recording.
 
-    :ivar figures: by clip, plain numbers, ready for JSON.
+    :ivar figures: by clip, plain numbers; NaN where nothing moves.
     :ivar traces: by clip and mode (``raw``, ``smooth``): (T, K) depth in mm at `TRACES` over time.
     """
 
