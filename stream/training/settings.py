@@ -37,17 +37,17 @@ class LossSettings(Settings):
     slope: Weight = 0.1
     normal: Weight = 0.5
     normal_map: Weight = 0.3
-    mask: Weight = 0.4
+    mask: Weight = 0.8
     spread: Weight = 0.02
     consistency: Weight = 0.1
     photo: Weight = 0.3
     """Weight of a photo's (weak) labels relative to a synthetic sample's."""
     skin: Weight = 2.0
     """Weight of a pixel of the face's skin relative to one of hair, neck or glasses."""
-    mouth: Weight = 24.0
+    mouth: Weight = 48.0
     """Weight of a pixel inside the open mouth, likewise: they are one in 200, and decide how a mouth looks.
     With a weight of 4 the network gave mouths less than half their depth."""
-    border: Weight = 4.0
+    border: Weight = 6.0
     """Weight of a pixel at the mask's border, or on a hand or object, relative to any other in the mask."""
 
 
