@@ -226,6 +226,9 @@ class DenseTransformer(nn.Module):
 class DPT(DepthNetwork):
     """DPT with the head of the depth networks in place of the last layer.
 
+    At 32 px, where its coarsest map is a single pixel, OpenVINO 2026.4 disagrees with the other backends;
+    from 64 px on it does not.
+
     :param variant: a name in `SHAPES`.
     :raises InputError: there is no such variant.
     """
@@ -253,6 +256,4 @@ class DPT(DepthNetwork):
 
 def _double(features: Tensor) -> Tensor:
     """Twice the height and width, bilinear with aligned corners, as the published networks do it."""
-    # A single pixel has no corners to align, and OpenVINO fails on it; its value is copied either way.
-    aligned = max(features.shape[-2:]) > 1
-    return functional.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=aligned)
+    return functional.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=True)

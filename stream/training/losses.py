@@ -50,7 +50,7 @@ def depth_losses(maps: DepthMaps, batch: Batch, settings: LossSettings, twin: Te
     border = torch.where(batch.border | batch.occluder, settings.border, 1.0) * _photo_weight(batch, settings)
     computations = {
         "depth": lambda: _mean(error.abs(), deep),
-        "shape": lambda: shape_loss(error, face),
+        "shape": lambda: shape_loss(error, face, known * batch.skin),
         "slope": lambda: slope_loss(error, batch.depth, known),
         "normal": lambda: surface_loss(maps.depth, batch, weight),
         "normal_map": lambda: _mean(1 - _dot(maps.normal, batch.normal), weight * batch.normal_known),
@@ -70,7 +70,7 @@ def pixel_weight(batch: Batch, settings: LossSettings) -> Tensor:
     return torch.where(batch.skin | batch.mouth, settings.skin, 1.0) * _photo_weight(batch, settings)
 
 
-def shape_loss(error: Tensor, weight: Tensor) -> Tensor:
+def shape_loss(error: Tensor, weight: Tensor, fitted: Tensor) -> Tensor:
     """Mean absolute error left after taking each picture's best plane (weighted least squares) out of it.
 
     As the scale- and shift-invariant loss of Ranftl et al. (2020), eq. 1-5, aligns depths before it compares
@@ -79,13 +79,14 @@ def shape_loss(error: Tensor, weight: Tensor) -> Tensor:
     in the gradient, since at its optimum a small change of it changes the residual to second order only.
 
     :param error: (N, 1, S, S) predicted less true depth.
+    :param fitted: (N, 1, S, S) weights of the fit: skin alone, or a mouth that is too shallow would tilt it.
     """
     with torch.no_grad():
         size = error.shape[-1]
         axis = (2 * torch.arange(size, dtype=error.dtype) + 1) / size - 1
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         basis = torch.stack([torch.ones_like(x), x, y]).flatten(1)
-        weights = weight.flatten(1)
+        weights = fitted.flatten(1)
         moments = torch.einsum("np,ip,jp->nij", weights, basis, basis)
         # The small diagonal keeps pictures without a known pixel solvable.
         moments = moments + 1e-3 * torch.eye(3)

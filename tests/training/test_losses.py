@@ -154,7 +154,7 @@ def test_shape_is_what_offset_and_tilt_leave_as_numpy_finds_it():
         root = np.sqrt(w)
         fit = np.linalg.lstsq(design * root[:, None], one * root, rcond=None)[0]
         expected += (np.abs(one - design @ fit) * w).sum()
-    found = shape_loss(*(torch.from_numpy(a).float()[:, None] for a in (error, weight)))
+    found = shape_loss(*(torch.from_numpy(a).float()[:, None] for a in (error, weight, weight)))
     assert found.item() == pytest.approx(expected / weight.sum(), rel=1e-4)
 
 
@@ -162,8 +162,8 @@ def test_a_nose_too_long_costs_shape_and_a_face_leaning_does_not():
     x, y = axes()
     nose = -0.3 * torch.exp(-20 * (x**2 + y**2))[None, None]
     weight = torch.ones_like(nose)
-    assert shape_loss(nose * 0.3, weight) > 0.005
-    assert shape_loss(ramp(0.3, -0.2) + 0.1, weight) < 1e-5
+    assert shape_loss(nose * 0.3, weight, weight) > 0.005
+    assert shape_loss(ramp(0.3, -0.2) + 0.1, weight, weight) < 1e-5
 
 
 def test_slope_is_per_crop_unit_at_every_scale():

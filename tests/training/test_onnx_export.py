@@ -48,7 +48,7 @@ def trained(architecture: str, size: int, **options: int | str) -> DepthNetwork:
         ("attention_unet", 32, {"width": 6}),
         ("attention_unet", 64, {"width": 6, "stem": 2}),
         ("mobile_unet", 64, {}),
-        ("dpt", 32, {"variant": "small"}),
+        ("dpt", 64, {"variant": "small"}),
     ],
     ids=lambda value: f"{value[0]}{value[2].get('stem', '')}",
 )
