@@ -84,10 +84,10 @@ def stats(
     report: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
 ) -> None:
     """Plot the faces of a dataset, their pose, distance, expression and skin tone, against those of clips."""
+    from stream.evaluation.pick import pick_samples
     from stream.evaluation.shards import Dataset
     from stream.evaluation.statistics import clip_statistics, dataset_statistics, summary
     from stream.evaluation.statistics_plot import draw_statistics
-    from stream.training.faces.pick import pick_samples
 
     picked = Dataset(list(pick_samples(data, split, STATISTICS_SAMPLES, SHARD_SHARE, seed=0)))
     groups = {"dataset": dataset_statistics(picked, STATISTICS_SAMPLES)}

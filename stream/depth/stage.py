@@ -34,7 +34,9 @@ class DepthStage:
 
         :raises ModelError, BackendError, ConfigError: as `DepthEstimator`.
         """
-        self._estimator = DepthEstimator(self._backend, self._model, self._threads, self._precision)
+        self._estimator = DepthEstimator(
+            self._backend, self._model, self._threads, self._precision, normals=False
+        )
 
     def __call__(self, capture: Capture) -> Capture:
         """Estimate the depth of every face.

@@ -13,7 +13,7 @@ from pathlib import Path
 from stream.errors import BackendError, ConfigError, ModelError
 from stream.inference.engine import Engine
 
-MAX_MODEL_BYTES = 512 << 20
+MAX_MODEL_BYTES = 2 << 30
 """Largest model file that is read."""
 
 MAX_THREADS = 256

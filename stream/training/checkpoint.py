@@ -21,7 +21,7 @@ try:
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("safetensors", "train") from error
 
-MAX_CHECKPOINT_BYTES = 1 << 30
+MAX_CHECKPOINT_BYTES = 8 << 30
 NETWORK, AVERAGE, OPTIMIZER = "network.", "average.", "optimizer."
 
 
@@ -69,7 +69,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         if path.stat().st_size > MAX_CHECKPOINT_BYTES:
-            raise ModelError(f"{path} is larger than a checkpoint may be (1 GiB).")
+            raise ModelError(f"{path} is larger than a checkpoint may be (8 GiB).")
         with safe_open(path, framework="pt") as file:
             state = json.loads((file.metadata() or {})["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping

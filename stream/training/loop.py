@@ -65,6 +65,7 @@ class Trainer:
         sizes = {settings.size, *(stage.size for stage in settings.stages)}
         self._sets = {size: _spread(val, settings.validate_samples, size) for size in sizes}
         self.network = build_network(settings.architecture, settings.pretrained, **settings.options)
+        _check_sizes(settings, self.network)
         if settings.start is not None and not resume:
             start_from(self.network, settings.start)
         self._layout = torch.channels_last if self.network.channels_last else torch.contiguous_format
@@ -196,6 +197,7 @@ class Trainer:
             "architecture": self.network.architecture,
             "options": self.network.options(),
             "size": self.settings.size,
+            "trained_size": self.settings.size_at(self.step - 1),
             "step": self.step,
             "seconds": self._seconds,
             "samples": self._count,
@@ -239,6 +241,15 @@ def update_average(average: torch.nn.Module, network: torch.nn.Module, decay: fl
     torch._foreach_lerp_([old[name] for name in names], [new[name] for name in names], 1 - decay)
     for name in old.keys() - set(names):
         old[name].copy_(new[name])
+
+
+def _check_sizes(settings: DepthTraining, network: DepthNetwork) -> None:
+    """:raises ConfigError: the network does not take pictures of a size the settings ask for."""
+    for size in (settings.size, *(stage.size for stage in settings.stages)):
+        if size % network.stride:
+            raise ConfigError(
+                f"{network.architecture} takes sides that are multiples of {network.stride}, not {size}."
+            )
 
 
 def _spread(dataset: Dataset, most: int, size: int) -> Dataset:

@@ -12,6 +12,7 @@ import numpy as np
 from stream.depth.preprocess import to_network
 from stream.errors import ModelError
 from stream.evaluation.depth import engine_predictor, evaluate_depth
+from stream.evaluation.pick import pick_samples
 from stream.evaluation.shards import Dataset, load_dataset
 from stream.files import atomic_path
 from stream.inference.backends import load_engine
@@ -28,6 +29,10 @@ CALIBRATION = 256
 MAX_L1_LOSS, MAX_NORMALS_LOSS = 1.03, 1.0
 """The int8 variant is shipped only if L1 grows by less than this factor and normals by fewer degrees."""
 
+SHARD_SHARE = 32
+"""Of one shard, so that they are spread over the dataset."""
+
+JUDGED = 300
 TIMED = 60
 LICENCE = (
     "Non-commercial: the training pictures come from a generator that learnt from FFHQ (CC BY-NC-SA 4.0); "
@@ -66,9 +71,14 @@ def release_depth(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> di
         raise ModelError(f"The model card {manifest.parent / 'models' / CARD} is missing; write it first.")
     network, state = trained_network(checkpoint)
     size = int(state.state["size"])
+    if int(state.state.get("trained_size", size)) != size:
+        raise ModelError(
+            f"{checkpoint} was saved before the run came to its {size} px; go on with it first: "
+            "prosopon train depth --resume"
+        )
     content = export_onnx(network, size).SerializeToString()
-    val, test = load_dataset(data, "val"), load_dataset(data, "test")
-    small = quantized(content, calibration_images(load_dataset(data, "train"), size))
+    val, test = _judged(load_dataset(data, "val")), load_dataset(data, "test")
+    small = quantized(content, calibration_images(data, size))
     full, int8 = _judge([content, small], val, size)
     verdict = int8_verdict(full, int8)
     shipped = {"depth": full} | ({"depth-int8": int8} if verdict is None else {})
@@ -99,13 +109,24 @@ def release_depth(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> di
     return result
 
 
-def calibration_images(train: Dataset, size: int) -> np.ndarray:
-    """`CALIBRATION` training pictures, ``size`` pixels wide and degraded as in training, for the network."""
-    rng = np.random.default_rng(0)
-    chosen = rng.choice(len(train), min(CALIBRATION, len(train)), replace=False)
-    samples = shrunk(train.take(chosen), size)
-    Augmenter(AugmentSettings())(samples, rng)
-    return to_network(samples.image)
+def _judged(val: Dataset) -> Dataset:
+    """At most `JUDGED` samples of a split, spread over it: enough to tell int8 from float."""
+    rows = np.unique(np.linspace(0, len(val) - 1, min(JUDGED, len(val))).astype(int))
+    return Dataset([val.take(rows)])
+
+
+def calibration_images(data: Path, size: int) -> np.ndarray:
+    """`CALIBRATION` training pictures, ``size`` pixels wide and degraded as in training, for the network.
+
+    :raises InputError: ``data`` holds no usable training samples.
+    """
+    augment, rng = Augmenter(AugmentSettings()), np.random.default_rng(0)
+    pictures = []
+    for picked in pick_samples(data, "train", CALIBRATION, SHARD_SHARE, seed=0):
+        samples = shrunk(picked, size)
+        augment(samples, rng)
+        pictures.append(to_network(samples.image))
+    return np.concatenate(pictures)
 
 
 def int8_verdict(full: Judged, int8: Judged) -> str | None:

@@ -224,3 +224,10 @@ def test_average_moves_by_one_minus_the_decay():
     torch.testing.assert_close(old.weight.data, torch.full((2,), 1.5))
     torch.testing.assert_close(old.running_mean, torch.full((2,), 0.5))
     assert old.num_batches_tracked == 7
+
+
+def test_a_size_the_network_does_not_take_is_refused_at_once(tmp_path):
+    dataset = load_dataset(write_dataset(tmp_path / "data", size=48), "train")
+    settings = DepthTraining(architecture="mobile_unet", size=48)
+    with pytest.raises(ConfigError, match="multiples of 32, not 48"):
+        Trainer(settings, dataset, dataset, tmp_path / "run")

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from stream.evaluation.pick import pick_samples
 from stream.evaluation.shards import (
     DEPTH_KNOWN,
     FOREGROUND,
@@ -17,7 +18,6 @@ from stream.evaluation.shards import (
     SKIN,
     Samples,
 )
-from stream.training.faces.pick import pick_samples
 from stream.types import Array
 
 DEPTH_SPAN = 0.8

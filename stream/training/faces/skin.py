@@ -83,7 +83,7 @@ def photo_gain(colours: Array, normals: Array, weight: Array, skin: Array) -> Ar
     return np.clip(middle / shade, DARKEST, BRIGHTEST).astype(np.float32)
 
 
-def smooth_noise(rng: Generator, points: Array, size: float) -> Array:
+def noise_at(rng: Generator, points: Array, size: float) -> Array:
     """Smooth random values (n,) about 0 with deviation 1 at points (n, 3) mm; features about ``size`` mm."""
     waves = rng.normal(0, 1 / size, (3, WAVES)).astype(np.float32)
     phase = rng.uniform(0, 2 * math.pi, WAVES).astype(np.float32)
@@ -99,9 +99,7 @@ def painted_skin(rng: Generator, points: Array, landmarks: Array, tone: Array, b
     :param brows: (n,) 0..1 where the brows grow.
     """
     colour = np.tile(tone, (len(points), 1))
-    colour *= (
-        1 + 0.04 * smooth_noise(rng, points, 25.0)[:, None] + 0.03 * smooth_noise(rng, points, 5.0)[:, None]
-    )
+    colour *= 1 + 0.04 * noise_at(rng, points, 25.0)[:, None] + 0.03 * noise_at(rng, points, 5.0)[:, None]
     red = np.array([0.05, -0.05, -0.04]) * rng.uniform(0.2, 1.3)
     for place, reach in (((50, 280), 16.0), ((4,), 10.0), ((2,), 8.0)):
         for landmark in place:
@@ -111,7 +109,7 @@ def painted_skin(rng: Generator, points: Array, landmarks: Array, tone: Array, b
     lids = np.maximum(_near(points, landmarks[159], 9.0), _near(points, landmarks[386], 9.0))
     colour = _blend(colour, tone * 0.78, lids * rng.uniform(0.1, 0.6))
     if rng.random() < 0.3:
-        freckles = smooth_noise(rng, points, 1.5) > 2.0
+        freckles = noise_at(rng, points, 1.5) > 2.0
         colour = _blend(colour, tone * [0.75, 0.62, 0.55], freckles * rng.uniform(0.2, 0.7))
     hair = tone * rng.uniform(0.12, 0.6)
     return np.clip(_blend(colour, hair, brows * rng.uniform(0.4, 0.95)), 0.02, 0.98)

@@ -13,9 +13,9 @@ from stream.training.faces.skin import (
     display_angle,
     draw_tone,
     fitzpatrick,
+    noise_at,
     painted_skin,
     photo_gain,
-    smooth_noise,
 )
 
 
@@ -72,9 +72,9 @@ def test_nothing_seen_leaves_the_photo_as_it_is(skin):
 def test_noise_is_smooth_at_its_size():
     points = np.random.default_rng(1).uniform(-80, 80, (3000, 3))
     rng = np.random.default_rng(2)
-    values = smooth_noise(rng, points, 20.0)
+    values = noise_at(rng, points, 20.0)
     assert values.std() == pytest.approx(1, abs=0.35)
-    near = smooth_noise(np.random.default_rng(2), points + 0.5, 20.0)
+    near = noise_at(np.random.default_rng(2), points + 0.5, 20.0)
     assert np.abs(near - values).max() < 0.4
 
 

@@ -9,7 +9,7 @@ import pytest
 from depth_shards import bump_arrays
 
 from stream.errors import InputError
-from stream.training.faces.pick import pick_samples
+from stream.evaluation.pick import pick_samples
 
 
 @pytest.fixture(scope="module")
