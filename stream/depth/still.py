@@ -8,10 +8,13 @@ from stream.depth.merging import estimate_merged
 from stream.types import Array, Crop, Depth, Intrinsics
 
 MERGE = False
-"""Whether parts of the crop, enlarged, add detail (`stream.depth.merging`)."""
+"""Whether parts of the crop, enlarged, add detail (`stream.depth.merging`). Off: the network would
+be given crops it was not trained on, and no set with more pixels than it takes has shown a gain yet."""
 
-FUSE = True
-"""Whether depth and normals are made to agree, where the network gives normals (`stream.depth.fusion`)."""
+FUSE = False
+"""Whether depth and normals are made to agree, where the network gives normals (`stream.depth.fusion`). Off:
+with the shipped network, on 60 validation samples and a `LENGTH` of 0.04, it gains 0.3 degrees on Anny heads and
+nothing on ICT heads and photos, and loses 0.02 to 0.08 mm on all."""
 
 
 def estimate_still(
