@@ -13,8 +13,8 @@ be given crops it was not trained on, and no set with more pixels than it takes 
 
 FUSE = False
 """Whether depth and normals are made to agree, where the network gives normals (`stream.depth.fusion`). Off:
-with the shipped network, on 60 validation samples and a `LENGTH` of 0.04, it gains 0.3 degrees on Anny heads and
-nothing on ICT heads and photos, and loses 0.02 to 0.08 mm on all."""
+with the shipped network, on 60 validation samples and a `LENGTH` of 0.04, it gains 0.3 degrees on Anny heads,
+none on ICT heads and photos, and loses 0.02 to 0.08 mm on all."""
 
 
 def estimate_still(

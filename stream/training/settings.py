@@ -65,10 +65,10 @@ class DepthTraining(Settings):
     """Folder with the shards."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "depth"
     """The run's folder under ``out/train/``."""
-    architecture: str = "attention_unet"
+    architecture: str = "mobile_unet"
     options: dict[str, int | str] = Field(default_factory=dict)
     """What `stream.depth.network.build_network` takes besides the architecture."""
-    pretrained: bool = False
+    pretrained: bool = True
     """Begin with published weights of the encoder, where the architecture has some."""
     start: Path | None = None
     """Checkpoint whose averaged weights to begin with; its architecture and options must be the same."""
@@ -80,9 +80,9 @@ class DepthTraining(Settings):
     """Train on photos with weak labels too."""
     size: Side = 192
     """Side of the pictures; stored samples may be larger."""
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[Stage, ...] = (Stage(size=128, steps=3600),)
     """Sizes of the first steps, in their order; ``size`` follows."""
-    steps: Annotated[int, Field(ge=1)] = 9000
+    steps: Annotated[int, Field(ge=1)] = 7350
     batch: Annotated[int, Field(ge=1, le=1024)] = 12
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1.5e-3
     warmup: Annotated[int, Field(ge=0)] = 200
@@ -92,7 +92,7 @@ class DepthTraining(Settings):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
     """Decay per step of the weights' moving average, which is what is validated and exported."""
     validate_every: Annotated[int, Field(ge=1)] = 1000
-    validate_samples: Annotated[int, Field(ge=1)] = 400
+    validate_samples: Annotated[int, Field(ge=1)] = 240
     """At most so many samples, spread over the validation split, are judged each time."""
     save_every: Annotated[int, Field(ge=1)] = 500
     log_every: Annotated[int, Field(ge=1)] = 40

@@ -211,6 +211,8 @@ def _training(
         name="-".join([one.architecture, *([topology] if topology else []), count]),
         architecture=one.architecture,
         options=one.options,
+        pretrained=False,
+        stages=(),
         samples=row.samples,
         topologies=("ict", "anny") if topology is None else (topology,),
         photos=False,

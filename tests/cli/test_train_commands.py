@@ -25,6 +25,9 @@ def folder(tmp_path_factory) -> Path:
     values = yaml.safe_load(CONFIG.read_text())
     values |= {
         "data": str(folder / "faces"),
+        "architecture": "attention_unet",
+        "pretrained": False,
+        "stages": [],
         "options": {"width": 4},
         "size": 32,
         "steps": 3,

@@ -45,7 +45,7 @@ def threads() -> int:
 
 
 def loader(dataset: Dataset, start: int, stop: int, **changes: object) -> BatchLoader:
-    values = {"batch": 4, "seed": 7, "steps": stop, "size": 32}
+    values = {"batch": 4, "seed": 7, "steps": stop, "size": 32, "stages": []}
     return BatchLoader(dataset, DepthTraining.model_validate(values | changes), start)
 
 

@@ -39,6 +39,9 @@ def splits(data) -> tuple[Dataset, Dataset]:
 def settings(data: Path, **changes: object) -> DepthTraining:
     values = {
         "data": data,
+        "architecture": "attention_unet",
+        "pretrained": False,
+        "stages": [],
         "options": {"width": 4},
         "size": 32,
         "steps": 8,
@@ -228,6 +231,6 @@ def test_average_moves_by_one_minus_the_decay():
 
 def test_a_size_the_network_does_not_take_is_refused_at_once(tmp_path):
     dataset = load_dataset(write_dataset(tmp_path / "data", size=48), "train")
-    settings = DepthTraining(architecture="mobile_unet", size=48)
+    settings = DepthTraining(architecture="mobile_unet", pretrained=False, stages=(), size=48)
     with pytest.raises(ConfigError, match="multiples of 32, not 48"):
         Trainer(settings, dataset, dataset, tmp_path / "run")

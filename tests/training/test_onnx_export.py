@@ -178,7 +178,16 @@ def test_a_release_writes_models_and_manifest(tmp_path, monkeypatch):
     monkeypatch.setattr(release, "CALIBRATION", 4)
     data = write_dataset(tmp_path / "data", size=SIZE, train=6, val=4)
     run = DepthTraining(
-        data=data, options={"width": 4}, size=SIZE, steps=4, batch=2, threads=1, autocast=False
+        data=data,
+        architecture="attention_unet",
+        options={"width": 4},
+        pretrained=False,
+        stages=(),
+        size=SIZE,
+        steps=4,
+        batch=2,
+        threads=1,
+        autocast=False,
     )
     Trainer(run, load_dataset(data, "train"), load_dataset(data, "val"), tmp_path / "run").run()
     manifest = tmp_path / "package" / "manifest.yaml"
