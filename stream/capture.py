@@ -50,7 +50,7 @@ class CaptureSettings(Settings):
 def live_model(inference: str) -> str:
     """Name of the depth model of live capture: the int8 variant, where it is shipped and can run.
 
-    It is twice as fast as the float network on a CPU; the torch backend knows only the latter.
+    It is faster than the float network on a CPU; the torch backend knows only the latter.
     """
     from stream.inference.manifest import load_manifest
 

@@ -48,7 +48,11 @@ def _judge(depth: Array, samples: Samples) -> dict[str, float]:
     truth = samples.depth.astype(np.float32)
     where = (samples.flags & SKIN > 0) & (samples.flags & DEPTH_KNOWN > 0) & (samples.flags & OCCLUDER == 0)
     unit = samples.crop[:, 2] / samples.camera[:, 0] * samples.distance
-    error = depth_l1(fit_depth(depth, truth, where, tilt=True), truth, where) * unit
+    fitted = fit_depth(depth, truth, where, tilt=True)
+    # A sample with too little skin has no fit, and no value.
+    enough = np.isfinite(fitted).all(axis=(1, 2))
+    where &= enough[:, None, None]
+    error = depth_l1(np.nan_to_num(fitted), truth, where) * unit
     surface = camera_normals(depth, samples.crop, samples.camera, samples.distance)
     angle = mean_angle(surface, samples.normal.astype(np.float32), smooth_inside(truth, where))
     return {"mae_mm": mean(error), "normals": mean(angle)}

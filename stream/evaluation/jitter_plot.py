@@ -47,4 +47,4 @@ def draw_traces(measurements: dict[str, Measurement], path: Path) -> None:
         *panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False
     )
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        figure.savefig(temporary, dpi=110, format="png")

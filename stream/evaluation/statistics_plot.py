@@ -52,7 +52,7 @@ def draw_statistics(groups: Mapping[str, FaceStatistics], path: Path) -> None:
     names = [f"{label} ({len(group)} faces)" for label, group in groups.items()]
     figure.legend(handles, names, loc="outside lower center", ncols=len(groups), frameon=False)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        figure.savefig(temporary, dpi=110, format="png")
 
 
 def bin_edges(name: str, values: Array) -> Array:

@@ -46,7 +46,7 @@ def write_report(results: Sequence[Result], available: int, folder: Path) -> Non
         temporary.write_text(study_table(results, available), encoding="utf-8")
     figure = study_figure(results, available)
     with atomic_path(folder / "study.png") as temporary:
-        figure.savefig(temporary, dpi=120)
+        figure.savefig(temporary, dpi=120, format="png")
 
 
 def study_table(results: Sequence[Result], available: int) -> str:
