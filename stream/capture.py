@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from stream.pipeline.stage import Stage
 
 
+LIVE_SIDE = 128
+"""Side of the maps that live meshes are made of, pixels. The network's own 192 make 2.25 times the vertices,
+which two cores can mesh, but not also draw and record at 30 frames a second; stills keep them."""
+
+
 class CaptureSettings(Settings):
     """How faces are tracked and turned into meshes.
 
@@ -75,7 +80,9 @@ def capture_stages(settings: CaptureSettings) -> list[Stage]:
             calibration=settings.calibration,
             ipd_mm=settings.ipd_mm,
         ),
-        DepthStage(settings.inference, live_model(settings.inference), settings.threads, precision="f32"),
+        DepthStage(
+            settings.inference, live_model(settings.inference), settings.threads, "f32", side=LIVE_SIDE
+        ),
         MeshStage(smooth=settings.smooth, compute=settings.compute),
     ]
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from stream.depth.estimator import DepthEstimator
 from stream.errors import ModelError
-from stream.types import Capture
+from stream.types import Array, Capture, Depth
 
 
 class DepthStage:
     """Adds ``depths``, one per face in the faces' order; a `stream.pipeline.stage.Stage`.
 
     The parameters are those of `DepthEstimator`, which `open` makes on the worker thread.
+
+    :param side: side of the maps handed on, pixels, where the network's are larger; ``None`` keeps them.
     """
 
     name = "depth"
@@ -24,9 +29,11 @@ class DepthStage:
         model: str | Path = "depth",
         threads: int | None = None,
         precision: str | None = None,
+        side: int | None = None,
     ) -> None:
         self._backend, self._model = backend, model
         self._threads, self._precision = threads, precision
+        self._side = side
         self._estimator: DepthEstimator | None = None
 
     def open(self) -> None:
@@ -47,6 +54,8 @@ class DepthStage:
             raise ModelError("The depth stage is not open; open it before the first capture.")
         estimate, image = self._estimator.estimate, capture.frame.image
         depths = tuple(estimate(image, face.crop, face.intrinsics) for face in capture.faces)
+        if self._side is not None and self._side < self._estimator.size:
+            depths = tuple(shrunk(depth, self._side) for depth in depths)
         return replace(capture, depths=depths)
 
     def close(self) -> None:
@@ -54,3 +63,16 @@ class DepthStage:
         if self._estimator is not None:
             self._estimator.close()
             self._estimator = None
+
+
+def shrunk(depth: Depth, side: int) -> Depth:
+    """Depth, mask and confidence (``side``, ``side``) of larger ones, read between their pixels' centres.
+
+    Normals are left out: they are of the finer surface.
+    """
+
+    def smaller(values: Array) -> Array:
+        return np.asarray(cv2.resize(values, (side, side), interpolation=cv2.INTER_LINEAR))
+
+    confidence = None if depth.confidence is None else smaller(depth.confidence)
+    return Depth(smaller(depth.map), smaller(depth.mask), confidence)

@@ -10,10 +10,10 @@ import pytest
 from tiny_models import tiny_depth_model
 
 from stream.depth.estimator import DepthEstimator
-from stream.depth.stage import DepthStage
+from stream.depth.stage import DepthStage, shrunk
 from stream.errors import ConfigError, InputError, ModelError
 from stream.geometry import intrinsics_from_fov
-from stream.types import Capture, Crop, Face, Frame
+from stream.types import Capture, Crop, Depth, Face, Frame
 
 CROPS = (Crop(30.5, 22.0, 15.0, 0.3), Crop(12.0, 20.0, 10.0, -0.2))
 
@@ -103,3 +103,30 @@ def test_a_model_that_is_missing_stops_at_open(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         stage.open()
     stage.close()
+
+
+def test_maps_are_shrunk_to_the_side_asked_for(tiny_path: Path) -> None:
+    stage = DepthStage(model=tiny_path, threads=1, side=8)
+    stage.open()
+    assert [depth.map.shape for depth in stage(capture(*CROPS)).depths] == [(8, 8)] * 2
+    stage.close()
+
+
+def test_maps_are_not_enlarged(tiny_path: Path) -> None:
+    stage = DepthStage(model=tiny_path, threads=1, side=64)
+    stage.open()
+    assert stage(capture(CROPS[0])).depths[0].map.shape == (16, 16)
+    stage.close()
+
+
+def test_a_shrunk_plane_is_the_same_plane() -> None:
+    """Values are read at the smaller map's pixel centres."""
+    axis = (2 * np.arange(48, dtype=np.float32) + 1) / 48 - 1
+    plane = 0.3 * axis[None, :] - 0.2 * axis[:, None]
+    small = shrunk(Depth(plane, np.ones_like(plane), np.full_like(plane, 0.5)), 32)
+    axis = (2 * np.arange(32, dtype=np.float32) + 1) / 32 - 1
+    np.testing.assert_allclose(small.map, 0.3 * axis[None, :] - 0.2 * axis[:, None], atol=2e-3)
+    assert small.mask.min() == 1
+    assert small.confidence is not None
+    assert small.confidence.shape == (32, 32)
+    assert small.normal is None
