@@ -11,8 +11,11 @@ from pathlib import Path
 
 from stream.errors import OutputError
 
-ARCHIVE_ERRORS = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-"""What reading an .npz file raises where it is missing, cut off, damaged, or lacks an array."""
+ARCHIVE_ERRORS = (
+    OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What reading an .npz file raises where it is missing, cut off, damaged, lacks an array, or claims one
+that no memory would hold."""
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Files appear whole or not at all."""
 
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +55,14 @@ def test_damaged_archives_raise_only_what_is_expected_of_them() -> None:
         except ARCHIVE_ERRORS as error:
             kinds.add(type(error).__name__)
     assert {"BadZipFile", "EOFError", "KeyError"} <= kinds
+
+
+def test_an_archive_that_claims_more_than_memory_holds_is_one_of_the_errors(tmp_path):
+    header = io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (1 << 60,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    path = tmp_path / "lie.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", header.getvalue() + bytes(64))
+    with pytest.raises(ARCHIVE_ERRORS), np.load(path, allow_pickle=False) as data:
+        _ = data["a"]

@@ -11,6 +11,7 @@ from stream.evaluation.judge import OPEN_JAW
 from stream.evaluation.shards import (
     ANNY,
     ARRAYS,
+    EXPRESSIONS,
     ICT,
     PHOTO,
     SPLITS,
@@ -85,9 +86,14 @@ def _told(path: Path) -> dict[str, Array]:
     """What samples are chosen by, without reading the pictures."""
     try:
         with np.load(path, allow_pickle=False) as data:
-            return {key: data[key] for key in _TOLD_BY}
+            told = {key: data[key] for key in _TOLD_BY}
     except ARCHIVE_ERRORS as error:
         raise InputError(f"{path} is not a usable shard ({error}); make it again.") from error
+    count = told["kind"].size
+    for key, array in told.items():
+        if array.shape != ((count, EXPRESSIONS) if key == "expression" else (count,)):
+            raise InputError(f"{path}: {key} is {array.shape} for {count} samples; make the shard again.")
+    return told
 
 
 def _spread(chosen: Array, count: int) -> Array:

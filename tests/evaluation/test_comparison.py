@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from depth_shards import bump_arrays
+from depth_shards import bump_arrays, write_dataset
 
 from stream.errors import InputError
 from stream.evaluation.comparison import Comparison, compare
@@ -202,3 +202,14 @@ def test_everything_can_be_drawn(samples, comparison, tmp_path):
     draw_index([tmp_path / "worst-1.png", tmp_path / "worst-2.png"], tmp_path / "worst.png")
     for path in tmp_path.iterdir():
         assert path.stat().st_size > 5000, path
+
+
+@pytest.mark.parametrize("name", ["kind", "topology", "expression"])
+def test_a_shard_whose_arrays_do_not_fit_each_other_is_refused(tmp_path, name):
+    folder = write_dataset(tmp_path)
+    path = folder / "test-00000.npz"
+    arrays = dict(np.load(path))
+    arrays[name] = arrays[name][:-1] if name != "kind" else arrays[name][:, None]
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match="make the shard again"):
+        load_sets(folder, "test", 5)
