@@ -1,5 +1,6 @@
 """Arrays of one picture's face, in the picture's own coordinates."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,25 @@ def test_depth_is_a_plane_in_the_picture_and_nan_outside() -> None:
     # cv2 samples at 1/32 of a crop pixel, here 0.024 picture pixels of depth.
     np.testing.assert_allclose(arrays["depth"][rows, columns], expected, atol=0.03)
     assert np.isnan(arrays["depth"][0, 0])
+
+
+def test_normals_and_confidence_belong_to_the_depth_in_the_picture() -> None:
+    capture = capture_of(*ramp())
+    normal = np.broadcast_to(np.array([0.2, 0.0, -1.0], np.float32) / np.hypot(0.2, 1), (SIZE, SIZE, 3))
+    maps = replace(capture.depths[0], normal=normal.copy(), confidence=np.full((SIZE, SIZE), 0.7, np.float32))
+    arrays = capture_arrays(replace(capture, depths=(maps,)))
+    # The depth's own slopes in the picture, which the turned crop mixes into x and y.
+    slope_y, slope_x = np.gradient(arrays["depth"])
+    inside = np.isfinite(slope_x) & np.isfinite(slope_y)
+    expected = np.array([np.median(slope_x[inside]), np.median(slope_y[inside]), -1.0])
+    expected /= np.linalg.norm(expected)
+    middle = arrays["normals"][78, 101]
+    np.testing.assert_allclose(middle, expected, atol=0.01)
+    assert abs(middle[1]) > 0.05, "the crop is turned"
+    assert arrays["confidence"][78, 101] == pytest.approx(0.7)
+    assert arrays["confidence"][0, 0] == 0
+    assert (arrays["normals"][0, 0] == 0).all()
+    assert not {"normals", "confidence"} & capture_arrays(capture).keys()
 
 
 def test_vertices_lie_on_the_depth_map_and_all_are_used() -> None:
