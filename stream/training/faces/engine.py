@@ -276,7 +276,7 @@ class FaceEngine:
             stand.camera,
             stand.crop,
             stand.distance,
-            self._occlusion(scene, stand, flags) if props else 0.0,
+            _hidden_skin(labels, flags),
             _in_crop(landmarks, stand.crop),
             _padded(draw.coefficients[: kit.model.identities]),
             expression,
@@ -297,11 +297,6 @@ class FaceEngine:
         colour = np.where(covered[..., None], colour, background)
         side = (len(colour) - 1) / 2
         return crop_image(colour, Crop(side, side, len(colour) / 2, 0.0), self.size), light_numbers(light)
-
-    def _occlusion(self, scene: Scene, stand: _Stand, flags: Array) -> float:
-        """Share of the bare face's skin that something hides."""
-        bare = _flags(self.renderer.labels(scene, stand.view, props=False).part) & SKIN > 0
-        return 1.0 - float((bare & (flags & SKIN > 0)).sum()) / max(int(bare.sum()), 1)
 
     def _depth(self, labels: Labels, stand: _Stand) -> tuple[Array, Array]:
         """Depth (S, S) float32 in crop units, 0 where nothing was drawn, and where something was."""
@@ -345,6 +340,12 @@ def _flags(part: Array) -> Array:
     flags |= np.isin(part, (MOUTH_SOCKET, GUMS, TEETH)) * np.uint8(MOUTH)
     flags |= (part == HAIR_PART) * np.uint8(HAIR)
     return flags | occluder * np.uint8(OCCLUDER)
+
+
+def _hidden_skin(labels: Labels, flags: Array) -> float:
+    """Share of the bare face's skin that something hides; ``flags`` (S, S) are those of ``labels``."""
+    bare = _flags(labels.bare) & SKIN > 0
+    return 1.0 - float((bare & (flags & SKIN > 0)).sum()) / max(int(bare.sum()), 1)
 
 
 def _in_crop(points: Array, crop: Crop) -> Array:

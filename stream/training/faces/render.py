@@ -74,12 +74,14 @@ class Labels:
     :ivar z: (S, S) float32 camera mm, inf where nothing is.
     :ivar part: (S, S) uint8, `BACKGROUND_PART` where nothing is.
     :ivar uv: (S, S, 2) uint8, 255 times the place in the head's texture layout, or in a prop's own picture.
+    :ivar bare: (S, S) uint8, the part that would be there without any prop.
     """
 
     normal: Array
     z: Array
     part: Array
     uv: Array
+    bare: Array
 
 
 class Renderer:
@@ -137,18 +139,19 @@ class Renderer:
             pixels = pixels.reshape(self.side, self.side, 4)
             return pixels[..., :3], pixels[..., 3] > 0
 
-    def labels(self, scene: Scene, view: Array, props: bool = True) -> Labels:
-        """What `colour` would show, by pixel centre at size S; without ``props``, the bare head."""
+    def labels(self, scene: Scene, view: Array) -> Labels:
+        """What `colour` would show, by pixel centre at size S."""
         with self.context:
             self._begin(self.label_target)
             program = self.programs["head_label"]
             program["prop"] = -1.0
             self._draw(program, scene.head, scene.triangles, HEAD_LAYOUT, HEAD_NAMES, view)
+            bare = self._read_parts() if scene.props else None
             program = self.programs["prop_label"]
-            for prop in scene.props if props else ():
+            for prop in scene.props:
                 program["prop"] = float(prop.part)
                 self._draw(program, _interleaved(prop), prop.triangles, PROP_LAYOUT, PROP_NAMES, view)
-            return self._read_labels()
+            return self._read_labels(bare)
 
     def openness(self, vertices: Array, triangles: Array) -> Array:
         """Share (N,) float32 of the sky, weighted by the cosine, that each vertex (N, 3) mm sees."""
@@ -200,16 +203,19 @@ class Renderer:
         if prop.picture is not None:
             picture.release()
 
-    def _read_labels(self) -> Labels:
+    def _read_labels(self, bare: Array | None) -> Labels:
         side = self.size
         geometry = np.frombuffer(self.label_target.read(components=4, dtype="f4"), np.float32)
         geometry = geometry.reshape(side, side, 4)
-        part = np.frombuffer(self.label_target.read(components=4, attachment=1), np.uint8)
-        part = part.reshape(side, side, 4)
-        empty = part[..., 3] == 0
-        z = np.where(empty, np.float32(np.inf), geometry[..., 3])
-        found = np.where(empty, BACKGROUND_PART, part[..., 0]).astype(np.uint8)
-        return Labels(geometry[..., :3], z, found, part[..., 1:3])
+        parts = self._read_parts()
+        found = _found(parts)
+        z = np.where(found == BACKGROUND_PART, np.float32(np.inf), geometry[..., 3])
+        return Labels(geometry[..., :3], z, found, parts[..., 1:3], found if bare is None else _found(bare))
+
+    def _read_parts(self) -> Array:
+        """(S, S, 4) uint8 of what has been drawn so far: part, uv, and 0 where nothing was."""
+        parts = np.frombuffer(self.label_target.read(components=4, attachment=1), np.uint8)
+        return parts.reshape(self.size, self.size, 4)
 
     def _program(self, vertex: str, fragment: str) -> moderngl.Program:
         source = shader_source(fragment)
@@ -278,6 +284,10 @@ class Renderer:
         texture = self.context.texture((512, 64), 1, (streaks * 255).astype(np.uint8).tobytes(), alignment=1)
         texture.build_mipmaps()
         return texture
+
+
+def _found(parts: Array) -> Array:
+    return np.where(parts[..., 3] == 0, BACKGROUND_PART, parts[..., 0]).astype(np.uint8)
 
 
 def _interleaved(prop: Prop) -> Array:

@@ -21,7 +21,10 @@ from stream.training.faces.paint import Paint
 from stream.training.faces.prop import Prop
 from stream.types import Array
 
-HAIR_SHARE, BEARD_SHARE, GLASSES_SHARE = 0.62, 0.12, 0.18
+PAINTED_HAIR_SHARE, PHOTO_HAIR_SHARE = 0.6, 0.85
+"""How often a head has hair. A photo leaves its own on a bare skull, as if hair had no depth."""
+
+BEARD_SHARE, GLASSES_SHARE = 0.12, 0.18
 COLLAR_SHARE, HAND_SHARE, OBJECT_SHARE = 0.6, 0.10, 0.08
 """How often a head has each, on its own."""
 
@@ -64,7 +67,7 @@ class Surroundings:
         outer = np.ascontiguousarray(head[: model.outer_end], np.float32)
         colour = draw_hair_colour(rng, look.hair)
         props: list[Prop] = []
-        if rng.random() < HAIR_SHARE:
+        if rng.random() < (PAINTED_HAIR_SHARE if look.painted else PHOTO_HAIR_SHARE):
             styles = self._hair[model.topology]
             props += draw_hair(rng, styles, model, head, landmarks, colour)
         if rng.random() < BEARD_SHARE:

@@ -18,7 +18,15 @@ from stream.training.faces.sampling import turn
 from stream.training.faces.surroundings import draw_hair_colour
 from stream.types import Array
 
-SHARES = ("HAIR_SHARE", "BEARD_SHARE", "GLASSES_SHARE", "COLLAR_SHARE", "HAND_SHARE", "OBJECT_SHARE")
+SHARES = (
+    "PAINTED_HAIR_SHARE",
+    "PHOTO_HAIR_SHARE",
+    "BEARD_SHARE",
+    "GLASSES_SHARE",
+    "COLLAR_SHARE",
+    "HAND_SHARE",
+    "OBJECT_SHARE",
+)
 LOOK = Paint(np.array([0.7, 0.5, 0.4]), np.array([0.2, 0.1, 0.1]), 3, np.ones(3), False)
 PICTURE = np.full((64, 64, 3), 90, np.uint8)
 
