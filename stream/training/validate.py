@@ -56,8 +56,8 @@ def validate(network: DepthNetwork, dataset: Dataset) -> dict[str, float]:
     Keys: ``l1`` (crop units, head), ``l1_normalised`` (as seed 000 has it), ``l1_skin``, ``mm_tilt`` (skin,
     mm, after the best scale, offset and tilt), ``normals`` and ``normals_skin`` (degrees, of the depth),
     ``normals_map`` (of the network's normal map, skin), ``iou`` of the mask and ``confidence``, the
-    correlation over skin pixels of low confidence with error; absent where nothing can be compared (a
-    photo's background is not known: it has no IoU).
+    correlation over skin pixels of low confidence with error; absent where nothing can be compared. A
+    photo's head is known above the chin only, by another network.
     Definitions: `stream.evaluation.metrics`.
     """
     chunks: list[dict[str, Array]] = []

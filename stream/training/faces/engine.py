@@ -35,6 +35,7 @@ from stream.training.faces.head import EYES, GUMS, MOUTH_SOCKET, TEETH
 from stream.training.faces.kit import FRONT_FACE_PART, HeadKit, make_kit
 from stream.training.faces.lighting import draw_lighting, light_direction, light_numbers
 from stream.training.faces.paint import Paint, paint, photo_colours
+from stream.training.faces.person import PersonSegmenter, person_flags
 from stream.training.faces.prop import HAIR_PART, OCCLUDER_PART
 from stream.training.faces.render import (
     BACKGROUND_PART,
@@ -60,6 +61,9 @@ ANNY_SHARE = 0.35
 
 JITTER_SHIFT, JITTER_SCALE, JITTER_ANGLE = 0.035, 0.04, 0.05
 """Standard deviations of the crop's jitter: of half its side, of its scale (log), radians."""
+
+CHIN = 152
+"""MediaPipe's landmark at the lowest place of the face's outline."""
 
 FACE_CENTRE = np.array([0.0, 30.0, -10.0])
 """About the middle of the face, mm, head frame."""
@@ -130,7 +134,7 @@ class FaceEngine:
     :param topologies: which head models to draw, `ICT`, `ANNY` or both.
     :raises InputError, ModelError: some of the data is missing or damaged.
     :raises MissingExtraError: Anny is wanted and not installed.
-    :raises BackendError: nothing can be drawn here.
+    :raises BackendError: nothing can be drawn here, or MediaPipe does not start.
     """
 
     def __init__(self, data: Path, cache: Path, size: int, topologies: tuple[int, ...] = (ICT, ANNY)) -> None:
@@ -142,9 +146,11 @@ class FaceEngine:
             fits = load_fits(topology, known, data, cache)
             self.kits[topology] = make_kit(*known, fits, self.renderer)
         self.surroundings = Surroundings(data, self.kits)
+        self._people = PersonSegmenter()
 
     def close(self) -> None:
-        """Free the renderer."""
+        """Free renderer and networks."""
+        self._people.close()
         self.renderer.close()
 
     def synthetic(
@@ -172,7 +178,10 @@ class FaceEngine:
         ]
 
     def photo(self, index: int, seed: tuple[int, ...], with_mean: bool) -> Sample:
-        """A photo itself, labelled where that is believed by the mesh fitted to it (ICT's, if drawn)."""
+        """A photo itself, labelled where that is believed by the mesh fitted to it (ICT's, if drawn).
+
+        Its mask knows more: the hair and the background (`stream.training.faces.person`).
+        """
         rng = np.random.default_rng(seed)
         kit = self.kits[min(self.kits)]
         fits, camera = kit.photos.fits, photo_intrinsics()
@@ -191,6 +200,8 @@ class FaceEngine:
         )
         flags = known * np.uint8(DEPTH_KNOWN | MASK_KNOWN | FOREGROUND)
         flags |= (known & (labels.part == FRONT_FACE_PART)) * np.uint8(SKIN)
+        landmarks = _in_crop(kit.photos.labels.landmarks[index, :, :2], crop)
+        flags |= person_flags(self._people(picture), crop, self.size, known, float(landmarks[CHIN, 1]))
         yaw, pitch, _ = euler_angles(rotation)
         _, seen, colours = photo_colours(kit, head, index, picture)
         skin = skin_and_hair_colour(kit.model, colours, seen)[0]
@@ -211,7 +222,7 @@ class FaceEngine:
             crop,
             stand.distance,
             0.0,
-            _in_crop(kit.photos.labels.landmarks[index, :, :2], crop),
+            landmarks,
             _padded(coefficients[: kit.model.identities]),
             to_arkit(kit.model.expressions, coefficients[kit.model.identities :]),
             np.zeros(42, np.float32),
