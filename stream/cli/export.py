@@ -33,11 +33,16 @@ def depth(
     with console.status("Exporting, quantising and measuring"):
         result = release_depth(checkpoint, data)
     for name, figures in result.items():
-        if isinstance(figures, dict):
-            measured = ", ".join(f"{key} {value:.4g}" for key, value in figures["accuracy"].items())
+        if name.startswith("depth"):
+            measured = _listed(figures["accuracy"])
             console.print(
                 f"{name}: {figures['bytes'] / 1e6:.2f} MB, {figures['milliseconds']:.2f} ms, {measured}"
             )
     console.print(f"int8: {result['int8']}")
+    console.print(f"in float16 arithmetic: {_listed(result['fp16'])}")
     if json is not None:
         write_json(result, json)
+
+
+def _listed(accuracy: dict[str, float]) -> str:
+    return ", ".join(f"{key} {value:.4g}" for key, value in accuracy.items())

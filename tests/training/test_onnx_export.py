@@ -200,4 +200,9 @@ def test_a_release_writes_models_and_manifest(tmp_path, monkeypatch):
     assert entry.accuracy["l1_test"] == pytest.approx(result["depth"]["accuracy"]["l1_test"])
     assert "on-commercial" in entry.licence
     assert (manifest.parent / "models" / "depth.onnx").stat().st_size == entry.bytes
+    # Half precision rounds, and no more: three digits of the accuracy stay.
+    full = result["depth"]["validation"]
+    assert result["fp16"] != full
+    for key, value in result["fp16"].items():
+        assert value == pytest.approx(full[key], rel=0.02, abs=2e-3)
     assert (result["int8"] == "shipped") == (manifest.parent / "models" / "depth-int8.onnx").exists()
