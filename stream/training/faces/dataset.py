@@ -42,7 +42,8 @@ from stream.depth.sight import line_of_sight
 from stream.errors import BackendError, InputError
 from stream.evaluation.shards import ANNY, ICT, save_arrays
 from stream.files import atomic_path
-from stream.training.faces.engine import FaceEngine, Sample
+from stream.training.faces.engine import FaceEngine
+from stream.training.faces.sample import Sample
 from stream.training.faces.topologies import prepare
 from stream.training.workers import worker_pool
 from stream.types import Array

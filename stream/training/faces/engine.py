@@ -13,12 +13,8 @@ from stream.evaluation.shards import (
     ANNY,
     DEPTH_KNOWN,
     FOREGROUND,
-    HAIR,
     ICT,
-    IDENTITIES,
     MASK_KNOWN,
-    MOUTH,
-    OCCLUDER,
     PHOTO,
     SKIN,
     SYNTHETIC,
@@ -26,17 +22,16 @@ from stream.evaluation.shards import (
 from stream.expression.arkit import to_arkit
 from stream.face.crop import crop_from_anchors, crop_from_landmarks, crop_image
 from stream.face.pose import euler_angles
-from stream.geometry import crop_from_image, mm_per_crop_unit, project, transform_points
+from stream.geometry import mm_per_crop_unit, project
 from stream.training.faces import sampling
 from stream.training.faces.appearance import skin_and_hair_colour
 from stream.training.faces.backgrounds import draw_background
 from stream.training.faces.fit import photo_intrinsics
-from stream.training.faces.head import EYES, GUMS, MOUTH_SOCKET, TEETH
+from stream.training.faces.head import EYES
 from stream.training.faces.kit import FRONT_FACE_PART, HeadKit, make_kit
 from stream.training.faces.lighting import draw_lighting, light_direction, light_numbers
 from stream.training.faces.paint import Paint, paint, photo_colours
 from stream.training.faces.person import PersonSegmenter, person_flags
-from stream.training.faces.prop import HAIR_PART, OCCLUDER_PART
 from stream.training.faces.render import (
     BACKGROUND_PART,
     Labels,
@@ -44,6 +39,15 @@ from stream.training.faces.render import (
     Scene,
     shadow_matrix,
     view_matrix,
+)
+from stream.training.faces.sample import (
+    Sample,
+    hidden_skin,
+    in_crop,
+    jittered,
+    padded,
+    part_flags,
+    pose_matrix,
 )
 from stream.training.faces.skin import fitzpatrick
 from stream.training.faces.surroundings import Surroundings
@@ -59,44 +63,11 @@ GOOD_FIT = 0.03
 ANNY_SHARE = 0.35
 """Synthetic samples whose head is Anny's, where both topologies are drawn."""
 
-JITTER_SHIFT, JITTER_SCALE, JITTER_ANGLE = 0.035, 0.04, 0.05
-"""Standard deviations of the crop's jitter: of half its side, of its scale (log), radians."""
-
 CHIN = 152
 """MediaPipe's landmark at the lowest place of the face's outline."""
 
 FACE_CENTRE = np.array([0.0, 30.0, -10.0])
 """About the middle of the face, mm, head frame."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One training sample; the arrays are those of `stream.training.faces.dataset`, without the first axis.
-
-    Yaw and pitch are in degrees, signs as in `stream.face.pose.euler_angles`; a synthetic head's are relative
-    to its line of sight, a photo's (seen from afar, in the middle) to the camera's axis.
-    """
-
-    image: Array
-    depth: Array
-    normal: Array
-    flags: Array
-    uv: Array
-    mean_depth: Array
-    kind: int
-    topology: int
-    tone: int
-    yaw: float
-    pitch: float
-    pose: Array
-    camera: Intrinsics
-    crop: Crop
-    distance: float
-    occlusion: float
-    landmarks: Array
-    identity: Array
-    expression: Array
-    light: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +171,7 @@ class FaceEngine:
         )
         flags = known * np.uint8(DEPTH_KNOWN | MASK_KNOWN | FOREGROUND)
         flags |= (known & (labels.part == FRONT_FACE_PART)) * np.uint8(SKIN)
-        landmarks = _in_crop(kit.photos.labels.landmarks[index, :, :2], crop)
+        landmarks = in_crop(kit.photos.labels.landmarks[index, :, :2], crop)
         flags |= person_flags(self._people(picture), crop, self.size, known, float(landmarks[CHIN, 1]))
         yaw, pitch, _ = euler_angles(rotation)
         _, seen, colours = photo_colours(kit, head, index, picture)
@@ -217,13 +188,13 @@ class FaceEngine:
             fitzpatrick(skin),
             yaw,
             pitch,
-            _matrix(rotation, translation),
+            pose_matrix(rotation, translation),
             camera,
             crop,
             stand.distance,
             0.0,
             landmarks,
-            _padded(coefficients[: kit.model.identities]),
+            padded(coefficients[: kit.model.identities]),
             to_arkit(kit.model.expressions, coefficients[kit.model.identities :]),
             np.zeros(42, np.float32),
         )
@@ -268,7 +239,7 @@ class FaceEngine:
         scene = Scene(vertices, kit.model.triangles, props, picture, look.tone, sampling.draw_eyes(rng))
         labels = self.renderer.labels(scene, stand.view)
         depth, known = self._depth(labels, stand)
-        flags = _flags(labels.part)
+        flags = part_flags(labels.part)
         landmarks = project(kit.landmarks(head) @ stand.rotation.T + stand.translation, stand.camera)
         image, light = self._picture(rng, scene, stand, look, other)
         return Sample(
@@ -283,13 +254,13 @@ class FaceEngine:
             look.kind,
             pose.yaw,
             pose.pitch,
-            _matrix(stand.rotation, stand.translation),
+            pose_matrix(stand.rotation, stand.translation),
             stand.camera,
             stand.crop,
             stand.distance,
-            _hidden_skin(labels, flags),
-            _in_crop(landmarks, stand.crop),
-            _padded(draw.coefficients[: kit.model.identities]),
+            hidden_skin(labels, flags),
+            in_crop(landmarks, stand.crop),
+            padded(draw.coefficients[: kit.model.identities]),
             expression,
             light,
         )
@@ -332,43 +303,3 @@ class FaceEngine:
 
     def _no_mean(self) -> Array:
         return np.full((self.size, self.size), np.nan, np.float32)
-
-
-def jittered(crop: Crop, rng: Generator, widen: float = 1.0) -> Crop:
-    """The crop as an imperfect tracker would give it, ``widen`` times as wide."""
-    dx, dy = rng.normal(0, JITTER_SHIFT, 2) * crop.half
-    scale = widen * float(np.exp(rng.normal(0, JITTER_SCALE)))
-    return Crop(crop.x + dx, crop.y + dy, crop.half * scale, crop.angle + float(rng.normal(0, JITTER_ANGLE)))
-
-
-def _flags(part: Array) -> Array:
-    """(S, S) uint8 bits of `stream.evaluation.shards` of the parts drawn."""
-    drawn, occluder = part != BACKGROUND_PART, part == OCCLUDER_PART
-    flags = np.full(part.shape, MASK_KNOWN, np.uint8)
-    flags |= drawn * np.uint8(DEPTH_KNOWN)
-    flags |= (drawn & ~occluder) * np.uint8(FOREGROUND)
-    flags |= np.isin(part, (0, FRONT_FACE_PART)) * np.uint8(SKIN)
-    flags |= np.isin(part, (MOUTH_SOCKET, GUMS, TEETH)) * np.uint8(MOUTH)
-    flags |= (part == HAIR_PART) * np.uint8(HAIR)
-    return flags | occluder * np.uint8(OCCLUDER)
-
-
-def _hidden_skin(labels: Labels, flags: Array) -> float:
-    """Share of the bare face's skin that something hides; ``flags`` (S, S) are those of ``labels``."""
-    bare = _flags(labels.bare) & SKIN > 0
-    return 1.0 - float((bare & (flags & SKIN > 0)).sum()) / max(int(bare.sum()), 1)
-
-
-def _in_crop(points: Array, crop: Crop) -> Array:
-    """Image points (n, 2) in crop coordinates, float32."""
-    return transform_points(crop_from_image(crop, 2), points).astype(np.float32) - np.float32(0.5)
-
-
-def _padded(identity: Array) -> Array:
-    return np.pad(identity, (0, IDENTITIES - len(identity))).astype(np.float32)
-
-
-def _matrix(rotation: Array, translation: Array) -> Array:
-    pose = np.eye(4, dtype=np.float32)
-    pose[:3, :3], pose[:3, 3] = rotation, translation
-    return pose

@@ -9,8 +9,9 @@ import numpy as np
 
 from stream.evaluation.shards import FOREGROUND, SKIN
 from stream.geometry import mm_per_crop_unit
-from stream.training.faces.engine import GOOD_FIT, Sample
+from stream.training.faces.engine import GOOD_FIT
 from stream.training.faces.kit import HeadKit
+from stream.training.faces.sample import Sample
 from stream.training.faces.topologies import good_photos
 from stream.types import Array
 

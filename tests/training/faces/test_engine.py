@@ -32,7 +32,8 @@ from stream.expression.arkit import ARKIT_NAMES, arkit_name
 from stream.geometry import crop_from_image, image_from_crop, mm_per_crop_unit, project, transform_points
 from stream.training.faces import surroundings
 from stream.training.faces.correspond import closest_on_mesh
-from stream.training.faces.engine import GOOD_FIT, Sample, jittered
+from stream.training.faces.engine import GOOD_FIT
+from stream.training.faces.sample import Sample, jittered
 from stream.training.faces.topologies import good_photos
 from stream.types import Crop
 
