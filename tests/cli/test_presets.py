@@ -33,3 +33,11 @@ def test_a_preset_lists_every_key(name: str, kind: type[Settings]) -> None:
     for key, value in expected.items():
         if isinstance(value, dict):
             assert set(written[key]) == set(value)
+
+
+def test_the_second_part_of_the_training_goes_on_from_the_first() -> None:
+    first = load_config(CONFIGS / "train/depth.yaml", DepthTraining)
+    second = load_config(CONFIGS / "train/depth-more.yaml", DepthTraining)
+    assert second.start == Path("out/train") / first.name / "checkpoint.safetensors"
+    assert (second.architecture, second.size, second.data) == (first.architecture, first.size, first.data)
+    assert second.name != first.name
