@@ -15,6 +15,7 @@ from stream.depth.network import DepthMaps  # noqa: E402
 from stream.evaluation.shards import DEPTH_KNOWN, MASK_KNOWN, MOUTH, OCCLUDER, Samples  # noqa: E402
 from stream.training.batches import Batch  # noqa: E402
 from stream.training.losses import (  # noqa: E402
+    MOUTH_ERROR,
     PARTS,
     depth_losses,
     pixel_weight,
@@ -102,13 +103,31 @@ def test_an_open_mouth_weighs_in_depth_and_a_slit_does_not():
     samples.flags[:, 20, 20:40] |= MOUTH
     batch = Batch(samples)
     assert batch.mouth.sum() == 4 * 16
+    # Inside mouths the error counts squared: 0.1 as 0.1 * 0.1 / MOUTH_ERROR.
     wrong = batch.depth + batch.mouth * 0.1
     losses = depth_losses(said(batch, depth=wrong), batch, EVEN.model_copy(update={"mouth": 10}))
     inside = (batch.mouth & batch.depth_known).sum().item()
     outside = batch.depth_known.sum().item() - inside
     assert losses.parts["depth"].item() == pytest.approx(
-        0.1 * 10 * inside / (10 * inside + outside), rel=1e-4
+        0.1**2 / MOUTH_ERROR * 10 * inside / (10 * inside + outside), rel=1e-4
     )
+
+
+def test_mouths_are_drawn_to_the_mean_of_what_they_may_be_and_skin_to_the_median():
+    samples = Samples(**bump_arrays(4, SIZE, seed=3))
+    samples.flags[:, 20:40, 20:40] |= MOUTH
+    batch = Batch(samples)
+    # One in four is a deep hollow, the others a tongue; one number is to stand for all.
+    hollow = torch.tensor([0.6, 0.0, 0.0, 0.0])[:, None, None, None]
+    truth = batch.depth
+    for where, expected in ((batch.mouth, 0.15), (batch.skin & ~batch.mouth, 0.0)):
+        batch.depth = truth + hollow * where
+        guesses = torch.linspace(-0.2, 0.4, 61)
+        costs = [
+            depth_losses(said(batch, depth=truth + g * where), batch, EVEN).parts["depth"] for g in guesses
+        ]
+        best = guesses[int(torch.stack(costs).argmin())].item()
+        assert best == pytest.approx(expected, abs=0.011)
 
 
 def test_an_occluder_weighs_in_the_mask_as_the_border_does():
@@ -154,7 +173,8 @@ def test_shape_is_what_offset_and_tilt_leave_as_numpy_finds_it():
         root = np.sqrt(w)
         fit = np.linalg.lstsq(design * root[:, None], one * root, rcond=None)[0]
         expected += (np.abs(one - design @ fit) * w).sum()
-    found = shape_loss(*(torch.from_numpy(a).float()[:, None] for a in (error, weight, weight)))
+    nowhere = torch.zeros(2, 1, SIZE, SIZE, dtype=torch.bool)
+    found = shape_loss(*(torch.from_numpy(a).float()[:, None] for a in (error, weight, weight)), nowhere)
     assert found.item() == pytest.approx(expected / weight.sum(), rel=1e-4)
 
 
@@ -162,8 +182,9 @@ def test_a_nose_too_long_costs_shape_and_a_face_leaning_does_not():
     x, y = axes()
     nose = -0.3 * torch.exp(-20 * (x**2 + y**2))[None, None]
     weight = torch.ones_like(nose)
-    assert shape_loss(nose * 0.3, weight, weight) > 0.005
-    assert shape_loss(ramp(0.3, -0.2) + 0.1, weight, weight) < 1e-5
+    nowhere = torch.zeros_like(nose, dtype=torch.bool)
+    assert shape_loss(nose * 0.3, weight, weight, nowhere) > 0.005
+    assert shape_loss(ramp(0.3, -0.2) + 0.1, weight, weight, nowhere) < 1e-5
 
 
 def test_slope_is_per_crop_unit_at_every_scale():
