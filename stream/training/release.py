@@ -175,10 +175,10 @@ def _judge(contents: list[bytes], val: Dataset, size: int) -> list[Judged]:
 def half_predictor(network: DepthNetwork) -> Predictor:
     """The network's features as in float16 arithmetic, its head in float32, as trained.
 
-    That is what a GPU's backend does where it picks half precision: sums in float32, but all weights and every
-    layer's result rounded to float16. Here the rounding is done between float32 layers, for no CPU gains by
-    half precision and no such file is shipped (`stream.training.export`), but its accuracy is known before
-    a GPU is at hand. The samples must be of the network's size.
+    That is what a GPU's backend does where it picks half precision: sums in float32, but all weights and
+    every layer's result rounded to float16. Here the rounding is done between float32 layers, for no CPU
+    gains by half precision and no such file is shipped (`stream.training.export`), but its accuracy is known
+    before a GPU is at hand. The samples must be of the network's size.
     """
     half = copy.deepcopy(network).eval()
     for parameter in half.parameters():
