@@ -80,7 +80,6 @@ def release_depth(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> di
     if not (manifest.parent / "models" / CARD).is_file():
         raise ModelError(f"The model card {manifest.parent / 'models' / CARD} is missing; write it first.")
     network, state = trained_network(checkpoint)
-    network.eval()
     size = int(state.state["size"])
     if int(state.state.get("trained_size", size)) != size:
         raise ModelError(
