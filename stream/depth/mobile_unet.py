@@ -58,7 +58,7 @@ class SameConvolution(nn.Conv2d):
         # Even padding is the convolution's own affair; only strides make it uneven.
         self._uneven = (total // 2, total - total // 2) * 2 if total % 2 else None
         own = 0 if self._uneven else total // 2
-        # oneDNN has no fast gradient of these in bfloat16: they took two fifths of a training step.
+        # oneDNN has no fast gradient of these in bfloat16: they took a third of a training step.
         self._float32 = groups > 1 and (kernel > 3 or stride > 1)
         super().__init__(inputs, outputs, kernel, stride, own, groups=groups, bias=False)
 

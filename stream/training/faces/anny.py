@@ -82,8 +82,9 @@ def stored_bend() -> Bend:
     :raises ModelError: the file is missing or damaged.
     """
     places, shift = _stored("bend_places", "bend_shift")
-    if places.ndim != 2 or places.shape[1:] != (3,) or places.shape != shift.shape:
-        raise ModelError(f"{LANDMARKS_FILE} holds arrays of unexpected shapes; run tools/build_anny_head.py.")
+    fitting = places.ndim == 2 and places.shape[1:] == (3,) and places.shape == shift.shape
+    if not (fitting and np.isfinite(places).all() and np.isfinite(shift).all()):
+        raise ModelError(f"{LANDMARKS_FILE} holds an unusable bend; run tools/build_anny_head.py.")
     return Bend(places, shift)
 
 

@@ -319,6 +319,11 @@ def test_a_missing_package_and_damaged_files_are_named(
     (tmp_path / "cut.target.gz").write_bytes(b"\x1f\x8b\x08\x00")
     with pytest.raises(ModelError, match=r"cut\.target"):
         MakeHuman(tmp_path, source.vertices, source.quads, source.uv, source.group).target("cut.target.gz")
+    for shift in (np.full((5, 3), np.nan), np.zeros((4, 3)), np.zeros(5)):
+        np.savez(tmp_path / "bend.npz", bend_places=np.zeros((5, 3)), bend_shift=shift)
+        monkeypatch.setattr(anny, "LANDMARKS_FILE", tmp_path / "bend.npz")
+        with pytest.raises(ModelError, match="unusable bend"):
+            anny.stored_bend()
     monkeypatch.setattr(anny, "LANDMARKS_FILE", tmp_path / "none.npz")
     with pytest.raises(ModelError, match="build_anny_head"):
         anny_correspondence(head)
