@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from stream.compute.cuda.current import why_no_driver
 from stream.errors import BackendError, ConfigError
 
 AUTO = "auto"
@@ -18,7 +19,7 @@ def why_not(name: str) -> str | None:
     :raises ConfigError: there is no backend of that name.
     """
     if name == "cuda":
-        return "The cuda compute backend is not built in this version; use --compute numba."
+        return why_no_driver()
     if name == "numba":
         return _numba_missing()
     known = ", ".join((AUTO, *COMPUTE_BACKENDS))
@@ -39,12 +40,12 @@ def choose_backend(name: str = AUTO) -> str:
     raise BackendError(" ".join(reason for reason in reasons if reason))
 
 
-def load_twin(name: str = AUTO) -> ModuleType:
-    """Import (and so compile, unless cached) the kernels of a backend; safe from several threads.
+def load_twin(kernel: str, name: str = AUTO) -> ModuleType:
+    """Import (and so compile, unless cached) a backend's module of ``kernel``; safe from several threads.
 
     :raises ConfigError, BackendError: as `choose_backend`.
     """
-    return importlib.import_module(f"stream.compute.{choose_backend(name)}_twin")
+    return importlib.import_module(f"stream.compute.{choose_backend(name)}_twin.{kernel}")
 
 
 def _numba_missing() -> str | None:

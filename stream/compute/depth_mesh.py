@@ -97,7 +97,7 @@ def depth_to_mesh(
     :raises InputError: a shape, dtype or value does not fit.
     :raises ConfigError, BackendError: the backend is unknown or cannot run here.
     """
-    kernel = load_twin(compute).depth_to_mesh
+    kernel = load_twin("depth_mesh", compute).depth_to_mesh
     size = check_maps(depth, mask)
     matrix = _check_matrix(image_from_crop)
     _check_scalars(fx, fy, cx, cy, distance, mm_per_unit, mask_threshold, depth_jump)

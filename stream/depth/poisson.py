@@ -20,7 +20,7 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {
 
 
 def _compile(signature: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile now, with numba's on-disk cache where it works (as `stream.compute.numba_twin`)."""
+    """Compile now, with numba's on-disk cache where it works (as `stream.compute.numba_twin.compiling`)."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         try:

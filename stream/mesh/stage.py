@@ -35,7 +35,7 @@ class MeshStage:
 
         :raises ConfigError, BackendError: the compute backend is unknown or cannot run here.
         """
-        load_twin(self._compute)
+        load_twin("depth_mesh", self._compute)
         self._smoother = DepthSmoother()
 
     def __call__(self, capture: Capture) -> Capture:

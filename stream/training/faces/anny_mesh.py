@@ -50,7 +50,8 @@ class Cage:
     :ivar used: (U,) indices of the base mesh's vertices in use; ``mirror`` (U,) each one's mate among them.
     :ivar quads: (Q, 4) int into ``used``; ``part`` (Q,) their parts, SKIN for all of the outside;
         ``surface`` (Q,) int, a key of `STEPS`.
-    :ivar lids: (L,) vertices of the lids' edges; ``front`` (U,) bool, skin of the head without the neck.
+    :ivar lids: (L,) vertices of the lids' edges; ``front`` (U,) bool, skin of the head without the neck;
+        ``tongue`` (T,) its vertices.
     """
 
     used: Array
@@ -60,6 +61,7 @@ class Cage:
     surface: Array
     lids: Array
     front: Array
+    tongue: Array
 
 
 def head_cage(source: MakeHuman) -> Cage:
@@ -86,7 +88,8 @@ def head_cage(source: MakeHuman) -> Cage:
     front = np.zeros(len(used), bool)
     front[quads[(region[kept] == "head") & (part == SKIN)]] = True
     surface = np.select([eyes, np.char.endswith(group, "-teeth")], [EYEBALLS, ROWS_OF_TEETH], FLESH)
-    return Cage(used, mirror, quads, part, surface[kept], lids, front)
+    tongue = np.unique(quads[group[kept] == "helper-tongue"])
+    return Cage(used, mirror, quads, part, surface[kept], lids, front, tongue)
 
 
 def _in_gums(vertices: Array, quads: Array, up: float) -> Array:

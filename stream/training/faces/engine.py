@@ -60,7 +60,7 @@ PHOTO_FACING = 0.45
 GOOD_FIT = 0.03
 """Largest fit error (over the outer eye distance) of a photo that serves as a texture."""
 
-ANNY_SHARE = 0.35
+ANNY_SHARE = 0.42
 """Synthetic samples whose head is Anny's, where both topologies are drawn."""
 
 CHIN = 152

@@ -83,8 +83,9 @@ def draw_expression(rng: Generator, model: HeadModel, fitted: Array) -> Array:
     if kind > 0.35:
         expression = expression + _random_movements(rng, model)
     named = {name: i for i, name in enumerate(model.expressions)}
-    if rng.random() < 0.38:
-        expression[named["jawOpen"]] = rng.uniform(0.1, 1.0) ** 1.2
+    # Far more often than people do: a mouth is small, and its depth is learnt from the wide-open ones.
+    if rng.random() < 0.6:
+        expression[named["jawOpen"]] = rng.uniform(0.1, 1.0)
     if rng.random() < 0.25:
         smile = rng.uniform(0.2, 1.0)
         for side in "LR":

@@ -1,46 +1,18 @@
-"""The compute kernels on the CPU, compiled by numba; importing this module compiles them or loads the cache.
-
-The kernels release the GIL and are single-threaded on purpose: at 128x128 one core takes a fraction of a
-millisecond, and numba's parallel mode may abort the process when two Python threads enter it at once.
-They are compiled without fastmath, which would remove the checks for NaN.
-"""
+"""`depth_to_mesh` on the CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from numba import types
 
+from stream.compute.numba_twin.compiling import compiled, inline
 from stream.types import Array
 
 ACB, BCD, ACD, ADB = range(4)
 """The four triangles of a quad with corners a b / c d; the first two share the usual diagonal."""
 
-_Kernel = Callable[..., Any]
-_inline = numba.njit(nogil=True, error_model="numpy")
 
-
-def _compile(signature: Any) -> Callable[[_Kernel], _Kernel]:
-    """Compile for one signature now, with numba's on-disk cache where it works.
-
-    A cache that cannot be used (no writable folder, a full disk, a damaged file) must not stop the
-    program, so any failure is answered by compiling without one; a real compile error raises again there.
-    """
-
-    def decorate(function: _Kernel) -> _Kernel:
-        options = {"nogil": True, "error_model": "numpy"}
-        try:
-            return numba.njit(signature, cache=True, **options)(function)
-        except Exception:
-            return numba.njit(signature, **options)(function)
-
-    return decorate
-
-
-@_inline
+@inline
 def _place(
     depth: Array,
     mask: Array,
@@ -80,7 +52,7 @@ def _place(
             uv[i, j, 1] = (i + 0.5) / size
 
 
-@_inline
+@inline
 def _choose(depth: Array, usable: Array, i: int, jump: float, kept: Array) -> None:
     """Which triangles of the quads (a b / c d) below row i are kept: rows `ACB`, `BCD`, `ACD`, `ADB`."""
     for j in range(depth.shape[0] - 1):
@@ -97,7 +69,7 @@ def _choose(depth: Array, usable: Array, i: int, jump: float, kept: Array) -> No
         kept[ACD, j + 1], kept[ADB, j + 1] = acd & turn, adb & turn
 
 
-@_inline
+@inline
 def _measure(vertices: Array, i: int, kept: Array, areas: Array) -> None:
     """Area vectors (x, y, z) of the kept triangles below row i, zero for the others."""
     for j in range(vertices.shape[0] - 1):
@@ -125,7 +97,7 @@ def _measure(vertices: Array, i: int, kept: Array, areas: Array) -> None:
         areas[ADB, 2, column] = dx * by - dy * bx if adb else zero
 
 
-@_inline
+@inline
 def _append(triangles: Array, count: int, p: int, q: int, r: int) -> int:
     """Store one triangle; the slot is unsigned because numba's check for negative indices is slow."""
     slot = np.uintp(count)
@@ -133,7 +105,7 @@ def _append(triangles: Array, count: int, p: int, q: int, r: int) -> int:
     return count + 1
 
 
-@_inline
+@inline
 def _store(kept: Array, i: int, size: int, count: int, triangles: Array) -> int:
     """Append the triangles below row i; returns the new count."""
     for j in range(size - 1):
@@ -150,7 +122,7 @@ def _store(kept: Array, i: int, size: int, count: int, triangles: Array) -> int:
     return count
 
 
-@_inline
+@inline
 def _finish(
     below: Array,
     above: Array,
@@ -196,7 +168,7 @@ _image = types.Array(types.float32, 2, "C", readonly=True)
 _rows = types.Array(types.float32, 2, "C")
 
 
-@_compile(
+@compiled(
     types.int64(
         _image,
         _image,

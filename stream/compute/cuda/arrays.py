@@ -1,0 +1,131 @@
+"""Arrays in device memory, and their exchange with torch, CuPy and PyCUDA without copies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stream.compute.cuda.driver import Driver, Stream
+from stream.errors import InputError
+from stream.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceArray:
+    """A C-contiguous array in device memory.
+
+    :ivar pointer: device address of the first element.
+    :ivar owner: whatever has to live as long as the memory is in use.
+    """
+
+    pointer: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    owner: object
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Version 3 of the interface; what wrote the array last was queued on the stream of its call."""
+        return {
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.pointer, False),
+            "version": 3,
+            "strides": None,
+        }
+
+    def reshape(self, *shape: int) -> DeviceArray:
+        """The same memory in another shape of as many elements.
+
+        :raises InputError: the number of elements differs.
+        """
+        if math.prod(shape) != math.prod(self.shape):
+            raise InputError(f"A device array of shape {self.shape} cannot become {shape}.")
+        return DeviceArray(self.pointer, shape, self.dtype, self.owner)
+
+    def __getitem__(self, index: int | slice) -> DeviceArray:
+        """A part along the first axis: one element without that axis, or a slice without steps."""
+        row = math.prod(self.shape[1:]) * self.dtype.itemsize
+        if isinstance(index, slice):
+            start, stop, step = index.indices(self.shape[0])
+            if step != 1:
+                raise InputError("A device array can only be sliced without steps.")
+            shape = (max(0, stop - start), *self.shape[1:])
+            return DeviceArray(self.pointer + start * row, shape, self.dtype, self.owner)
+        if not 0 <= index < self.shape[0]:
+            raise IndexError(index)
+        return DeviceArray(self.pointer + index * row, self.shape[1:], self.dtype, self.owner)
+
+
+def is_device(array: object) -> bool:
+    """Whether ``array`` lies in device memory, by `__cuda_array_interface__`."""
+    return hasattr(array, "__cuda_array_interface__")
+
+
+def as_device(array: Any) -> DeviceArray:
+    """A view of any library's device array.
+
+    :raises InputError: it is not C-contiguous, or its interface makes no sense.
+    """
+    if isinstance(array, DeviceArray):
+        return array
+    interface = array.__cuda_array_interface__
+    try:
+        dtype, shape = np.dtype(interface["typestr"]), tuple(int(side) for side in interface["shape"])
+        pointer, strides = int(interface["data"][0] or 0), interface.get("strides")
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"The device array's __cuda_array_interface__ cannot be read: {error}.") from error
+    if any(side < 0 for side in shape) or dtype.hasobject or dtype.byteorder == ">":
+        raise InputError(f"A device array of {dtype} {shape} cannot be used.")
+    if strides is not None and tuple(strides) != _c_strides(shape, dtype.itemsize):
+        raise InputError("Device arrays must be C-contiguous; make a contiguous copy first.")
+    return DeviceArray(pointer, shape, dtype, array)
+
+
+def empty(driver: Driver, shape: Sequence[int], dtype: Any) -> DeviceArray:
+    """A new array, not initialised.
+
+    :raises BackendError: the device has no memory left.
+    """
+    kind = np.dtype(dtype)
+    memory = driver.allocate(max(1, math.prod(shape)) * kind.itemsize)
+    return DeviceArray(memory.pointer, tuple(shape), kind, memory)
+
+
+def to_device(driver: Driver, host: Array, stream: Stream | None = None) -> DeviceArray:
+    """A copy of a host array on the device, queued on ``stream``."""
+    host = np.ascontiguousarray(host)
+    array = empty(driver, host.shape, host.dtype)
+    driver.upload(array.pointer, host, stream or driver.default_stream)
+    return array
+
+
+def to_host(driver: Driver, array: Any, stream: Stream | None = None) -> Array:
+    """A copy of a device array on the host; waits for what is queued on ``stream``."""
+    view = as_device(array)
+    host = np.empty(view.shape, view.dtype)
+    driver.download(host, view.pointer, stream or driver.default_stream)
+    driver.synchronize(stream or driver.default_stream)
+    return host
+
+
+def _c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    strides = []
+    for side in reversed(shape):
+        strides.append(itemsize)
+        itemsize *= side
+    return tuple(reversed(strides))
