@@ -1,1 +1,1 @@
-"""The CUDA side of compute: drivers, device arrays, compiling and its cache. Importing it loads no CUDA library."""
+"""The CUDA side of compute: drivers, device arrays, compiling. Importing it loads no CUDA library."""
