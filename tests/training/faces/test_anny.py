@@ -33,7 +33,16 @@ from stream.training.faces.anny_shape import bend_towards
 from stream.training.faces.appearance import _depth_buffer
 from stream.training.faces.correspond import DENSE_SIGMA, LANDMARKS
 from stream.training.faces.fit import Correspondence, fit_chunks, initial_pose, point_basis
-from stream.training.faces.head import EYE_SOCKET, EYES, MOUTH_SOCKET, SKIN, TEETH, HeadModel, vertex_normals
+from stream.training.faces.head import (
+    EYE_SOCKET,
+    EYES,
+    GUMS,
+    MOUTH_SOCKET,
+    SKIN,
+    TEETH,
+    HeadModel,
+    vertex_normals,
+)
 from stream.training.faces.makehuman import MakeHuman, load_makehuman
 from stream.training.faces.photos import load_labels
 from stream.training.faces.sampling import turn
@@ -167,6 +176,13 @@ def test_the_jaw_takes_the_lower_teeth_and_the_tongue_along(head: HeadModel, poi
     assert landmarks[list(UPPER_LIP), 1].max() < 10
     assert landmarks[14, 1] > landmarks[13, 1] + 0.6 * chin
     assert abs(landmarks[NOSE_TIP, 1]) < 2
+    opened = head.mean + moved
+    edges = opened[teeth[lower & front]].min(axis=0)
+    gums = opened[(head.part == GUMS) & (np.abs(head.mean[:, 0]) < 3)]
+    tongue = gums[(gums[:, 1] > landmarks[13, 1]) & (gums[:, 2] > edges[2] + 9)]
+    tip = tongue[tongue[:, 2].argmin()]
+    assert tip[1] > edges[1] + 5, "below the teeth's edges, or it would fill the open mouth"
+    assert tip[2] > edges[2] + 10
 
 
 @pytest.mark.parametrize(("side", "sign"), [("R", -1), ("L", 1)])
