@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from stream.errors import InputError
+from stream.mesh.stillness import PICTURE_SIDE, Seen, biweight, grey_picture, how_still
 from stream.types import Array, Depth
 
 TIME_CONSTANT = 0.25
@@ -32,37 +33,19 @@ PATCH = 1 / 12
 MASK_SECONDS, MASK_CHANGE = 0.1, 0.5
 """Time constant of the mask, and the change of its probability that is no noise."""
 
-PICTURE_SIDE = 128
-"""Side of the picture of the crop by which motion is seen; it is halved by averaging against its noise."""
-
-PICTURE_SECONDS = 0.05
-"""Time constant of the picture that a new one is compared with."""
-
-STILL, MOVING = 3.0, 8.0
-"""A picture that differs from its past by less than the first many times its noise is still, by more than
-the second many moving; in between, smoothly less still."""
-
-FIRST_NOISE, LEAST_NOISE = 1.0, 0.15
-"""Grey levels of noise in the small picture: assumed at first, and what 8-bit pictures have at least."""
-
-NOISE_RISE = 0.3
-"""Rate, per second, at which the estimated noise may grow, lest motion be taken for it; it falls at once."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Past:
     """What is remembered of a track.
 
     :ivar drift: (S, S), low-passed mean over a patch of what the network says and the past does not.
-    :ivar picture: (`PICTURE_SIDE` / 2, `PICTURE_SIDE` / 2) float32 grey levels, smoothed.
-    :ivar noise: of the picture, grey levels.
+    :ivar seen: the picture of the crop.
     """
 
     seconds: float
     depth: Depth
     drift: Array
-    picture: Array
-    noise: float
+    seen: Seen
 
 
 class DepthSmoother:
@@ -73,8 +56,7 @@ class DepthSmoother:
     there is a clear one, by Tukey's biweight (1 - u^2)^2:
 
     * the picture: depth is a function of the picture alone, so where the crop looks as it did, a change
-      of depth is noise. A small blurred grey picture is compared with its own smoothed past, in units of the
-      camera's noise, which is estimated as it runs; changes of brightness as a whole do not count;
+      of depth is noise (`stream.mesh.stillness`);
     * the patch: noise has no memory and little mean, so a change that stays is motion (`DRIFT`);
     * the pixel: nothing but motion changes a pixel by `DEPTH_CHANGE` at once.
 
@@ -101,12 +83,12 @@ class DepthSmoother:
         """
         _check(seconds, depth, picture)
         self._forget(seconds)
-        grey = _grey(picture)
+        grey = grey_picture(picture)
         past = self._pasts.get(track_id)
         if past is not None and seconds > past.seconds and _alike(past.depth, depth):
             new = _follow(past, seconds, depth, grey)
         else:
-            new = _Past(seconds, depth, np.zeros_like(depth.map), grey, FIRST_NOISE)
+            new = _Past(seconds, depth, np.zeros_like(depth.map), Seen(grey))
         self._pasts[track_id] = new
         return new.depth
 
@@ -120,14 +102,14 @@ def _follow(past: _Past, seconds: float, depth: Depth, grey: Array) -> _Past:
     """The next state of a track."""
     step = seconds - past.seconds
     head = np.minimum(past.depth.mask, depth.mask)
-    still, noise, picture = _see(past, grey, head, step)
+    still, seen = how_still(past.seen, grey, head, step)
     with np.errstate(invalid="ignore", over="ignore"):
         change = depth.map - past.depth.map
         sound = np.isfinite(change) & np.isfinite(head)
     drift = past.drift + np.float32(-math.expm1(-step / DRIFT_SECONDS)) * (
         _patch_mean(np.where(sound, change, np.float32(0)), np.where(sound, head, np.float32(0))) - past.drift
     )
-    calm = cv2.resize(still, change.shape[::-1]) * _biweight(drift, DRIFT) * _biweight(change, DEPTH_CHANGE)
+    calm = cv2.resize(still, change.shape[::-1]) * biweight(drift, DRIFT) * biweight(change, DEPTH_CHANGE)
     # A pixel that is not finite neither keeps its past nor has a say later.
     calm[~sound] = 0
     keep = calm * np.float32(math.exp(-step / TIME_CONSTANT))
@@ -137,45 +119,13 @@ def _follow(past: _Past, seconds: float, depth: Depth, grey: Array) -> _Past:
         confidence=_part(past.depth.confidence, depth.confidence, keep),
         normal=_smooth_normal(past.depth.normal, depth.normal, keep),
     )
-    return _Past(seconds, smooth, drift * calm, picture, noise)
-
-
-def _grey(picture: Array) -> Array:
-    """Half as large and blurred, float32 grey levels."""
-    half = (PICTURE_SIDE // 2, PICTURE_SIDE // 2)
-    small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), half, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.blur(small.astype(np.float32), (5, 5)))
-
-
-def _see(past: _Past, grey: Array, head: Array, step: float) -> tuple[Array, float, Array]:
-    """How still each part of the small picture is, 0..1; its noise in grey levels; the picture smoothed."""
-    with np.errstate(invalid="ignore"):
-        inside = cv2.resize(head, grey.shape[::-1]) > 0.5
-    if not inside.any():
-        return np.ones_like(grey), past.noise, grey
-    change = grey - past.picture
-    change -= np.median(change[inside])
-    size = np.abs(change)
-    risen = past.noise * math.exp(NOISE_RISE * step)
-    noise = max(min(risen, float(np.median(size[inside]))), LEAST_NOISE)
-    # What moves takes its neighbourhood along: depth is blurrier than the picture's edges.
-    size = cv2.dilate(size, np.ones((3, 3), np.uint8))
-    excess = (size / np.float32(noise) - np.float32(STILL)) / np.float32(MOVING - STILL)
-    still = _biweight(np.maximum(excess, 0), 1.0)
-    return still, noise, grey - (np.float32(math.exp(-step / PICTURE_SECONDS)) * still) * change
+    return _Past(seconds, smooth, drift * calm, seen)
 
 
 def _patch_mean(change: Array, head: Array) -> Array:
     """(S, S) mean over a patch around each pixel of the change, 0 off the head, single pixels limited."""
     side = max(3, round(change.shape[0] * PATCH))
     return np.asarray(cv2.blur(np.clip(change, -DEPTH_CHANGE, DEPTH_CHANGE) * head, (side, side)))
-
-
-def _biweight(values: Array, limit: float) -> Array:
-    """Tukey's (1 - (v / limit)^2)^2, 0 from the limit on and for NaN; float32."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        rest = np.float32(1) - np.square(values * np.float32(1 / limit))
-        return np.where(rest > 0, rest * rest, np.float32(0))
 
 
 def _toward(new: Array, past: Array, keep: Array) -> Array:
@@ -187,7 +137,7 @@ def _toward(new: Array, past: Array, keep: Array) -> Array:
 
 def _smooth_mask(past: Array, new: Array, step: float) -> Array:
     with np.errstate(invalid="ignore", over="ignore"):
-        keep = _biweight(new - past, MASK_CHANGE) * np.float32(math.exp(-step / MASK_SECONDS))
+        keep = biweight(new - past, MASK_CHANGE) * np.float32(math.exp(-step / MASK_SECONDS))
     return _toward(new, past, keep)
 
 

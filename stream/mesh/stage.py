@@ -10,7 +10,8 @@ from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import InputError
 from stream.face.crop import crop_image
 from stream.mesh.build import build_mesh
-from stream.mesh.smoothing import PICTURE_SIDE, DepthSmoother
+from stream.mesh.smoothing import DepthSmoother
+from stream.mesh.stillness import PICTURE_SIDE
 from stream.types import Capture, Depth, Face, Frame
 
 

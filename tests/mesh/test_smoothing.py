@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from stream.errors import InputError
-from stream.mesh.smoothing import DEPTH_CHANGE, MAX_GAP, PICTURE_SIDE, DepthSmoother
+from stream.mesh.smoothing import DEPTH_CHANGE, MAX_GAP, DepthSmoother
+from stream.mesh.stillness import PICTURE_SIDE
 from stream.types import Array, Depth
 
 FRAME = 1 / 30
