@@ -14,6 +14,8 @@ using std::floor;
 using std::isfinite;
 using std::max;
 using std::min;
+using ::rintf;
+using std::pow;
 using std::sqrt;
 
 struct Dim3 {
@@ -59,6 +61,11 @@ template <class T> inline T atomicAdd(T *place, T value) {
 }
 
 inline void __threadfence() {}
+
+inline int __popc(u32 bits) { return __builtin_popcount(bits); }
+inline int __ffs(int bits) { return __builtin_ffs(bits); }
+inline float __fmul_rn(float a, float b) { return a * b; } // never fused with a sum
+inline float rsqrtf(float value) { return 1.0f / std::sqrt(value); }
 
 inline u32 load_acquire(const u32 *word) { return *word; }
 inline void store_release(u32 *word, u32 value) { *word = value; }

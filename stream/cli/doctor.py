@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_format
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -126,11 +127,16 @@ def _inference() -> Iterator[Check]:
 
 
 def _compute() -> Iterator[Check]:
-    from stream.compute.backends import COMPUTE_BACKENDS, why_not
+    from stream.compute.backends import why_not
+    from stream.compute.cuda.current import current_driver
+    from stream.compute.cuda.libraries import LIBRARIES, describe_compiler, describe_driver, describe_library
 
-    for name in COMPUTE_BACKENDS:
-        why, _, how = (why_not(name) or "").partition("; ")
-        yield Check("compute", name, not why, why or "kernels compile at first use", how)
+    yield _attempt("compute", "cuda", lambda: describe_driver(current_driver()))
+    for name in LIBRARIES:
+        yield _attempt("compute", f"cuda by {name}", partial(describe_library, name))
+    yield _attempt("compute", "cuda compiler", describe_compiler)
+    why, _, how = (why_not("numba") or "").partition("; ")
+    yield Check("compute", "numba", not why, why or "kernels compile at first use", how)
 
 
 def _models() -> Iterator[Check]:

@@ -1,18 +1,21 @@
-"""`prosopon export depth`: from a training checkpoint to the models that are shipped."""
+"""`prosopon export`: trained networks to the models that are shipped, and those to TensorRT plans."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Export trained networks (needs the train extra).", no_args_is_help=True)
+app = typer.Typer(help="Export networks: `depth` (train extra), `trt` (gpu extra).", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps ``depth`` a subcommand while it is the only one."""
+class TrtPrecision(StrEnum):
+    """What float networks are computed in; quantised ones are int8."""
+
+    FP16 = "fp16"
+    FP32 = "fp32"
 
 
 @app.command()
@@ -40,6 +43,39 @@ def depth(
             )
     console.print(f"int8: {result['int8']}")
     console.print(f"in float16 arithmetic: {_listed(result['fp16'])}")
+    if json is not None:
+        write_json(result, json)
+
+
+@app.command()
+def trt(
+    model: Annotated[str, typer.Argument(help="A model's name (`prosopon models`) or an ONNX file.")],
+    out: Annotated[
+        str, typer.Option(help="Folder for the plan, or `cache`: where this machine's inference finds it.")
+    ] = "cache",
+    precision: Annotated[
+        TrtPrecision, typer.Option(help="fp32 is exact float32; quantised models are int8 in any case.")
+    ] = TrtPrecision.FP16,
+    arch: Annotated[
+        str | None, typer.Option(help="Build for another GPU, such as sm_86, without one; needs --out.")
+    ] = None,
+    max_batch: Annotated[int, typer.Option(help="Most faces in one run.")] = 1,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+) -> None:
+    """Build a TensorRT plan ahead of time and say what its precision loses."""
+    from stream.cli.tables import console, write_json
+    from stream.inference.tensorrt_export import export_plan
+
+    folder = None if out == "cache" else Path(out)
+    result = export_plan(model, folder, precision is TrtPrecision.FP32, arch, max_batch)
+    done = "was in the cache" if result["from_cache"] else f"built in {result['seconds']:.1f} s"
+    console.print(
+        f"{result['model']}: {result['precision']} for {result['gpu']} with {result['library']}, "
+        f"batch 1 to {max_batch}, {result['bytes'] / 1e6:.1f} MB, {done}"
+    )
+    if result["loss"]:
+        console.print(f"lost by {result['precision']} ({result['measured']}): {_listed(result['loss'])}")
+    console.print(f"It lies in {result['file']}")
     if json is not None:
         write_json(result, json)
 

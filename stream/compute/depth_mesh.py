@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from stream.compute.backends import AUTO, load_twin
+from stream.compute.backends import AUTO, choose_backend, load_twin
+from stream.compute.depth_meshes import DEPTH_JUMP, MASK_THRESHOLD, MAX_SIZE, check_limits, depth_to_meshes
+from stream.compute.grid_views import MAX_MM, MIN_Z_MM, check_views, grid_views
 from stream.errors import InputError
 from stream.types import Array
-
-MASK_THRESHOLD = 0.5
-DEPTH_JUMP = 0.1
-"""Crop units between neighbouring pixels (as Algorithm 3, depth2mesh, of the thesis Prosopon began with)."""
-
-MAX_SIZE = 2048
-MIN_Z_MM, MAX_MM = 1.0, 1e6
-"""A vertex nearer than the first, or beyond the second on any axis, is not usable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +75,8 @@ def depth_to_mesh(
     so one bad corner always leaves one triangle. Normals are the area-weighted mean of a vertex's
     triangles, hence one-sided at edges and never across a jump; all face the camera.
 
-    What this rule leaves at the silhouette depends on S: see `stream.mesh.silhouette.depth_jump`.
+    What this rule leaves at the silhouette depends on S: see `stream.mesh.silhouette.depth_jump`. For maps
+    on the device, or several: `stream.compute.depth_meshes.depth_to_meshes`.
 
     :param depth: (S, S) float32 crop units, positive away from the camera; NaN and inf are not usable.
     :param mask: (S, S) float32 in 0..1; NaN is not usable.
@@ -97,22 +91,24 @@ def depth_to_mesh(
     :raises InputError: a shape, dtype or value does not fit.
     :raises ConfigError, BackendError: the backend is unknown or cannot run here.
     """
-    kernel = load_twin("depth_mesh", compute).depth_to_mesh
+    backend = choose_backend(compute)
     size = check_maps(depth, mask)
-    matrix = _check_matrix(image_from_crop)
-    _check_scalars(fx, fy, cx, cy, distance, mm_per_unit, mask_threshold, depth_jump)
-    _check_reach(matrix, size, fx, fy, cx, cy, distance)
+    views = grid_views([image_from_crop], fx, fy, cx, cy, distance, mm_per_unit)
+    check_views(views, size)
+    check_limits(mask_threshold, depth_jump)
     buffers = grid_buffers(size) if out is None else _check_buffers(out, size)
-    count = kernel(
+    if backend == "cuda":
+        meshes = depth_to_meshes(depth[None], mask[None], views, mask_threshold, depth_jump, compute=backend)
+        count = int(meshes.counts[0])
+        for field in fields(buffers):
+            filled = count if field.name == "triangles" else None
+            getattr(buffers, field.name)[:filled] = getattr(meshes, field.name)[0][:filled]
+        return replace(buffers, triangles=buffers.triangles[:count])
+    count = load_twin("depth_mesh", backend).depth_to_mesh(
         np.ascontiguousarray(depth),
         np.ascontiguousarray(mask),
-        matrix,
-        float(fx),
-        float(fy),
-        float(cx),
-        float(cy),
-        float(distance),
-        float(mm_per_unit),
+        views[0, :6].reshape(2, 3),
+        *views[0, 6:].tolist(),
         float(mask_threshold),
         float(depth_jump),
         MIN_Z_MM,
@@ -123,7 +119,7 @@ def depth_to_mesh(
         buffers.triangles,
         buffers.valid,
     )
-    return GridMesh(buffers.vertices, buffers.normals, buffers.uv, buffers.triangles[:count], buffers.valid)
+    return replace(buffers, triangles=buffers.triangles[:count])
 
 
 def check_maps(depth: Array, mask: Array) -> int:
@@ -144,58 +140,6 @@ def check_maps(depth: Array, mask: Array) -> int:
             f"A depth map of size {size} cannot become a mesh; the size must be 1 to {MAX_SIZE}."
         )
     return size
-
-
-def _check_matrix(image_from_crop: Array) -> Array:
-    matrix = np.ascontiguousarray(image_from_crop, dtype=np.float64)
-    if matrix.shape != (2, 3) or not np.isfinite(matrix).all():
-        raise InputError("image_from_crop must be a finite (2, 3) matrix.")
-    # A mirrored or flat crop would turn every triangle's back to the camera.
-    if matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0] <= 0:
-        raise InputError("image_from_crop must neither mirror nor flatten the crop.")
-    return matrix
-
-
-def _check_scalars(
-    fx: float,
-    fy: float,
-    cx: float,
-    cy: float,
-    distance: float,
-    mm_per_unit: float,
-    mask_threshold: float,
-    depth_jump: float,
-) -> None:
-    positive = {
-        "fx": fx,
-        "fy": fy,
-        "distance": distance,
-        "mm_per_unit": mm_per_unit,
-        "depth_jump": depth_jump,
-    }
-    for name, value in positive.items():
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name} is {value} but must be a positive number.")
-    for name, value in {"cx": cx, "cy": cy}.items():
-        if not math.isfinite(value):
-            raise InputError(f"{name} is {value} but must be a number.")
-    if not 0 <= mask_threshold <= 1:
-        raise InputError(f"mask_threshold is {mask_threshold} but must be between 0 and 1.")
-    if not MIN_Z_MM <= distance <= MAX_MM:
-        raise InputError(f"The face is {distance:g} mm away, which no camera sees; check the head pose.")
-
-
-def _check_reach(
-    matrix: Array, size: int, fx: float, fy: float, cx: float, cy: float, distance: float
-) -> None:
-    """The plane of depth 0, to which unusable pixels go, must itself be within range."""
-    last = size - 1
-    corners = matrix @ np.array([[0, last, 0, last], [0, 0, last, last], [1, 1, 1, 1]], np.float64)
-    reach = np.abs((corners - [[cx], [cy]]) / [[fx], [fy]]).max() * distance
-    if not reach <= MAX_MM:
-        raise InputError(
-            "The crop lies too far outside the camera's view; check the crop and the intrinsics."
-        )
 
 
 def _check_buffers(out: GridMesh, size: int) -> GridMesh:

@@ -9,6 +9,7 @@ import numpy as np
 from stream.compute.backends import choose_backend
 from stream.compute.cuda.arrays import DeviceArray, as_device, empty, is_device, to_device, to_host
 from stream.compute.cuda.current import current_driver
+from stream.compute.cuda.driver import Stream
 from stream.errors import InputError
 from stream.types import Array
 
@@ -49,19 +50,21 @@ def check_array(name: str, array: ComputeArray, dtype: Any, shape: tuple[int | N
 
 
 def check_out(name: str, array: ComputeArray, dtype: Any, shape: tuple[int, ...]) -> ComputeArray:
-    """`check_array` for a buffer that is written to: a host one must be C-contiguous and writeable.
+    """`check_array` for a buffer that is written to: it must be writeable, and on the host C-contiguous.
 
     :raises InputError: it does not fit.
     """
-    array = check_array(name, array, dtype, shape)
+    given, array = array, check_array(name, array, dtype, shape)
+    if isinstance(array, DeviceArray) and given.__cuda_array_interface__["data"][1]:
+        raise InputError(f"The buffer {name} must be writeable.")
     if isinstance(array, np.ndarray) and not (array.flags.c_contiguous and array.flags.writeable):
         raise InputError(f"The buffer {name} must be C-contiguous and writeable.")
     return array
 
 
-def on_device(array: ComputeArray) -> DeviceArray:
-    """A view of a device array, or a copy of a host array on the current driver's device."""
-    return as_device(array) if is_device(array) else to_device(current_driver(), array)
+def on_device(array: ComputeArray, stream: Stream | None = None) -> DeviceArray:
+    """A view of a device array, or a copy of a host array, queued on ``stream`` (else the default one)."""
+    return as_device(array) if is_device(array) else to_device(current_driver(), array, stream)
 
 
 def device_empty(shape: tuple[int, ...], dtype: Any) -> DeviceArray:
@@ -69,9 +72,12 @@ def device_empty(shape: tuple[int, ...], dtype: Any) -> DeviceArray:
     return empty(current_driver(), shape, dtype)
 
 
-def on_host(array: ComputeArray, out: Array | None = None) -> Array:
-    """A copy of a device array on the host, written to ``out`` where given; waits for the default stream."""
-    host = to_host(current_driver(), array)
+def on_host(array: ComputeArray, out: Array | None = None, stream: Stream | None = None) -> Array:
+    """A copy of a device array on the host, written to ``out`` where given.
+
+    Waits for what is queued on ``stream``, by default the default one.
+    """
+    host = to_host(current_driver(), array, stream)
     if out is None:
         return host
     out[...] = host

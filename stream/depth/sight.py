@@ -40,3 +40,10 @@ def sight_tilt(sight: Array, size: int) -> Array:
     axis = ((2 * np.arange(size, dtype=np.float32) + 1) / size - 1).astype(np.float32)
     along_x = sight[..., 0, None, None] * axis[None, :]
     return (along_x + sight[..., 1, None, None] * (axis - EYE_LINE)[:, None]).astype(np.float32)
+
+
+def sight_plane(sight: Array, size: int) -> Array:
+    """`sight_tilt` as a plane over pixels: (3,) float64 p, at column j and row i it is p0 j + p1 i + p2."""
+    x, y = (float(tangent) for tangent in sight)
+    first = 1 / size - 1
+    return np.array([2 * x / size, 2 * y / size, x * first + y * (first - EYE_LINE)])

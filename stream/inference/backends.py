@@ -45,6 +45,7 @@ class _Backend:
 
 
 _BACKENDS = {
+    "tensorrt": _Backend("backend_tensorrt", "TensorRtEngine", (), "pip install 'prosopon[gpu]'"),
     "openvino": _Backend("backend_openvino", "OpenVinoEngine", ("openvino",), "pip install openvino"),
     "onnxruntime": _Backend(
         "backend_onnxruntime", "OnnxRuntimeEngine", ("onnxruntime",), "pip install onnxruntime"
@@ -73,7 +74,8 @@ def load_engine(
     :param model: the path of an ONNX file, or its content.
     :param backend: a name from `BACKENDS`, or ``auto`` for the first of them that can run the model.
     :param threads: CPU threads for one run; the library's choice (usually one a core) where not given.
-    :param precision: ``f32`` for exact float32; else the library may compute in bfloat16.
+    :param precision: ``f32`` for exact float32; ``f16`` for float16 where its loss is measured and bounded,
+        which is on a GPU, and else exact float32; without it the library may compute in bfloat16 or float16.
     :param batch: size given to the model's free first axis.
     :raises ConfigError: an argument is unknown or out of range.
     :raises ModelError: the file is missing, too large, damaged, or cannot run in this batch size.
@@ -84,6 +86,9 @@ def load_engine(
     names = BACKENDS if backend == "auto" else (backend,)
     refusals: dict[str, BackendError | ModelError] = {}
     for name in names:
+        if backend == "auto" and (reason := _not_meant_to_run(name)) is not None:
+            logger.info("The inference backend %s is passed over: %s", name, reason)
+            continue
         try:
             engine = _create(name, content, threads, precision, batch)
         except (BackendError, ModelError) as error:
@@ -128,14 +133,16 @@ def _check_arguments(backend: str, threads: int | None, precision: str | None, b
         raise ConfigError(f"There is no inference backend {backend!r}; choose auto, {', '.join(BACKENDS)}.")
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise ConfigError(f"{threads} inference threads are not possible; choose 1..{MAX_THREADS}.")
-    if precision not in (None, "f32"):
-        raise ConfigError(f"There is no inference precision {precision!r}; choose f32, or give none.")
+    if precision not in (None, "f32", "f16"):
+        raise ConfigError(f"There is no inference precision {precision!r}; choose f32 or f16, or give none.")
     if not 1 <= batch <= MAX_BATCH:
         raise ConfigError(f"Batches of {batch} are not possible; choose 1..{MAX_BATCH}.")
 
 
 def _create(name: str, content: bytes, threads: int | None, precision: str | None, batch: int) -> Engine:
     backend = _BACKENDS[name]
+    if precision == "f16" and name != "tensorrt":
+        precision = "f32"
     module = importlib.import_module(f"stream.inference.{backend.module}")
     engine: Engine = getattr(module, backend.engine)(content, threads, precision, batch)
     return engine
@@ -150,11 +157,35 @@ def _refused(refusals: dict[str, BackendError | ModelError]) -> BackendError | M
     return kind(f"No inference backend can run the model. {reasons}")
 
 
+def _not_meant_to_run(name: str) -> str | None:
+    """Why a backend is no choice here at all, which is nothing to warn of; ``None`` for all others.
+
+    Told without loading TensorRT, so that a machine without a GPU pays nothing for it.
+    """
+    if name != "tensorrt":
+        return None
+    from stream.inference.tensorrt import why_not
+
+    return why_not()
+
+
 def _status(name: str, backend: _Backend) -> BackendStatus:
+    if name == "tensorrt":
+        return _tensorrt_status()
     missing = [library for library in backend.libraries if importlib.util.find_spec(library) is None]
     if missing:
         return BackendStatus(name, False, f"{' and '.join(missing)} not installed", backend.install)
     return BackendStatus(name, True, ", ".join(_version(library) for library in backend.libraries), "")
+
+
+def _tensorrt_status() -> BackendStatus:
+    from stream.inference.tensorrt import LIBRARIES, installed_library, why_not
+
+    why, _, how = (why_not() or "").partition("; ")
+    library = installed_library()
+    version = "" if library is None else _version(LIBRARIES[library])
+    found = f"{version}, {why}" if version and why else version or why
+    return BackendStatus("tensorrt", not why, found, how)
 
 
 def _version(library: str) -> str:

@@ -85,6 +85,10 @@ def test_doctor_says_of_each_thing_whether_and_how(capsys: pytest.CaptureFixture
     assert found["source", "sample"]["ready"]
     assert found["tracker", "mediapipe"]["ready"]
     assert found["model", "depth"]["ready"]
+    assert found["compute", "numba"]["ready"]
+    assert {name for kind, name in found if kind == "compute"} == {
+        "cuda", "cuda by cuda-core", "cuda by pycuda", "cuda compiler", "numba"
+    }  # fmt: skip
     assert all(check["how"] for check in checks if not check["ready"])
 
 

@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,6 +58,9 @@ class HostDriver:
     name = "host"
     info = DeviceInfo("host C++", "host", 1 << 30, 1, "none")
     default_stream = HostStream()
+
+    def current(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def kernel(self, family: str, name: str) -> Any:
         return library(family), name

@@ -1,13 +1,16 @@
 """depth_to_mesh against plain numpy, against known surfaces, and on bad input."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import PLACES, every_place, place_for
 
+from stream.compute.cuda.current import why_no_driver
 from stream.compute.depth_mesh import GridMesh, depth_to_mesh, grid_buffers
 from stream.errors import BackendError, InputError
 from stream.geometry import image_from_crop, mm_per_crop_unit, project
@@ -17,6 +20,13 @@ CAMERA = Intrinsics(700.0, 690.0, 319.5, 239.5, 640, 480)
 CROP = Crop(350.0, 260.0, 110.0, 0.2)
 DISTANCE = 600.0
 UNIT = mm_per_crop_unit(CROP, CAMERA, DISTANCE)
+
+
+@pytest.fixture(params=PLACES)
+def compute(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The backend to name; each place in turn."""
+    with place_for(request.param) as name:
+        yield name
 
 
 def mesh_of(depth: Array, mask: Array | None = None, **changes: object) -> GridMesh:
@@ -105,16 +115,19 @@ def smooth_depth(size: int, seed: int) -> Array:
     return np.asarray(waves + steps, np.float32)
 
 
+@every_place
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(size=st.integers(1, 14), seed=st.integers(0, 10_000), holes=st.floats(0, 1), broken=st.floats(0, 0.3))
-def test_equals_the_definition(size: int, seed: int, holes: float, broken: float) -> None:
+def test_equals_the_definition(place: str, size: int, seed: int, holes: float, broken: float) -> None:
     rng = np.random.default_rng(seed)
     depth, mask = smooth_depth(size, seed), rng.random((size, size)).astype(np.float32)
     mask = np.where(rng.random((size, size)) < holes, mask, np.float32(1))
     bad = rng.choice(np.array([np.nan, np.inf, -np.inf, 3e38, -9], np.float32), (size, size))
     depth = np.where(rng.random((size, size)) < broken, bad, depth)
     mask[rng.random((size, size)) < broken / 4] = np.nan
-    mesh, expected = mesh_of(depth, mask), reference(depth, mask)
+    with place_for(place) as compute:
+        mesh = mesh_of(depth, mask, compute=compute)
+    expected = reference(depth, mask)
     check_invariants(mesh, size)
     assert [tuple(t) for t in mesh.triangles.tolist()] == expected.triangles
     np.testing.assert_array_equal(mesh.valid, expected.valid)
@@ -124,8 +137,8 @@ def test_equals_the_definition(size: int, seed: int, holes: float, broken: float
 
 
 @pytest.mark.parametrize("size", [16, 33, 128])
-def test_vertices_project_onto_their_pixels(size: int) -> None:
-    mesh = mesh_of(smooth_depth(size, 3))
+def test_vertices_project_onto_their_pixels(size: int, compute: str) -> None:
+    mesh = mesh_of(smooth_depth(size, 3), compute=compute)
     row, column = np.divmod(np.arange(size * size), size)
     pixels = np.stack([column, row, np.ones_like(row)], axis=1) @ image_from_crop(CROP, size).T
     np.testing.assert_allclose(project(mesh.vertices.astype(np.float64), CAMERA), pixels, atol=1e-3)
@@ -143,17 +156,17 @@ def angles(a: Array, b: Array) -> Array:
 
 
 @pytest.mark.parametrize("tilt", [(0.0, 0.0), (0.6, 0.0), (-0.5, 0.8)])
-def test_a_plane_has_its_normal_everywhere(tilt: tuple[float, float]) -> None:
+def test_a_plane_has_its_normal_everywhere(tilt: tuple[float, float], compute: str) -> None:
     normal = np.array([*tilt, -1.0]) / np.linalg.norm([*tilt, -1.0])
     directions = rays(64)
     z = (normal[2] * DISTANCE) / (directions @ normal)
-    mesh = mesh_of(((z - DISTANCE) / UNIT).astype(np.float32).reshape(64, 64))
+    mesh = mesh_of(((z - DISTANCE) / UNIT).astype(np.float32).reshape(64, 64), compute=compute)
     assert mesh.valid.all()
     assert len(mesh.triangles) == 2 * 63**2
     assert angles(mesh.normals, normal[None]).max() < 0.1
 
 
-def test_a_sphere_has_radial_normals() -> None:
+def test_a_sphere_has_radial_normals(compute: str) -> None:
     size, centre, radius = 128, np.array([20.0, 15.0, 700.0]), 100.0
     directions = rays(size)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -161,7 +174,7 @@ def test_a_sphere_has_radial_normals() -> None:
     root = along**2 - centre @ centre + radius**2
     z = (along - np.sqrt(np.maximum(root, 0))) * directions[:, 2]
     depth = np.where(root > 0, (z - DISTANCE) / UNIT, 0).astype(np.float32).reshape(size, size)
-    mesh = mesh_of(depth, (root > 0).astype(np.float32).reshape(size, size))
+    mesh = mesh_of(depth, (root > 0).astype(np.float32).reshape(size, size), compute=compute)
     radial = (mesh.vertices - centre) / radius
     slant = -(radial * directions).sum(axis=1)
     interior = mesh.valid & (slant > 0.5)
@@ -174,66 +187,67 @@ def test_a_sphere_has_radial_normals() -> None:
     assert ((areas * corners[:, 0]).sum(axis=1) < 0).all()
 
 
-def test_every_normal_faces_the_camera_on_rough_depth() -> None:
+def test_every_normal_faces_the_camera_on_rough_depth(compute: str) -> None:
     depth = np.random.default_rng(5).normal(0, 0.04, (40, 40)).astype(np.float32)
-    mesh = mesh_of(depth)
+    mesh = mesh_of(depth, compute=compute)
     assert ((mesh.normals * mesh.vertices).sum(axis=1)[mesh.valid] < 0).all()
 
 
-def test_no_triangle_crosses_a_jump() -> None:
+def test_no_triangle_crosses_a_jump(compute: str) -> None:
     depth = np.zeros((20, 20), np.float32)
     depth[:, 10:] = 0.1001
-    mesh = mesh_of(depth)
+    mesh = mesh_of(depth, compute=compute)
     assert len(mesh.triangles) == 2 * 19 * 9 * 2
     # Normals at the edge come from one side only, so they stay those of the flat parts.
     np.testing.assert_allclose(mesh.normals[mesh.valid], [[0, 0, -1]] * 400, atol=1e-3)
     depth[:, 10:] = 0.0999
-    assert len(mesh_of(depth).triangles) == 2 * 19**2
-    assert len(mesh_of(depth, depth_jump=0.05).triangles) == 2 * 19 * 9 * 2
+    assert len(mesh_of(depth, compute=compute).triangles) == 2 * 19**2
+    assert len(mesh_of(depth, depth_jump=0.05, compute=compute).triangles) == 2 * 19 * 9 * 2
 
 
 @pytest.mark.parametrize("corner", range(4))
-def test_a_quad_with_one_bad_corner_gives_the_other_triangle(corner: int) -> None:
+def test_a_quad_with_one_bad_corner_gives_the_other_triangle(corner: int, compute: str) -> None:
     mask = np.ones((2, 2), np.float32)
     mask.flat[corner] = 0
-    mesh = mesh_of(np.zeros((2, 2), np.float32), mask)
+    mesh = mesh_of(np.zeros((2, 2), np.float32), mask, compute=compute)
     assert sorted(mesh.triangles.ravel()) == [k for k in range(4) if k != corner]
     assert mesh.valid.tolist() == [k != corner for k in range(4)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
-def test_an_empty_mask_gives_an_empty_mesh(size: int) -> None:
-    mesh = mesh_of(np.zeros((size, size), np.float32), np.zeros((size, size), np.float32))
+def test_an_empty_mask_gives_an_empty_mesh(size: int, compute: str) -> None:
+    mesh = mesh_of(*np.zeros((2, size, size), np.float32), compute=compute)
     check_invariants(mesh, size)
     assert mesh.triangles.shape == (0, 3)
     assert not mesh.valid.any()
 
 
-def test_a_single_pixel_has_no_surface() -> None:
-    mesh = mesh_of(np.zeros((1, 1), np.float32))
+def test_a_single_pixel_has_no_surface(compute: str) -> None:
+    mesh = mesh_of(np.zeros((1, 1), np.float32), compute=compute)
     assert mesh.triangles.shape == (0, 3)
     assert not mesh.valid.any()
 
 
-def test_reused_buffers_give_the_same_mesh() -> None:
+def test_reused_buffers_give_the_same_mesh(compute: str) -> None:
     buffers = grid_buffers(31)
     for array in astuple(buffers):
         array.view(np.uint8).fill(1 if array.dtype == np.bool_ else 0xFF)
     for seed in range(3):
         depth = smooth_depth(31, seed)
         mask = (np.random.default_rng(seed).random((31, 31)) > 0.1).astype(np.float32)
-        fresh, reused = mesh_of(depth, mask), mesh_of(depth, mask, out=buffers)
+        fresh, reused = (mesh_of(depth, mask, out=out, compute=compute) for out in (None, buffers))
         assert np.shares_memory(reused.triangles, buffers.triangles)
         for a, b in zip(astuple(fresh), astuple(reused), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
-def test_read_only_and_strided_maps_are_taken() -> None:
+def test_read_only_and_strided_maps_are_taken(compute: str) -> None:
     wide = np.repeat(smooth_depth(16, 1), 2, axis=1)
     depth = wide[:, ::2]
     fixed = depth.copy()
     fixed.setflags(write=False)
-    np.testing.assert_array_equal(mesh_of(depth).vertices, mesh_of(fixed).vertices)
+    meshes = [mesh_of(given, compute=compute) for given in (depth, fixed)]
+    np.testing.assert_array_equal(meshes[0].vertices, meshes[1].vertices)
 
 
 def test_two_threads_at_once_get_what_each_would_alone() -> None:
@@ -322,6 +336,7 @@ def test_wrong_buffers_are_refused() -> None:
         grid_buffers(0)
 
 
+@pytest.mark.skipif(why_no_driver() is None, reason="cuda can run here")
 def test_an_unavailable_backend_is_named() -> None:
     with pytest.raises(BackendError, match="cuda"):
         mesh_of(FLAT, compute="cuda")

@@ -65,3 +65,10 @@ def test_the_eye_line_is_where_the_crop_puts_an_average_upright_face():
     eye, down = 31.5, 67.0  # mm: half the distance between the eye centres, and down to the mouth
     crop = crop_from_anchors(np.array([-eye, 0.0]), np.array([eye, 0.0]), np.array([0.0, down]))
     assert (0.0 - crop.y) / crop.half == pytest.approx(EYE_LINE, abs=0.01)
+
+
+def test_the_plane_over_pixels_is_the_same_tilt():
+    sight = np.array([0.21, -0.13], np.float32)
+    a, b, c = sight_plane(sight, 48)
+    row, column = np.mgrid[0:48, 0:48]
+    np.testing.assert_allclose(a * column + b * row + c, sight_tilt(sight, 48), atol=1e-6)

@@ -28,8 +28,47 @@ def refuse(monkeypatch: pytest.MonkeyPatch, errors: dict[str, Exception]) -> Non
     monkeypatch.setattr(backends, "_create", refusing)
 
 
-def test_auto_takes_openvino_first(tiny_model: bytes) -> None:
-    assert load_engine(tiny_model, threads=1).backend == BACKENDS[0] == "openvino"
+def test_auto_takes_the_first_that_can_run_here(tiny_model: bytes) -> None:
+    first = next(state.name for state in backend_status() if state.ready)
+    assert load_engine(tiny_model, threads=1).backend == first
+    assert BACKENDS[:2] == ("tensorrt", "openvino")
+
+
+def test_auto_passes_over_a_gpu_that_is_not_there_without_a_warning(
+    tiny_model: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("stream.inference.tensorrt.why_not", lambda: "There is no GPU; get one.")
+    with caplog.at_level(logging.INFO):
+        assert load_engine(tiny_model, threads=1).backend == "openvino"
+    assert "tensorrt is passed over: There is no GPU" in caplog.text
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    with pytest.raises(BackendError):
+        load_engine(tiny_model, "tensorrt")
+
+
+def test_auto_warns_of_a_gpu_that_fails(
+    tiny_model: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("stream.inference.tensorrt.why_not", lambda: None)
+    refuse(monkeypatch, {"tensorrt": BackendError("TensorRT could not build the network: no memory.")})
+    with caplog.at_level(logging.WARNING):
+        assert load_engine(tiny_model, threads=1).backend == "openvino"
+    assert "could not build the network: no memory" in caplog.text
+
+
+@pytest.fixture(autouse=True)
+def _without_a_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are of the choice; what a GPU does here is `test_engines`'."""
+    monkeypatch.setattr("stream.inference.tensorrt.why_no_library", lambda: "There is no driver; get one.")
+
+
+def test_half_precision_is_exact_float32_without_a_gpu(tiny_model: bytes) -> None:
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 16, 16)).astype(np.float32)
+    half, exact = (
+        load_engine(tiny_model, "openvino", threads=1, precision=precision).run({"image": image})["depth"]
+        for precision in ("f16", "f32")
+    )
+    np.testing.assert_array_equal(half, exact)
 
 
 def test_auto_falls_back_and_says_why(
@@ -112,8 +151,24 @@ def test_folders_and_pipes_are_refused(tmp_path: Path) -> None:
 def test_status_lists_all_backends_ready_here() -> None:
     states = backend_status()
     assert [state.name for state in states] == list(BACKENDS)
-    assert all(state.ready and not state.how for state in states)
-    assert "openvino 20" in states[0].why
+    assert all(state.ready and not state.how for state in states if state.name != "tensorrt")
+    assert "openvino 20" in states[1].why
+
+
+def test_status_tells_what_tensorrt_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.inference.tensorrt.installed_library", lambda: None)
+    state = backend_status()[0]
+    assert (state.name, state.ready, state.why) == ("tensorrt", False, "TensorRT is not installed")
+    assert "pip install 'prosopon[gpu]'" in state.how
+    monkeypatch.setattr("stream.inference.tensorrt.installed_library", lambda: "tensorrt_rtx")
+    state = backend_status()[0]
+    assert (state.ready, state.how) == (False, "get one.")
+    assert state.why.startswith("tensorrt-rtx")
+    assert state.why.endswith("There is no driver")
+    monkeypatch.setattr("stream.inference.tensorrt.why_no_library", lambda: None)
+    state = backend_status()[0]
+    assert (state.ready, state.how) == (True, "")
+    assert state.why.startswith("tensorrt-rtx")
 
 
 def test_status_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

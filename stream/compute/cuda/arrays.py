@@ -39,7 +39,11 @@ class DeviceArray:
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
-        """Version 3 of the interface; what wrote the array last was queued on the stream of its call."""
+        """Version 3 of the interface, without a stream, for naming one makes some libraries wait on the host.
+
+        What we queue on the default stream is done before what others queue on CUDA's legacy default stream
+        afterwards; who gives a kernel another stream has to order it.
+        """
         return {
             "shape": self.shape,
             "typestr": self.dtype.str,
@@ -53,7 +57,7 @@ class DeviceArray:
 
         :raises InputError: the number of elements differs.
         """
-        if math.prod(shape) != math.prod(self.shape):
+        if math.prod(shape) != math.prod(self.shape) or any(side < 0 for side in shape):
             raise InputError(f"A device array of shape {self.shape} cannot become {shape}.")
         return DeviceArray(self.pointer, shape, self.dtype, self.owner)
 
@@ -72,12 +76,23 @@ class DeviceArray:
 
 
 def is_device(array: object) -> bool:
-    """Whether ``array`` lies in device memory, by `__cuda_array_interface__`."""
-    return hasattr(array, "__cuda_array_interface__")
+    """Whether ``array`` lies in device memory, by `__cuda_array_interface__`.
+
+    :raises InputError: it does but cannot be shared, such as a torch tensor that requires a gradient.
+    """
+    if isinstance(array, DeviceArray | np.ndarray):
+        return isinstance(array, DeviceArray)
+    try:
+        return hasattr(array, "__cuda_array_interface__")
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"The device array cannot be shared: {error}") from error
 
 
 def as_device(array: Any) -> DeviceArray:
-    """A view of any library's device array.
+    """A view of any library's device array, which it keeps alive.
+
+    What wrote it must have been queued on CUDA's legacy default stream (torch's and CuPy's, unless told
+    otherwise) or on the stream of the call that reads it; else wait for it first.
 
     :raises InputError: it is not C-contiguous, or its interface makes no sense.
     """
@@ -87,11 +102,13 @@ def as_device(array: Any) -> DeviceArray:
     try:
         dtype, shape = np.dtype(interface["typestr"]), tuple(int(side) for side in interface["shape"])
         pointer, strides = int(interface["data"][0] or 0), interface.get("strides")
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        masked = interface.get("mask") is not None
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"The device array's __cuda_array_interface__ cannot be read: {error}.") from error
-    if any(side < 0 for side in shape) or dtype.hasobject or dtype.byteorder == ">":
+    known = dtype.isnative and not dtype.hasobject and not masked
+    if any(side < 0 for side in shape) or not known or (not pointer and 0 not in shape):
         raise InputError(f"A device array of {dtype} {shape} cannot be used.")
-    if strides is not None and tuple(strides) != _c_strides(shape, dtype.itemsize):
+    if strides is not None and not _is_c_contiguous(shape, tuple(strides), dtype.itemsize):
         raise InputError("Device arrays must be C-contiguous; make a contiguous copy first.")
     return DeviceArray(pointer, shape, dtype, array)
 
@@ -107,8 +124,14 @@ def empty(driver: Driver, shape: Sequence[int], dtype: Any) -> DeviceArray:
 
 
 def to_device(driver: Driver, host: Array, stream: Stream | None = None) -> DeviceArray:
-    """A copy of a host array on the device, queued on ``stream``."""
-    host = np.ascontiguousarray(host)
+    """A copy of a host array on the device, queued on ``stream``.
+
+    :raises InputError: its elements are Python objects.
+    :raises BackendError: the device has no memory left.
+    """
+    host = np.asarray(host, order="C")
+    if host.dtype.hasobject:
+        raise InputError("An array of Python objects cannot be copied to the GPU.")
     array = empty(driver, host.shape, host.dtype)
     driver.upload(array.pointer, host, stream or driver.default_stream)
     return array
@@ -123,9 +146,12 @@ def to_host(driver: Driver, array: Any, stream: Stream | None = None) -> Array:
     return host
 
 
-def _c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    strides = []
-    for side in reversed(shape):
-        strides.append(itemsize)
+def _is_c_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
+    """Whether elements lie side by side; the stride of an axis with one element means nothing."""
+    if len(strides) != len(shape):
+        return False
+    for side, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if side > 1 and stride != itemsize:
+            return 0 in shape
         itemsize *= side
-    return tuple(reversed(strides))
+    return True

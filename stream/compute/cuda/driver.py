@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,6 +58,9 @@ class Driver(Protocol):
     name: str
     info: DeviceInfo
 
+    def current(self) -> AbstractContextManager[None]:
+        """The CUDA context is current in this thread meanwhile: for libraries that call CUDA themselves."""
+
     def kernel(self, family: str, name: str) -> Any:
         """The kernel ``name`` of kernels/``family``.cu, compiled (or from the cache) and loaded once."""
 
@@ -91,7 +95,7 @@ class Driver(Protocol):
 
     @property
     def default_stream(self) -> Stream:
-        """The stream of calls that name none."""
+        """The stream of calls that name none: CUDA's legacy default stream, which cannot be captured."""
 
     def synchronize(self, stream: Stream) -> None:
         """Wait until everything queued so far is done."""
@@ -106,10 +110,14 @@ class Driver(Protocol):
         """Device time between two recorded events; waits for the second."""
 
     def begin_capture(self, stream: Stream) -> None:
-        """From here on what is queued on ``stream`` is kept as a graph and not run."""
+        """From here on what is queued on ``stream``, one of `stream`, is kept as a graph and not run.
+
+        Until `end_capture`, called by the same thread, it must neither allocate nor wait, and must have got
+        its kernels before.
+        """
 
     def end_capture(self, stream: Stream) -> Any:
-        """The graph of what was queued since `begin_capture`, ready to be replayed."""
+        """The graph of what was queued since `begin_capture`, ready to be replayed while its buffers live."""
 
     def replay(self, graph: Any, stream: Stream) -> None:
         """Queue a graph as one launch."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
+from stream.compute.depth_meshes import GridMeshes, Smoothing
 from stream.compute.numba_twin.compiling import compiled, inline
+from stream.compute.numba_twin.depth_smooth import smooth
 from stream.types import Array
 
 ACB, BCD, ACD, ADB = range(4)
@@ -239,3 +241,41 @@ def depth_to_mesh(
             areas[now] = 0
         _finish(kept[now], kept[before], areas[now], areas[before], sums, i, normal_grid, valid_grid)
     return count
+
+
+def depth_to_meshes(
+    depth: Array,
+    mask: Array,
+    views: Array,
+    mask_threshold: float,
+    depth_jump: float,
+    least_z: float,
+    reach: float,
+    smoothing: Smoothing | None,
+    out: GridMeshes,
+    stream: None,
+) -> None:
+    """Fill ``out``, one map after another (`stream.compute.depth_meshes`)."""
+    limits = (mask_threshold, depth_jump, least_z, reach)
+    keeps = None if smoothing is None else smoothing.keep.reshape(len(depth), -1)
+    depth, mask, views = (np.ascontiguousarray(array) for array in (depth, mask, views))
+    for n, (one, view) in enumerate(zip(depth, views, strict=True)):
+        if smoothing is not None and keeps is not None:
+            keep = keeps[n].reshape(one.shape) if keeps.shape[1] > 1 else np.broadcast_to(keeps[n], one.shape)
+            smooth(one, smoothing.past[n], keep, np.float32(1 / smoothing.change))
+            one = smoothing.past[n]
+        uv = np.empty((one.size, 2), np.float32) if out.uv is None else out.uv[n]
+        out.counts[n] = depth_to_mesh(
+            one,
+            mask[n],
+            view[:6].reshape(2, 3),
+            *view[6:].tolist(),
+            *limits,
+            out.vertices[n],
+            out.normals[n],
+            uv,
+            out.triangles[n],
+            out.valid[n],
+        )
+        if out.draw is not None:
+            out.draw[n] = (3 * out.counts[n], 1, 0, 0, 0)

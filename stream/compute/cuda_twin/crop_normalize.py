@@ -1,0 +1,53 @@
+"""`crop_normalize` on the GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from stream.compute.cuda.arrays import DeviceArray, empty
+from stream.compute.cuda.current import current_driver
+from stream.compute.cuda.driver import Driver, Stream
+from stream.types import Array
+
+TILE_X, TILE_Y = 32, 8
+
+_PARAMS = np.dtype(
+    [("crops", "u8"), ("out", "u8"), ("size", "i4"), ("half", "i4"), ("red", "i4")], align=True
+)
+
+_tables: WeakKeyDictionary[Driver, dict[tuple[int, int], DeviceArray]] = WeakKeyDictionary()
+
+
+def crop_normalize(
+    frames: Sequence[DeviceArray], records: Array, layout: str, out: DeviceArray, table: Any, stream: Stream
+) -> None:
+    """Queue the filling of ``out`` (N, 3, S, S) (`stream.compute.crop_normalize`).
+
+    :param records: (N,) as planned; the first N of ``table.host`` where a table is given.
+    """
+    driver = current_driver()
+    count, size = len(records), out.shape[2]
+    if count == 0:
+        return
+    device = _table(driver, stream, count, records.dtype) if table is None else table.device
+    driver.upload(device.pointer, records, stream)
+    params = np.zeros(1, _PARAMS)
+    params["crops"], params["out"], params["size"] = device.pointer, out.pointer, size
+    params["half"], params["red"] = out.dtype == np.float16, 2 if layout == "bgr" else 0
+    kernel = driver.kernel("crop_normalize", "crop_nv12" if layout == "nv12" else "crop_packed")
+    grid = (-(-size // TILE_X), -(-size // TILE_Y), count)
+    driver.launch(kernel, grid, TILE_X * TILE_Y, params, stream)
+
+
+def _table(driver: Driver, stream: Stream, count: int, dtype: np.dtype[Any]) -> DeviceArray:
+    """Room for the records on the device, one for each stream, since a stream's work runs in its order."""
+    capacity = max(16, 1 << (count - 1).bit_length())
+    tables = _tables.setdefault(driver, {})
+    key = (stream.handle, capacity)
+    if key not in tables:
+        tables[key] = empty(driver, (capacity * dtype.itemsize,), np.uint8)
+    return tables[key]

@@ -1,0 +1,182 @@
+"""`mesh_quantize` and `mesh_dequantize`: depth maps as the small integers that go over the wire, and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream.compute.backends import AUTO, load_twin
+from stream.compute.cuda.current import current_driver
+from stream.compute.cuda.driver import Stream
+from stream.compute.depth_meshes import MASK_THRESHOLD, MAX_MAPS, MAX_SIZE
+from stream.compute.dispatch import (
+    ComputeArray,
+    check_array,
+    check_out,
+    chosen_backend,
+    device_empty,
+    is_device,
+    on_device,
+    on_host,
+)
+from stream.errors import InputError
+from stream.types import Array
+
+MIN_BITS, MAX_BITS = 10, 14
+
+
+@dataclass(frozen=True, slots=True)
+class QuantisedPlanes:
+    """What `mesh_quantize` gives.
+
+    :ivar planes: (N, 2, S * S) uint8, the low and then the high bytes of all residuals of a map.
+    :ivar levels: (N, S, S) uint16 in 0..2^bits - 1, the ``previous`` of the next delta frame.
+    """
+
+    planes: ComputeArray
+    levels: ComputeArray
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How depth becomes levels. The same numbers on both sides of the wire give the same depths.
+
+    :ivar low: depth of level 1, crop units, rounded to float32.
+    :ivar step: crop units between levels.
+    :ivar scale: levels in one crop unit, float32.
+    :ivar top: the highest level.
+    """
+
+    low: float
+    step: float
+    scale: np.float32
+    top: int
+
+
+def mesh_quantize(
+    depth: ComputeArray,
+    mask: ComputeArray,
+    low: float,
+    high: float,
+    bits: int = MAX_BITS,
+    previous: ComputeArray | None = None,
+    mask_threshold: float = MASK_THRESHOLD,
+    out: QuantisedPlanes | None = None,
+    stream: Stream | None = None,
+    compute: str = AUTO,
+) -> QuantisedPlanes:
+    """Depth maps as levels, predicted, in byte planes that a general compressor makes small.
+
+    A height field needs only its depths: x, y, uv and triangles follow from the grid. A pixel's level is 0
+    where there is no surface (the mask is below its threshold or the depth not finite), else
+
+        1 + round((depth - low) / (high - low) * (2^bits - 2)), within 1..2^bits - 1,
+
+    so that depths within low..high come back within half a step (and float32's rounding). Of each level its
+    prediction is subtracted: in a key frame the level to the left, in the first column that above, at the
+    top left 0; in a delta frame ``previous`` at the same pixel. The residual is taken modulo 2^bits, wrapped to
+    -2^(bits-1)..2^(bits-1) - 1, zigzag coded (0, -1, 1, -2, ... as 0, 1, 2, 3, ...) as unsigned 16 bits, and
+    split: a plane of the low bytes of all pixels, then one of the high bytes, which are mostly 0. The levels are
+    the same bit for bit on every backend.
+
+    :param depth: (N, S, S) float32 crop units.
+    :param mask: (N, S, S) float32 in 0..1; NaN is no surface.
+    :param low, high: the depths of levels 1 and 2^bits - 1, crop units.
+    :param bits: 10..14.
+    :param previous: (N, S, S) uint16, the ``levels`` of the frame before; ``None`` for a key frame.
+    :param mask_threshold: least mask value of the surface.
+    :param out: buffers to write to; its ``levels`` may be ``previous``.
+    :param stream: the CUDA stream to queue on; the driver's default one otherwise.
+    :param compute: ``auto``, ``numba`` or ``cuda``; device maps are quantised on the device.
+    :returns: ``out`` where it was given.
+    :raises InputError: a shape, dtype or value does not fit.
+    :raises ConfigError, BackendError: the backend is unknown or cannot run here.
+    """
+    buffers = () if out is None else (out.planes, out.levels)
+    backend = chosen_backend(compute, depth, mask, previous, *buffers)
+    depth = check_array("depth maps", depth, np.float32, (None, None, None))
+    maps, size = depth.shape[:2]
+    _check_counts(maps, size)
+    shape, plane_shape = (maps, size, size), (maps, 2, size * size)
+    depth = check_array("depth maps", depth, np.float32, shape)
+    mask = check_array("masks", mask, np.float32, shape)
+    if previous is not None:
+        previous = check_array("previous levels", previous, np.uint16, shape)
+    if not 0 <= mask_threshold <= 1:
+        raise InputError(f"mask_threshold is {mask_threshold} but must be between 0 and 1.")
+    steps = steps_of(low, high, bits)
+    if out is not None:
+        planes = check_out("planes", out.planes, np.uint8, plane_shape)
+        out = QuantisedPlanes(planes, check_out("levels", out.levels, np.uint16, shape))
+    kernel = load_twin("mesh_quantize", backend).mesh_quantize
+    if backend == "numba":
+        result = out or QuantisedPlanes(np.empty(plane_shape, np.uint8), np.empty(shape, np.uint16))
+        kernel(depth, mask, steps, previous, mask_threshold, result, None)
+        return result
+    queue = current_driver().default_stream if stream is None else stream
+    arrays = [None if array is None else on_device(array, queue) for array in (depth, mask, previous)]
+    if out is not None and is_device(out.planes):
+        there = out
+    else:
+        there = QuantisedPlanes(device_empty(plane_shape, np.uint8), device_empty(shape, np.uint16))
+    kernel(*arrays[:2], steps, arrays[2], mask_threshold, there, queue)
+    if is_device(depth):
+        return there
+    room = QuantisedPlanes(None, None) if out is None else out
+    return QuantisedPlanes(
+        on_host(there.planes, room.planes, queue), on_host(there.levels, room.levels, queue)
+    )
+
+
+def mesh_dequantize(
+    planes: Array, low: float, high: float, bits: int = MAX_BITS, previous: Array | None = None
+) -> tuple[Array, Array]:
+    """The depth maps of `mesh_quantize`, on the host. Any bytes give levels in range and depths in low..high.
+
+    :param planes: (N, 2, S * S) uint8.
+    :param low, high, bits: as they were given to `mesh_quantize`.
+    :param previous: (N, S, S) uint16 levels of the frame before, for a delta frame.
+    :returns: (N, S, S) float32 depth, NaN where there is no surface, and (N, S, S) uint16 levels.
+    :raises InputError: a shape, dtype or value does not fit.
+    """
+    if is_device(planes):
+        raise InputError("Planes are decoded on the host; download them first.")
+    planes = check_array("planes", planes, np.uint8, (None, 2, None))
+    maps, _, pixels = planes.shape
+    size = math.isqrt(pixels)
+    _check_counts(maps, size)
+    if size * size != pixels:
+        raise InputError(f"Planes of {pixels} bytes are no square map; the wire's data is damaged.")
+    steps = steps_of(low, high, bits)
+    if previous is not None:
+        if is_device(previous):
+            raise InputError("Planes are decoded on the host; download the previous levels first.")
+        previous = check_array("previous levels", previous, np.uint16, (maps, size, size))
+    depth, levels = np.empty((maps, size, size), np.float32), np.empty((maps, size, size), np.uint16)
+    load_twin("mesh_quantize", "numba").mesh_dequantize(planes, steps, previous, depth, levels)
+    return depth, levels
+
+
+def steps_of(low: float, high: float, bits: int) -> Steps:
+    """The steps between two depths.
+
+    :raises InputError: the bits are not 10..14, or the depths not finite and in order.
+    """
+    if isinstance(bits, bool) or not isinstance(bits, int) or not MIN_BITS <= bits <= MAX_BITS:
+        raise InputError(f"Depth cannot be quantised to {bits} bits; choose {MIN_BITS} to {MAX_BITS}.")
+    with np.errstate(over="ignore", invalid="ignore"):
+        near, far = float(np.float32(low)), float(np.float32(high))
+        top = (1 << bits) - 1
+        scale = np.float32((top - 1) / (far - near)) if far > near else np.float32(np.inf)
+    if not (math.isfinite(near) and math.isfinite(far) and 0 < scale < np.inf):
+        raise InputError(f"Depths from {low} to {high} cannot be quantised; low must be less than high.")
+    return Steps(near, (far - near) / (top - 1), scale, top)
+
+
+def _check_counts(maps: int, size: int) -> None:
+    if not (1 <= maps <= MAX_MAPS and 1 <= size <= MAX_SIZE):
+        raise InputError(
+            f"{maps} maps of {size}x{size} cannot be quantised; there must be 1 to {MAX_MAPS} of 1 to {MAX_SIZE}."
+        )

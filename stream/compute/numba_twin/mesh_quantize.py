@@ -1,0 +1,122 @@
+"""`mesh_quantize` and `mesh_dequantize` on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from stream.compute.mesh_quantize import QuantisedPlanes, Steps
+from stream.compute.numba_twin.compiling import compiled
+from stream.types import Array
+
+_maps = types.Array(types.float32, 3, "A", readonly=True)
+_given = types.Array(types.uint16, 3, "A", readonly=True)
+_planes = types.Array(types.uint8, 3, "A", readonly=True)
+
+
+@compiled(
+    types.void(
+        _maps,
+        _maps,
+        types.float32,
+        types.float32,
+        types.int64,
+        types.float64,
+        types.boolean,
+        _given,
+        types.Array(types.uint8, 3, "C"),
+        types.Array(types.uint16, 3, "C"),
+    )
+)
+def _quantize(
+    depth: Array,
+    mask: Array,
+    low: float,
+    scale: float,
+    top: int,
+    mask_threshold: float,
+    key: bool,
+    previous: Array,
+    planes: Array,
+    levels: Array,
+) -> None:
+    half = (top + 1) // 2
+    for n in range(depth.shape[0]):
+        for i in range(depth.shape[1]):
+            for j in range(depth.shape[2]):
+                level = 0
+                # Comparisons with NaN are false, so a NaN in the mask is no surface.
+                if mask[n, i, j] >= mask_threshold and np.isfinite(depth[n, i, j]):
+                    step = (depth[n, i, j] - low) * scale
+                    level = 1 + int(np.rint(min(max(step, np.float32(0)), np.float32(top - 1))))
+                if not key:
+                    predicted = np.int64(previous[n, i, j])
+                elif j > 0:
+                    predicted = np.int64(levels[n, i, j - 1])
+                else:
+                    predicted = np.int64(levels[n, i - 1, 0]) if i > 0 else 0
+                levels[n, i, j] = level
+                change = ((level - predicted + half) & top) - half
+                code = -2 * change - 1 if change < 0 else 2 * change
+                pixel = i * depth.shape[2] + j
+                planes[n, 0, pixel], planes[n, 1, pixel] = code & 255, code >> 8
+
+
+@compiled(
+    types.void(
+        _planes,
+        types.float64,
+        types.float64,
+        types.int64,
+        types.boolean,
+        _given,
+        types.Array(types.float32, 3, "C"),
+        types.Array(types.uint16, 3, "C"),
+    )
+)
+def _dequantize(
+    planes: Array,
+    low: float,
+    step: float,
+    top: int,
+    key: bool,
+    previous: Array,
+    depth: Array,
+    levels: Array,
+) -> None:
+    for n in range(depth.shape[0]):
+        for i in range(depth.shape[1]):
+            for j in range(depth.shape[2]):
+                pixel = i * depth.shape[2] + j
+                code = np.int64(planes[n, 0, pixel]) | np.int64(planes[n, 1, pixel]) << 8
+                change = -(code + 1) // 2 if code & 1 else code // 2
+                if not key:
+                    predicted = np.int64(previous[n, i, j])
+                elif j > 0:
+                    predicted = np.int64(levels[n, i, j - 1])
+                else:
+                    predicted = np.int64(levels[n, i - 1, 0]) if i > 0 else 0
+                level = (predicted + change) & top
+                levels[n, i, j] = level
+                depth[n, i, j] = low + (level - 1) * step if level > 0 else np.nan
+
+
+def mesh_quantize(
+    depth: Array,
+    mask: Array,
+    steps: Steps,
+    previous: Array | None,
+    mask_threshold: float,
+    out: QuantisedPlanes,
+    stream: None,
+) -> None:
+    """Fill ``out`` (`stream.compute.mesh_quantize`)."""
+    given = out.levels if previous is None else previous
+    limits = (np.float32(steps.low), steps.scale, steps.top, mask_threshold)
+    _quantize(depth, mask, *limits, previous is None, given, out.planes, out.levels)
+
+
+def mesh_dequantize(planes: Array, steps: Steps, previous: Array | None, depth: Array, levels: Array) -> None:
+    """Fill the last two arrays (`stream.compute.mesh_quantize`)."""
+    given = levels if previous is None else previous
+    _dequantize(planes, steps.low, steps.step, steps.top, previous is None, given, depth, levels)

@@ -1,0 +1,176 @@
+"""The pipeline's stage from faces to depth and meshes on one GPU, for a network that runs there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from stream.compute.cuda.current import current_driver
+from stream.compute.grid_views import grid_views
+from stream.depth.sight import line_of_sight, sight_plane, sight_tilt
+from stream.errors import BackendError, InputError
+from stream.face.crop import crop_image
+from stream.geometry import image_from_crop, mm_per_crop_unit
+from stream.mesh.build import texture_size
+from stream.mesh.device_frame import DeviceFrame, FrameResult
+from stream.mesh.smoothing import MAX_GAP, TIME_CONSTANT
+from stream.mesh.stillness import PICTURE_SIDE, Seen, grey_picture, how_still
+from stream.types import Array, Capture, Depth, Face, Frame, Mesh
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What is remembered of a track on the host: when it was seen, its picture, and where its head was."""
+
+    seconds: float
+    seen: Seen
+    head: Array
+
+
+class DeviceStage:
+    """Adds ``depths`` and ``meshes`` for each face, both made on the GPU; a `stream.pipeline.stage.Stage`.
+
+    In place of `stream.depth.stage.DepthStage` and `stream.mesh.stage.MeshStage` where TensorRT (or PyTorch
+    on CUDA) runs the network: the frame goes up once and meshes come down, while the host cuts the textures.
+    Two things differ from the CPU's chain. Depth is smoothed where the picture is still and a pixel changes
+    little, without the test of whole patches for slow drift. And the silhouette is the mask's own: specks and
+    ragged rims stay that `stream.mesh.silhouette` and `stream.mesh.edges` would mend on the host.
+
+    :param load: gives the network, on the stage's thread: a `stream.mesh.device_frame.DeviceNetwork`.
+    :param faces: the most there are in a frame; more are left out.
+    :param smooth: average each track's depth over time.
+    :param graphs: as `DeviceFrame`.
+    """
+
+    name = "device"
+
+    def __init__(
+        self, load: Callable[[], Any], faces: int = 1, smooth: bool = True, graphs: bool = True
+    ) -> None:
+        self._load, self._faces, self._smooth, self._graphs = load, faces, smooth, graphs
+        self.frame: DeviceFrame | None = None
+        self._network: Any = None
+        self._pasts: dict[int, _Past] = {}
+        self._uv: Array = np.empty((0, 2), np.float32)
+
+    def open(self) -> None:
+        """Load the network, compile the kernels and allocate all memory.
+
+        :raises ModelError, BackendError, ConfigError: as `stream.inference.backends.load_engine`; the GPU has
+            no memory left.
+        """
+        self._network = self._load()
+        if not hasattr(self._network, "run_device"):
+            raise BackendError(
+                f"The inference backend {self._network.backend} does not work on the GPU's memory; "
+                "use --inference tensorrt, or --compute numba."
+            )
+        size = int(self._network.inputs[0].shape[-1])
+        self.frame = DeviceFrame(current_driver(), self._network, size, self._faces, self._graphs)
+        self._uv = _grid_uv(size)
+
+    def __call__(self, capture: Capture) -> Capture:
+        """Depth and mesh of every face.
+
+        :raises InputError: the image, a crop or a pose cannot be used.
+        :raises BackendError: CUDA failed.
+        """
+        if self.frame is None:
+            raise InputError("The device stage is not open; open it before the first capture.")
+        faces, image = capture.faces[: self._faces], capture.frame.image
+        if not faces:
+            return replace(capture, depths=(), meshes=())
+        size = self.frame.size
+        matrices = np.stack([image_from_crop(face.crop, size) for face in faces])
+        seen, keep = self._stillness(capture.frame, faces)
+        views = _views(faces, matrices, size)
+        self.frame.begin(image, matrices, views, keep, [face.track_id for face in faces])
+        textures = [crop_image(image, face.crop, texture_size(face.crop)) for face in faces]
+        result = self.frame.finish()
+        self._remember(capture.frame, faces, seen, result)
+        depths = tuple(_depth(face, result, i) for i, face in enumerate(faces))
+        meshes = tuple(self._mesh(result, i, texture) for i, texture in enumerate(textures))
+        return replace(capture, faces=faces, depths=depths, meshes=meshes)
+
+    def close(self) -> None:
+        """Free the GPU's memory and the network."""
+        self.frame = None
+        self._pasts.clear()
+        if self._network is not None:
+            self._network.close()
+            self._network = None
+
+    def _stillness(self, frame: Frame, faces: Sequence[Face]) -> tuple[list[Seen], Array]:
+        """What is seen of each face, and how much of its past each pixel may keep, (N, S, S) float32."""
+        assert self.frame is not None
+        size = self.frame.size
+        keep, seen = np.zeros((len(faces), size, size), np.float32), []
+        for i, face in enumerate(faces):
+            grey = grey_picture(crop_image(frame.image, face.crop, PICTURE_SIDE))
+            past = self._pasts.get(face.track_id)
+            step = math.inf if past is None else frame.captured - past.seconds
+            if past is None or not self._smooth or not 0 < step <= MAX_GAP:
+                seen.append(Seen(grey))
+                continue
+            still, now = how_still(past.seen, grey, past.head, step)
+            keep[i] = cv2.resize(still, (size, size)) * np.float32(math.exp(-step / TIME_CONSTANT))
+            seen.append(now)
+        return seen, keep
+
+    def _remember(
+        self, frame: Frame, faces: Sequence[Face], seen: Sequence[Seen], result: FrameResult
+    ) -> None:
+        self._pasts = {
+            face.track_id: _Past(frame.captured, now, mask)
+            for face, now, mask in zip(faces, seen, result.mask, strict=True)
+        }
+
+    def _mesh(self, result: FrameResult, number: int, texture: Array) -> Mesh:
+        meshes = result.meshes
+        count = int(meshes.counts[number])
+        return Mesh(
+            vertices=meshes.vertices[number],
+            normals=meshes.normals[number],
+            uv=self._uv,
+            triangles=meshes.triangles[number, :count],
+            valid=meshes.valid[number],
+            texture=texture,
+        )
+
+
+def _views(faces: Sequence[Face], matrices: Array, size: int) -> Array:
+    """The cameras of the faces' maps, and the tilt between their line of sight and the camera's axis."""
+    cameras = [face.intrinsics for face in faces]
+    distances = [float(face.pose[2, 3]) for face in faces]
+    return grid_views(
+        matrices,
+        np.array([camera.fx for camera in cameras]),
+        np.array([camera.fy for camera in cameras]),
+        np.array([camera.cx for camera in cameras]),
+        np.array([camera.cy for camera in cameras]),
+        np.array(distances),
+        np.array(
+            [
+                mm_per_crop_unit(face.crop, face.intrinsics, distance)
+                for face, distance in zip(faces, distances, strict=True)
+            ]
+        ),
+        np.stack([sight_plane(line_of_sight(face.crop, face.intrinsics), size) for face in faces]),
+    )
+
+
+def _depth(face: Face, result: FrameResult, number: int) -> Depth:
+    """What the mesh shows, along the camera's axis."""
+    tilt = sight_tilt(line_of_sight(face.crop, face.intrinsics), result.depth.shape[-1])
+    return Depth(result.depth[number] - tilt, np.clip(result.mask[number], 0, 1))
+
+
+def _grid_uv(size: int) -> Array:
+    """(S * S, 2) float32, each pixel's centre in the crop's texture."""
+    axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
+    return np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)

@@ -1,0 +1,92 @@
+"""OpenGL buffers filled from CUDA: on the device where the driver can map them, else through the host."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from stream.compute.cuda.arrays import DeviceArray
+from stream.compute.cuda.driver import Driver, Stream
+from stream.errors import BackendError
+from stream.render.buffers import GROWTH, MIN_BYTES
+from stream.types import Array
+
+log = logging.getLogger(__name__)
+
+
+class SharedBuffer:
+    """A vertex, index or pixel buffer whose content kernels make.
+
+    Where CUDA and OpenGL drive the same GPU the buffer is registered with CUDA, and a write is one copy within
+    the device. Where they do not (no NVIDIA OpenGL, another GPU), a write goes through page-locked host memory
+    and is counted.
+
+    A copy within the device, and not kernels that write to the mapped buffer: mapping gives a new address each
+    time, which a replayed CUDA graph cannot follow, and the copy costs its bytes over the device's bandwidth.
+
+    :ivar gl_buffer: the `moderngl.Buffer`; its OpenGL object stays the same for life.
+    :ivar host_copies: writes that went through the host.
+    :ivar allocations: how often the driver was asked for memory.
+    """
+
+    def __init__(self, gl: Any, driver: Driver) -> None:
+        self._driver = driver
+        self.gl_buffer = gl.buffer(reserve=MIN_BYTES, dynamic=True)
+        self.host_copies = 0
+        self.allocations = 1
+        self._staging: Array | None = None
+        self._resource: Any = None
+        self._register()
+
+    def write(self, array: DeviceArray, stream: Stream) -> None:
+        """Replace the content from the start, in the stream's order; OpenGL calls after this see it.
+
+        :raises BackendError: CUDA refuses the copy.
+        """
+        if array.nbytes > self.gl_buffer.size:
+            self._grow(array.nbytes)
+        if not array.nbytes:
+            return
+        if self._resource is None:
+            self._through_host(array, stream)
+            return
+        pointer = self._driver.map_gl_buffer(self._resource, stream)
+        try:
+            self._driver.copy(pointer, array.pointer, array.nbytes, stream)
+        finally:
+            self._driver.unmap_gl_buffer(self._resource, stream)
+
+    def release(self) -> None:
+        """Free the memory; on the context's thread."""
+        self._unregister()
+        self.gl_buffer.release()
+
+    def _register(self) -> None:
+        try:
+            self._resource = self._driver.register_gl_buffer(self.gl_buffer.glo)
+        except BackendError as error:
+            log.info("OpenGL's buffers cannot be shared with CUDA, so meshes go through the host. %s", error)
+
+    def _unregister(self) -> None:
+        if self._resource is not None:
+            self._driver.unregister_gl_buffer(self._resource)
+            self._resource = None
+
+    def _grow(self, nbytes: int) -> None:
+        """A registered buffer may not change its size, so it is registered anew."""
+        registered = self._resource is not None
+        self._unregister()
+        self.gl_buffer.orphan(max(nbytes, math.ceil(self.gl_buffer.size * GROWTH)))
+        self.allocations += 1
+        if registered:
+            self._register()
+
+    def _through_host(self, array: DeviceArray, stream: Stream) -> None:
+        if self._staging is None or self._staging.nbytes < array.nbytes:
+            self._staging = self._driver.pinned((self.gl_buffer.size,), "uint8")
+        part = self._staging[: array.nbytes]
+        self._driver.download(part, array.pointer, stream)
+        self._driver.synchronize(stream)
+        self.gl_buffer.write(part)
+        self.host_copies += 1
