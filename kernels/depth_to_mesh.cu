@@ -25,7 +25,7 @@
 // Floor: N * S * S * 57 / bandwidth; e.g. N = 64, S = 256 with uv: 273 MB, 273 us at 1 TB/s of copy bandwidth.
 #include "prosopon.cuh"
 
-CONSTANT int THREADS = 256;
+CONSTANT int THREADS = 256, VIEW = 15;
 
 // A quad's corners are a b / c d. Bits of the triangles that are kept:
 CONSTANT u32 ACB = 1, BCD = 2, ACD = 4, ADB = 8;
@@ -40,7 +40,7 @@ CONSTANT u32 CORNERS = 0x18 | 0x39 << 6 | 0x38 << 12 | 0x1c << 18;
 
 struct MeshParams {
     const float *depth, *mask; // (N, S, S)
-    const double *views;       // (N, 12): image_from_crop, fx, fy, cx, cy, distance, mm in a crop unit
+    const double *views;       // (N, VIEW): image_from_crop, fx, fy, cx, cy, distance, mm in a crop unit, tilt
     float *past;               // (N, S, S) or null: no smoothing
     const float *keep;         // (N, S, S) if keep_each, else (N,)
     float *vertices, *normals; // (N, S * S, 3)
@@ -67,9 +67,10 @@ union Word {
 };
 
 /// Pixel (i, j) looks along (ax j + bx i + cx, ay j + by i + cy, 1); depth d lies at distance + d scale.
-/// Between near and far a vertex is in reach whatever the rounding, on all axes.
+/// Between near and far a vertex is in reach whatever the rounding, on all axes. The tilt is the plane that is
+/// taken from the depths first.
 struct View {
-    float ax, bx, cx, ay, by, cy, distance, scale, near, far;
+    float ax, bx, cx, ay, by, cy, distance, scale, near, far, tilt[3];
 };
 
 /// A map's view in single precision. `row` is that of MeshParams::views.
@@ -79,6 +80,7 @@ DEVICE View view_of(const double *row, const MeshParams &p) {
     v.ax = float(row[0]) / fx, v.bx = float(row[1]) / fx, v.cx = float(row[2] - row[8]) / fx;
     v.ay = float(row[3]) / fy, v.by = float(row[4]) / fy, v.cy = float(row[5] - row[9]) / fy;
     v.distance = float(row[10]), v.scale = float(row[11]);
+    for (int k = 0; k < 3; ++k) v.tilt[k] = float(row[12 + k]);
     const float aside = (fabs(v.ax) + fabs(v.bx) + fabs(v.ay) + fabs(v.by)) * p.size + fabs(v.cx) + fabs(v.cy);
     v.near = max(2 * float(p.least_z), v.distance / 64), v.far = float(p.reach) / 2 / (1 + aside);
     return v;
@@ -106,6 +108,11 @@ DEVICE float smoothed(float now, float past, float keep, float inverse_change) {
     const float weight = rest > 0.0f ? __fmul_rn(rest, rest) : 0.0f;
     const float mixed = now + __fmul_rn(__fmul_rn(keep, weight), past - now);
     return isfinite(mixed) ? mixed : now;
+}
+
+/// A depth without the tilt; rounded as the CPU does, step by step.
+DEVICE float untilted(const View &v, float depth, int i, int j) {
+    return depth - (__fmul_rn(v.tilt[0], float(j)) + __fmul_rn(v.tilt[1], float(i)) + v.tilt[2]);
 }
 
 /// The CPU's test of a vertex's range, for pixels near a limit.
@@ -191,16 +198,16 @@ template <int OWN, int WIDEST> DEVICE void mesh_strip(const MeshParams &p) {
     u8 *kept = reinterpret_cast<u8 *>(kept_words) + LEAD;
 
     each_thread([&](int t) {
-        if (t == 0) shared_view = view_of(p.views + map * 12, p);
+        if (t == 0) shared_view = view_of(p.views + map * VIEW, p);
     });
-    // A value where the vertex is usable, else NaN.
+    // A value without the tilt where the vertex is usable, else NaN.
     const auto masked = [&](const View &v, int pixel, float value) {
+        const int i = pixel / size, j = pixel - i * size;
+        value = untilted(v, value, i, j);
         const float z = v.distance + v.scale * value;
         bool good = mask[pixel] >= p.threshold;
-        if (good && !(z > v.near && z < v.far)) {
-            const int i = pixel / size;
-            good = isfinite(z) && in_reach(p, p.views + map * 12, value, i, pixel - i * size);
-        }
+        if (good && !(z > v.near && z < v.far))
+            good = isfinite(z) && in_reach(p, p.views + map * VIEW, value, i, j);
         return good ? value : nanf("");
     };
     const auto smooth = [&](int pixel) {

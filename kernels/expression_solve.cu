@@ -25,6 +25,11 @@ CONSTANT int ROWS = 3 * TILE;
 CONSTANT int CHUNK = 64;     // points in one partial sum of the normal matrix
 CONSTANT int GROUP = 8;      // faces for which a block of the gradient uses its tile
 
+// Share of its diagonal by which the matrix of the solve's steps, not that of the sum, exceeds the normal matrix:
+// above the rounding of sums in single precision. Where a step is not unique the shortest is made, and
+// elsewhere the next one corrects what this costs.
+CONSTANT double RIDGE = 1e-6;
+
 struct alignas(16) Four {
     float v[4];
 };
@@ -228,7 +233,7 @@ KERNEL(expression_gradient, ExpressionParams, 256) {
 
 /// One face's problem: least c^T A c / 2 - ... in the box, of which `pull` is the descent at `code`.
 struct Solver {
-    /// A in the upper triangle, one to the right; below it A swept (see `sweep`) on the variables `swept`.
+    /// A in the upper triangle, one to the right; below it A and a ridge, swept (see `sweep`) on `swept`.
     double table[MAX_K * (MAX_K + 1)];
     double code[MAX_K], pull[MAX_K], step[MAX_K], delta[MAX_K], change[MAX_K], column[MAX_K];
     double gain[MAX_K], slope[MAX_K], reach[MAX_K], wall[MAX_K];
@@ -256,7 +261,7 @@ DEVICE void load_problem(Solver &s, const ExpressionParams &p, int face) {
             if (i >= p.count || j > i) continue;
             const double value = p.normal[face * elements + e] + (i == j ? p.l2 + p.temporal : 0.0);
             normal_at(s, i, j) = value;
-            swept_at(s, i, j) = value;
+            swept_at(s, i, j) = i == j ? value * (1.0 + RIDGE) : value;
         }
         const int tiles = ceil_div(p.points, TILE);
         double sum = 0.0;
@@ -302,13 +307,13 @@ DEVICE void sweep(Solver &s, int count, int k, bool leaving) {
     });
 }
 
-/// Sweeps until `swept` is `free`, but for variables that depend on others: of their pivot nothing is left.
+/// Sweeps until `swept` is `free`, but for variables that move nothing.
 DEVICE void sweep_to_free(Solver &s, int count) {
-    constexpr double rank = 1e-7;  // above the rounding of sums in single precision
     for (int k = 0; k < count; ++k)
         if (s.swept[k] && !s.free[k]) sweep(s, count, k, true);
     for (int k = 0; k < count; ++k)
-        if (s.free[k] && !s.swept[k] && swept_at(s, k, k) > rank * normal_at(s, k, k)) sweep(s, count, k, false);
+        if (s.free[k] && !s.swept[k] && swept_at(s, k, k) > 0.5 * RIDGE * normal_at(s, k, k))
+            sweep(s, count, k, false);
 }
 
 /// Every variable may move but those on a wall that would be pulled through it.
@@ -368,12 +373,15 @@ DEVICE void try_step(Solver &s, int count, double length) {
 }
 
 /// Makes the step: bent at the walls where that goes down, else straight up to the first wall. Variables that
-/// it brought to a wall are no longer free. Returns how far the bent step would go.
+/// it brought to a wall are no longer free. Returns how far the bent step would go; 0 where neither goes down.
 DEVICE double advance(Solver &s, int count) {
     constexpr double armijo = 0.1;
     try_step(s, count, 1.0);
     const double reach = s.reach[0];
-    if (s.gain[0] < armijo * s.slope[0]) try_step(s, count, s.wall[0]);
+    if (s.gain[0] < armijo * fabs(s.slope[0])) {
+        try_step(s, count, s.wall[0]);
+        if (s.gain[0] < 0.0) return 0.0;
+    }
     each_thread([&](int t) {
         if (t == 0) s.blocked = 0;
     });

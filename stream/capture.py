@@ -68,23 +68,57 @@ def capture_stages(settings: CaptureSettings) -> list[Stage]:
 
     :raises ConfigError: a setting is out of range.
     """
-    from stream.depth.stage import DepthStage
     from stream.face.stage import FaceStage
+
+    face = FaceStage(
+        max_faces=settings.max_faces,
+        smooth=settings.smooth,
+        fov=settings.fov,
+        calibration=settings.calibration,
+        ipd_mm=settings.ipd_mm,
+    )
+    return [face, *(_device_stages(settings) if stays_on_device(settings) else _host_stages(settings))]
+
+
+def stays_on_device(settings: CaptureSettings) -> bool:
+    """Whether frames stay on the GPU from the network to the mesh, because both work there.
+
+    :raises ConfigError: a backend's name is unknown.
+    :raises BackendError: the compute backend cannot run here.
+    """
+    from stream.compute.backends import choose_backend
+    from stream.inference.backends import DEVICE_BACKENDS, backend_status
+
+    if choose_backend(settings.compute) != "cuda":
+        return False
+    if settings.inference != "auto":
+        return settings.inference in DEVICE_BACKENDS
+    return any(state.ready for state in backend_status() if state.name == "tensorrt")
+
+
+def _host_stages(settings: CaptureSettings) -> list[Stage]:
+    from stream.depth.stage import DepthStage
     from stream.mesh.stage import MeshStage
 
+    model = live_model(settings.inference)
     return [
-        FaceStage(
-            max_faces=settings.max_faces,
-            smooth=settings.smooth,
-            fov=settings.fov,
-            calibration=settings.calibration,
-            ipd_mm=settings.ipd_mm,
-        ),
-        DepthStage(
-            settings.inference, live_model(settings.inference), settings.threads, "f32", side=LIVE_SIDE
-        ),
+        DepthStage(settings.inference, model, settings.threads, "f32", side=LIVE_SIDE),
         MeshStage(smooth=settings.smooth, compute=settings.compute),
     ]
+
+
+def _device_stages(settings: CaptureSettings) -> list[Stage]:
+    from stream.inference.backends import load_engine
+    from stream.inference.engine import Engine
+    from stream.inference.store import open_model
+    from stream.mesh.device_stage import DeviceStage
+
+    backend = "tensorrt" if settings.inference == "auto" else settings.inference
+
+    def load() -> Engine:
+        return load_engine(open_model("depth"), backend, settings.threads, batch=settings.max_faces)
+
+    return [DeviceStage(load, settings.max_faces, settings.smooth)]
 
 
 def capture_image(image: Array, settings: CaptureSettings | None = None) -> Capture:

@@ -14,7 +14,6 @@ using std::floor;
 using std::isfinite;
 using std::max;
 using std::min;
-using ::rintf;
 using std::pow;
 using std::sqrt;
 

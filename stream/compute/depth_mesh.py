@@ -8,7 +8,7 @@ import numpy as np
 
 from stream.compute.backends import AUTO, choose_backend, load_twin
 from stream.compute.depth_meshes import DEPTH_JUMP, MASK_THRESHOLD, MAX_SIZE, check_limits, depth_to_meshes
-from stream.compute.grid_views import MAX_MM, MIN_Z_MM, check_views, grid_views
+from stream.compute.grid_views import MAX_MM, MIN_Z_MM, TILT, check_views, grid_views
 from stream.errors import InputError
 from stream.types import Array
 
@@ -108,7 +108,7 @@ def depth_to_mesh(
         np.ascontiguousarray(depth),
         np.ascontiguousarray(mask),
         views[0, :6].reshape(2, 3),
-        *views[0, 6:].tolist(),
+        *views[0, 6 : TILT.start].tolist(),
         float(mask_threshold),
         float(depth_jump),
         MIN_Z_MM,

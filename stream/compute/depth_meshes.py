@@ -139,7 +139,7 @@ def depth_to_meshes(
 
     :param depth: (N, S, S) float32 crop units, positive away from the camera; NaN and inf are not usable.
     :param mask: (N, S, S) float32 in 0..1; NaN is not usable.
-    :param views: (N, 12) float64 of `grid_views`. Those on the host are checked; for maps on the device views
+    :param views: (N, 15) float64 of `grid_views`. Those on the host are checked; for maps on the device views
         may be there too, and are to be checked by `check_views` before they are uploaded.
     :param mask_threshold: least mask value of a usable pixel.
     :param depth_jump: crop units between neighbours from which on they are different surfaces.

@@ -76,10 +76,10 @@ def mesh_quantize(
 
     so that depths within low..high come back within half a step (and float32's rounding). Of each level its
     prediction is subtracted: in a key frame the level to the left, in the first column that above, at the
-    top left 0; in a delta frame ``previous`` at the same pixel. The residual is taken modulo 2^bits, wrapped to
-    -2^(bits-1)..2^(bits-1) - 1, zigzag coded (0, -1, 1, -2, ... as 0, 1, 2, 3, ...) as unsigned 16 bits, and
-    split: a plane of the low bytes of all pixels, then one of the high bytes, which are mostly 0. The levels are
-    the same bit for bit on every backend.
+    top left 0; in a delta frame ``previous`` at the same pixel. The residual is taken modulo 2^bits, wrapped
+    to -2^(bits-1)..2^(bits-1) - 1, zigzag coded (0, -1, 1, -2, ... as 0, 1, 2, 3, ...) as unsigned 16 bits,
+    and split: a plane of the low bytes of all pixels, then one of the high bytes, which are mostly 0. The
+    levels are the same bit for bit on every backend.
 
     :param depth: (N, S, S) float32 crop units.
     :param mask: (N, S, S) float32 in 0..1; NaN is no surface.
@@ -178,5 +178,6 @@ def steps_of(low: float, high: float, bits: int) -> Steps:
 def _check_counts(maps: int, size: int) -> None:
     if not (1 <= maps <= MAX_MAPS and 1 <= size <= MAX_SIZE):
         raise InputError(
-            f"{maps} maps of {size}x{size} cannot be quantised; there must be 1 to {MAX_MAPS} of 1 to {MAX_SIZE}."
+            f"{maps} maps of {size}x{size} pixels are too few or too many; "
+            f"there must be 1 to {MAX_MAPS}, of size 1 to {MAX_SIZE}."
         )

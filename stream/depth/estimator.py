@@ -85,7 +85,7 @@ class DepthEstimator:
         self.engine.close()
 
     def _cut(self, image: Array, crop: Crop) -> Array:
-        _check(image, crop)
+        check_picture(image, crop)
         return crop_image(image, crop, self.size)
 
     def _infer(self, picture: Array) -> dict[str, Array]:
@@ -166,7 +166,12 @@ def _crop_size(engine: Engine) -> int:
     return size
 
 
-def _check(image: Array, crop: Crop) -> None:
+def check_picture(image: Array, crop: Crop) -> None:
+    """Refuse an image or a crop from which no network can be fed.
+
+    :raises InputError: the image is not uint8 RGB of 1..32766 pixels a side, or the crop is far away, tiny,
+        huge or not finite.
+    """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(f"The image must be uint8 RGB (H, W, 3), not {image.dtype.name} {image.shape}.")
     if not 1 <= min(image.shape[:2]) <= max(image.shape[:2]) <= MAX_SIDE:

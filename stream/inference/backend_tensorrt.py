@@ -39,6 +39,7 @@ class TensorRtEngine:
     layers, so neither may be under way on one stream while the other is called on another.
 
     :ivar precision: ``fp16``, ``fp32`` or ``int8``.
+    :ivar capturable: whether a run may be part of a CUDA graph.
     :ivar loss: what is lost per output (`stream.inference.tensorrt_accuracy.accuracy_loss`); empty for fp32.
     :raises BackendError: there is no library, driver or GPU, or the build or the load failed.
     :raises ModelError: TensorRT cannot take the model; the node at fault is named.
@@ -71,6 +72,7 @@ class TensorRtEngine:
         self._device = {spec.name: arrays.empty(driver, _shape(spec), spec.dtype) for spec in self._specs()}
         self._context: Any = network.context(self.inputs)
         network.bind(self._context, self._device)
+        self.capturable = network.capturable(self._context, self._stream)
         self._device_contexts: dict[int, Any] = {}
         self._graph: Any = None
         self._runs = 0
@@ -126,6 +128,7 @@ class TensorRtEngine:
         """See `stream.inference.engine.Engine.close`."""
         if self._context is not None:
             self._driver.synchronize(self._stream)
+            self._network.keep_runtime_cache()
         self._graph = self._context = None
         self._device_contexts.clear()
 
@@ -142,7 +145,7 @@ class TensorRtEngine:
 
     def _captured(self) -> Any:
         """The run as a graph, or ``None`` where this network or driver cannot be captured."""
-        if not self._network.capturable(self._context, self._stream):
+        if not self.capturable:
             logger.info("TensorRT cannot capture this network into a graph; its kernels are launched singly.")
             return None
         try:

@@ -7,11 +7,14 @@ other backends.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from stream.compute.cuda.arrays import DeviceArray, as_device
+from stream.compute.cuda.driver import Stream
 from stream.depth.network import ARCHITECTURES, OUTPUTS, network_of, outputs_of
 from stream.errors import BackendError, MissingExtraError, ModelError
 from stream.inference.engine import TensorSpec
@@ -30,7 +33,9 @@ except ImportError as error:  # pragma: no cover - depends on the installation
 
 
 class TorchEngine:
-    """An `Engine` on PyTorch's CPU in float32, for files whose metadata names an architecture known here.
+    """An `Engine` on PyTorch in float32, for files whose metadata names an architecture known here.
+
+    `run` computes on the CPU, `run_device` on the GPU.
 
     ``threads`` sets PyTorch's process-wide number of threads.
 
@@ -40,6 +45,8 @@ class TorchEngine:
     """
 
     backend = "torch"
+    capturable = False
+    """Its allocator would have to be told of a graph."""
 
     def __init__(self, model: bytes, threads: int | None, precision: str | None, batch: int) -> None:
         proto = _parse(model)
@@ -51,6 +58,7 @@ class TorchEngine:
         if threads is not None:
             torch.set_num_threads(threads)
         self._network: Any = network.eval().to(memory_format=torch.channels_last)
+        self._on_gpu: Any = None
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See `stream.inference.engine.Engine.run`."""
@@ -62,9 +70,29 @@ class TorchEngine:
             results = outputs_of(self._network(image.contiguous(memory_format=torch.channels_last)))
         return {spec.name: np.ascontiguousarray(results[spec.name].numpy()) for spec in self.outputs}
 
+    def run_device(self, inputs: Mapping[str, Any], stream: Stream) -> dict[str, DeviceArray]:
+        """Run on the GPU, on what lies there already; waits for nothing.
+
+        :param inputs: the image as a device array, (N, 3, S, S) float32.
+        :param stream: what the work is queued on.
+        :returns: arrays of their own.
+        :raises BackendError: this PyTorch has no CUDA.
+        """
+        if self._network is None:
+            raise closed()
+        if not torch.cuda.is_available():
+            raise BackendError("This PyTorch has no CUDA; install its CUDA build, or use --compute numba.")
+        if self._on_gpu is None:
+            self._on_gpu = copy.deepcopy(self._network).cuda()
+        name = self.inputs[0].name
+        with torch.inference_mode(), torch.cuda.stream(torch.cuda.ExternalStream(stream.handle)):
+            image = torch.as_tensor(inputs[name], device="cuda")
+            results = outputs_of(self._on_gpu(image.contiguous(memory_format=torch.channels_last)))
+            return {spec.name: as_device(results[spec.name].contiguous()) for spec in self.outputs}
+
     def close(self) -> None:
         """See `stream.inference.engine.Engine.close`."""
-        self._network = None
+        self._network = self._on_gpu = None
 
 
 def _parse(model: bytes) -> Any:

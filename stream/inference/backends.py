@@ -56,6 +56,9 @@ _BACKENDS = {
 BACKENDS = tuple(_BACKENDS)
 """Names in the order in which ``auto`` tries them."""
 
+DEVICE_BACKENDS = ("tensorrt", "torch")
+"""Those that can read and write the GPU's memory (`stream.mesh.device_frame.DeviceNetwork`)."""
+
 
 def backend_status() -> list[BackendStatus]:
     """State of every backend, in ``auto``'s order, found without importing any of the libraries."""
@@ -184,7 +187,7 @@ def _tensorrt_status() -> BackendStatus:
     why, _, how = (why_not() or "").partition("; ")
     library = installed_library()
     version = "" if library is None else _version(LIBRARIES[library])
-    found = f"{version}, {why}" if version and why else version or why
+    found = ": ".join(part for part in (version, why) if part)
     return BackendStatus("tensorrt", not why, found, how)
 
 

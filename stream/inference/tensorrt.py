@@ -136,6 +136,7 @@ def build_plan(
     :raises BackendError: the build failed, was stopped, or the library cannot build for that GPU.
     """
     trt = library.module
+    library.log.newest = ""  # an older error is not this build's reason
     builder = trt.Builder(library.log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, library.log)
@@ -146,9 +147,9 @@ def build_plan(
     timing = None if library.portable else config.create_timing_cache(options.timing_cache)
     if timing is not None:
         config.set_timing_cache(timing, False)
-    monitor = _make_monitor(trt, progress) if progress is not None else None
-    if monitor is not None:
-        config.progress_monitor = monitor
+    monitor = None
+    if progress is not None:
+        config.progress_monitor = monitor = _make_monitor(trt, progress)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         stopped = monitor is not None and monitor.stopped
@@ -270,9 +271,8 @@ def _make_log(module: Any) -> Any:
         def log(self, severity: Any, message: str) -> None:
             if severity in (severities.INTERNAL_ERROR, severities.ERROR):
                 self.newest = " ".join(message.split()).rstrip(".")
+            if severity in (severities.INTERNAL_ERROR, severities.ERROR, severities.WARNING):
                 logger.debug("TensorRT: %s", message)
-            elif severity == severities.WARNING:
-                logger.debug("TensorRT warns: %s", message)
 
     return Log()
 

@@ -32,6 +32,7 @@ class Network:
     def __init__(self, library: Library, driver: Driver, plan: bytes, key: PlanKey | None = None) -> None:
         self._library, self._driver, self._key = library, driver, key
         trt = library.module
+        library.log.newest = ""  # an older error is not this network's reason
         self._kept = b""
         with driver.current():
             self._runtime = trt.Runtime(library.log)
@@ -100,8 +101,11 @@ class Network:
         with self._driver.current():
             content = bytes(self._config.get_runtime_cache().serialize())
         if content and content != self._kept:
-            tensorrt_cache.store(self._key, "runtime", content)
             self._kept = content
+            try:
+                tensorrt_cache.store(self._key, "runtime", content)
+            except BackendError as error:  # a run that went well is not to fail by it
+                logger.warning("Compiled kernels are not kept: %s", error)
 
     def _runtime_config(self) -> Any:
         """TensorRT-RTX's settings of a run; ``None`` for TensorRT, whose plans hold their kernels."""

@@ -151,10 +151,7 @@ def _build(
         with driver.current():  # on this thread, which is not the caller's
             return build_plan(library, prepared, options, progress)
 
-    built = run_with_bar(
-        f"Building a TensorRT engine for {key.gpu}",
-        work,
-    )
+    built = run_with_bar(f"Building a TensorRT engine for {key.gpu}", work)
     if built.timing_cache:
         tensorrt_cache.store(_timing_key(key), "timing", built.timing_cache)
     return built

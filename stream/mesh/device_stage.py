@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
 from stream.compute.cuda.current import current_driver
 from stream.compute.grid_views import grid_views
+from stream.depth.estimator import check_picture
 from stream.depth.sight import line_of_sight, sight_plane, sight_tilt
 from stream.errors import BackendError, InputError
 from stream.face.crop import crop_image
@@ -21,6 +22,16 @@ from stream.mesh.device_frame import DeviceFrame, FrameResult
 from stream.mesh.smoothing import MAX_GAP, TIME_CONSTANT
 from stream.mesh.stillness import PICTURE_SIDE, Seen, grey_picture, how_still
 from stream.types import Array, Capture, Depth, Face, Frame, Mesh
+
+
+class Drawing(Protocol):
+    """A stage that draws captures (`stream.render.stage.RenderStage`)."""
+
+    def open(self) -> None: ...
+
+    def __call__(self, capture: Capture) -> Capture: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +56,21 @@ class DeviceStage:
     :param faces: the most there are in a frame; more are left out.
     :param smooth: average each track's depth over time.
     :param graphs: as `DeviceFrame`.
+    :param draw: works on this stage's thread, so it finds the meshes in the GPU's memory.
     """
 
     name = "device"
 
     def __init__(
-        self, load: Callable[[], Any], faces: int = 1, smooth: bool = True, graphs: bool = True
+        self,
+        load: Callable[[], Any],
+        faces: int = 1,
+        smooth: bool = True,
+        graphs: bool = True,
+        draw: Drawing | None = None,
     ) -> None:
         self._load, self._faces, self._smooth, self._graphs = load, faces, smooth, graphs
+        self._draw = draw
         self.frame: DeviceFrame | None = None
         self._network: Any = None
         self._pasts: dict[int, _Past] = {}
@@ -73,6 +91,8 @@ class DeviceStage:
         size = int(self._network.inputs[0].shape[-1])
         self.frame = DeviceFrame(current_driver(), self._network, size, self._faces, self._graphs)
         self._uv = _grid_uv(size)
+        if self._draw is not None:
+            self._draw.open()
 
     def __call__(self, capture: Capture) -> Capture:
         """Depth and mesh of every face.
@@ -85,6 +105,8 @@ class DeviceStage:
         faces, image = capture.faces[: self._faces], capture.frame.image
         if not faces:
             return replace(capture, depths=(), meshes=())
+        for face in faces:
+            check_picture(image, face.crop)
         size = self.frame.size
         matrices = np.stack([image_from_crop(face.crop, size) for face in faces])
         seen, keep = self._stillness(capture.frame, faces)
@@ -95,10 +117,16 @@ class DeviceStage:
         self._remember(capture.frame, faces, seen, result)
         depths = tuple(_depth(face, result, i) for i, face in enumerate(faces))
         meshes = tuple(self._mesh(result, i, texture) for i, texture in enumerate(textures))
-        return replace(capture, faces=faces, depths=depths, meshes=meshes)
+        capture = replace(capture, faces=faces, depths=depths, meshes=meshes)
+        if self._draw is not None:
+            capture = self._draw(capture)
+        # What follows runs on other threads, for which the GPU's memory is no place to look.
+        return replace(capture, meshes=tuple(replace(mesh, device=None) for mesh in meshes))
 
     def close(self) -> None:
         """Free the GPU's memory and the network."""
+        if self._draw is not None:
+            self._draw.close()
         self.frame = None
         self._pasts.clear()
         if self._network is not None:
@@ -131,6 +159,7 @@ class DeviceStage:
         }
 
     def _mesh(self, result: FrameResult, number: int, texture: Array) -> Mesh:
+        assert self.frame is not None
         meshes = result.meshes
         count = int(meshes.counts[number])
         return Mesh(
@@ -140,6 +169,7 @@ class DeviceStage:
             triangles=meshes.triangles[number, :count],
             valid=meshes.valid[number],
             texture=texture,
+            device=self.frame.device_mesh(number, count),
         )
 
 

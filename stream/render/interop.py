@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 class SharedBuffer:
     """A vertex, index or pixel buffer whose content kernels make.
 
-    Where CUDA and OpenGL drive the same GPU the buffer is registered with CUDA, and a write is one copy within
-    the device. Where they do not (no NVIDIA OpenGL, another GPU), a write goes through page-locked host memory
-    and is counted.
+    Where CUDA and OpenGL drive the same GPU the buffer is registered with CUDA, and a write is one copy
+    within the device. Where they do not (no NVIDIA OpenGL, another GPU), a write goes through page-locked
+    host memory and is counted.
 
-    A copy within the device, and not kernels that write to the mapped buffer: mapping gives a new address each
-    time, which a replayed CUDA graph cannot follow, and the copy costs its bytes over the device's bandwidth.
+    A copy within the device, and not kernels that write to the mapped buffer: mapping gives a new address
+    each time, which a replayed CUDA graph cannot follow, and the copy costs but its bytes over the bandwidth.
 
     :ivar gl_buffer: the `moderngl.Buffer`; its OpenGL object stays the same for life.
     :ivar host_copies: writes that went through the host.

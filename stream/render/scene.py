@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from stream.compute.cuda.driver import Driver
 from stream.errors import ConfigError, InputError
 from stream.render.buffers import GrowingBuffer, GrowingTexture
 from stream.render.context import MAX_SIDE, RenderContext
+from stream.render.interop import SharedBuffer
 from stream.render.shaders import build_program, set_uniform
 from stream.render.target import Target, usual_samples
 from stream.render.view import View, contain
@@ -38,10 +40,16 @@ def mesh_bounds(meshes: Sequence[Mesh]) -> tuple[Array, float] | None:
 
 
 class _GpuMesh:
-    """One mesh's buffers on the GPU, reused for whichever mesh stands at its place in the list."""
+    """One mesh's buffers on the GPU, reused for whichever mesh stands at its place in the list.
 
-    def __init__(self, gl: Any, programs: dict[str, Any]) -> None:
-        self.vertices, self.normals, self.uv, self.triangles = (GrowingBuffer(gl) for _ in range(4))
+    :param driver: of the meshes that come from the GPU's memory; ``None`` for those that come from the host.
+    """
+
+    def __init__(self, gl: Any, programs: dict[str, Any], driver: Driver | None) -> None:
+        self.driver, self.uv = driver, GrowingBuffer(gl)
+        self.vertices, self.normals, self.triangles = (
+            GrowingBuffer(gl) if driver is None else SharedBuffer(gl, driver) for _ in range(3)
+        )
         self.texture = GrowingTexture(gl)
         layout = [
             (self.vertices.gl_buffer, "3f", "in_position"),
@@ -57,12 +65,25 @@ class _GpuMesh:
     def write(self, mesh: Mesh) -> None:
         """Copy a mesh into the buffers."""
         _check_mesh(mesh)
-        self.vertices.write(np.ascontiguousarray(mesh.vertices, dtype=np.float32))
-        self.normals.write(np.ascontiguousarray(mesh.normals, dtype=np.float32))
+        for buffer, name, dtype in (
+            (self.vertices, "vertices", np.float32),
+            (self.normals, "normals", np.float32),
+            (self.triangles, "triangles", np.int32),
+        ):
+            if isinstance(buffer, SharedBuffer):
+                buffer.write(getattr(mesh.device, name), mesh.device.stream)
+            else:
+                buffer.write(np.ascontiguousarray(getattr(mesh, name), dtype=dtype))
         self.uv.write(np.ascontiguousarray(mesh.uv, dtype=np.float32))
-        self.triangles.write(np.ascontiguousarray(mesh.triangles, dtype=np.int32))
         self.texture.write(mesh.texture)
         self._indices = mesh.triangles.size
+
+    def release(self) -> None:
+        """Free the memory; CUDA lets go of what it shares."""
+        for array in self._arrays.values():
+            array.release()
+        for store in (self.vertices, self.normals, self.uv, self.triangles, self.texture):
+            store.release()
 
     def draw(self, program: Any, mode: str) -> None:
         """Draw what was written last."""
@@ -103,6 +124,22 @@ class MeshScene:
         self._written: tuple[Mesh, ...] = ()
         self._target: Target | None = None
         self._targets_made = 0
+
+    @property
+    def host_copies(self) -> int:
+        """Buffers of meshes in the GPU's memory that had to go through the host, for want of sharing."""
+        return sum(
+            buffer.host_copies
+            for mesh in self._meshes
+            for buffer in (mesh.vertices, mesh.normals, mesh.triangles)
+            if isinstance(buffer, SharedBuffer)
+        )
+
+    def release(self) -> None:
+        """Let CUDA go of the buffers it shares; before the context closes, on its thread."""
+        for mesh in self._meshes:
+            mesh.release()
+        self._meshes, self._written = [], ()
 
     @property
     def allocations(self) -> int:
@@ -185,10 +222,13 @@ class MeshScene:
         if len(meshes) == len(self._written) and all(map(_same, meshes, self._written)):
             return
         self._written = ()
-        while len(self._meshes) < len(meshes):
-            self._meshes.append(_GpuMesh(self._gl, self._programs))
-        for gpu, mesh in zip(self._meshes, meshes, strict=False):
-            gpu.write(mesh)
+        for number, mesh in enumerate(meshes):
+            driver = None if mesh.device is None else mesh.device.driver
+            if number == len(self._meshes) or self._meshes[number].driver is not driver:
+                for old in self._meshes[number:]:
+                    old.release()
+                self._meshes[number:] = [_GpuMesh(self._gl, self._programs, driver)]
+            self._meshes[number].write(mesh)
         self._written = meshes
 
     def _draw_background(self, image: Array | None, size: tuple[int, int]) -> None:

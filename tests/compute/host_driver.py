@@ -6,7 +6,7 @@ import ctypes
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from stream.compute.cuda.driver import DeviceInfo
+from stream.errors import BackendError
 from stream.types import Array
 
 KERNELS = Path(__file__).parents[2] / "kernels"
@@ -55,9 +56,15 @@ class HostStream:
 
 
 class HostDriver:
+    """A stream that is captured keeps its work, with the addresses it named, until the graph is replayed."""
+
     name = "host"
     info = DeviceInfo("host C++", "host", 1 << 30, 1, "none")
     default_stream = HostStream()
+
+    def __init__(self) -> None:
+        self.captured: list[Callable[[], Any]] | None = None
+        self.times = 0.0
 
     def current(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -69,48 +76,72 @@ class HostDriver:
         code, name = kernel
         size = getattr(code, name + "_params")()
         assert size == params.dtype.itemsize, f"{name}: the struct has {size} bytes, {params.dtype} does not"
-        record = np.ascontiguousarray(params).reshape(1)
-        getattr(code, name)(ctypes.c_void_p(record.ctypes.data), *grid, block)
+        record = np.ascontiguousarray(params).reshape(1).copy()
+        self._queue(lambda: getattr(code, name)(ctypes.c_void_p(record.ctypes.data), *grid, block))
 
     def allocate(self, nbytes: int) -> HostMemory:
+        assert self.captured is None, "nothing may be allocated during a capture"
         return HostMemory(np.full(nbytes, 0xFF, np.uint8))
 
     def pinned(self, shape: Sequence[int], dtype: str) -> Array:
+        assert self.captured is None, "nothing may be allocated during a capture"
         return np.empty(tuple(shape), dtype)
 
     def upload(self, pointer: int, host: Array, stream: Any) -> None:
-        ctypes.memmove(pointer, host.ctypes.data, host.nbytes)
+        self._queue(lambda: ctypes.memmove(pointer, host.ctypes.data, host.nbytes))
 
     def download(self, host: Array, pointer: int, stream: Any) -> None:
-        ctypes.memmove(host.ctypes.data, pointer, host.nbytes)
+        self._queue(lambda: ctypes.memmove(host.ctypes.data, pointer, host.nbytes))
 
     def copy(self, target: int, origin: int, nbytes: int, stream: Any) -> None:
-        ctypes.memmove(target, origin, nbytes)
+        self._queue(lambda: ctypes.memmove(target, origin, nbytes))
 
     def fill(self, pointer: int, value: int, nbytes: int, stream: Any) -> None:
-        ctypes.memset(pointer, value, nbytes)
+        self._queue(lambda: ctypes.memset(pointer, value, nbytes))
 
     def stream(self) -> HostStream:
         return HostStream()
 
-    def synchronize(self, stream: Any) -> None: ...
+    def synchronize(self, stream: Any) -> None:
+        assert self.captured is None, "nobody may wait during a capture"
 
-    def event(self) -> object:
-        return object()
+    def event(self) -> list[float]:
+        return [0.0]
 
-    def record(self, event: object, stream: Any) -> None: ...
+    def record(self, event: list[float], stream: Any) -> None:
+        self.times += 1.0
+        event[0] = self.times
 
-    def milliseconds(self, start: object, end: object) -> float:
-        return 0.0
+    def milliseconds(self, start: list[float], end: list[float]) -> float:
+        return end[0] - start[0]
 
     def begin_capture(self, stream: Any) -> None:
-        raise AssertionError("the host driver captures no graphs")
+        assert self.captured is None
+        self.captured = []
 
     def end_capture(self, stream: Any) -> Any:
-        raise AssertionError("the host driver captures no graphs")
+        graph, self.captured = self.captured, None
+        return graph
 
     def replay(self, graph: Any, stream: Any) -> None:
-        raise AssertionError("the host driver captures no graphs")
+        for work in graph:
+            work()
+
+    def register_gl_buffer(self, number: int) -> Any:
+        raise BackendError("There is no GPU that OpenGL could share.")
+
+    def unregister_gl_buffer(self, resource: Any) -> None: ...
+
+    def map_gl_buffer(self, resource: Any, stream: Any) -> int:
+        return int(resource)
+
+    def unmap_gl_buffer(self, resource: Any, stream: Any) -> None: ...
+
+    def _queue(self, work: Callable[[], Any]) -> None:
+        if self.captured is None:
+            work()
+        else:
+            self.captured.append(work)
 
 
 def compiler() -> str | None:

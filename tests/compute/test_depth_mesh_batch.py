@@ -54,7 +54,7 @@ def views_of(maps: int, size: int) -> Array:
 
 def alone(depth: Array, mask: Array, view: Array) -> GridMesh:
     """One map's mesh by numba, whose own tests are in test_depth_mesh.py."""
-    return depth_to_mesh(depth, mask, view[:6].reshape(2, 3), *view[6:].tolist(), compute="numba")
+    return depth_to_mesh(depth, mask, view[:6].reshape(2, 3), *view[6:12].tolist(), compute="numba")
 
 
 def check_against_single_maps(meshes: GridMeshes, depth: Array, mask: Array, views: Array) -> None:
@@ -140,7 +140,9 @@ def test_wide_views_are_cut_at_the_same_reach(place: str) -> None:
     mask = np.ones_like(depth)
     with place_for(place) as compute:
         meshes = depth_to_meshes(depth, mask, views, depth_jump=1e9, compute=compute)
-    one = depth_to_mesh(depth[0], mask[0], matrix[0], *views[0, 6:].tolist(), depth_jump=1e9, compute="numba")
+    one = depth_to_mesh(
+        depth[0], mask[0], matrix[0], *views[0, 6:12].tolist(), depth_jump=1e9, compute="numba"
+    )
     assert 0 < len(one.triangles) < 1500
     np.testing.assert_array_equal(meshes.triangles[0][: meshes.counts[0]], one.triangles)
 
@@ -301,11 +303,11 @@ VIEWS = views_of(2, 8)
         {"mask": GOOD[1].tolist()},
         {"views": VIEWS[:1]},
         {"views": VIEWS.astype(np.float32)},
-        {"views": np.where(np.arange(12) == 6, 0, VIEWS)},
-        {"views": np.where(np.arange(12) == 10, np.nan, VIEWS)},
-        {"views": np.where(np.arange(12) == 10, 1e9, VIEWS)},
-        {"views": np.where(np.arange(12) == 0, -1, VIEWS)},
-        {"views": np.where(np.arange(12) == 2, 1e9, VIEWS)},
+        {"views": np.where(np.arange(15) == 6, 0, VIEWS)},
+        {"views": np.where(np.arange(15) == 10, np.nan, VIEWS)},
+        {"views": np.where(np.arange(15) == 10, 1e9, VIEWS)},
+        {"views": np.where(np.arange(15) == 0, -1, VIEWS)},
+        {"views": np.where(np.arange(15) == 2, 1e9, VIEWS)},
         {"mask_threshold": 2.0},
         {"depth_jump": np.nan},
         {"smoothing": Smoothing(GOOD[0][:1], np.zeros(2, np.float32), 0.1)},
@@ -353,3 +355,27 @@ def test_host_and_device_do_not_mix(place: str) -> None:
         out = replace(mesh_buffers(2, 8, device=True), scratch=None)
         with pytest.raises(InputError, match="scratch"):
             depth_to_meshes(*uploaded(*GOOD), VIEWS, out=out)
+
+
+@every_place
+def test_a_tilt_is_taken_from_the_smoothed_depths(place: str) -> None:
+    size, rng = 33, np.random.default_rng(4)
+    depth = rng.normal(0, 0.02, (2, size, size)).astype(np.float32)
+    mask, past = np.ones_like(depth), depth + np.float32(0.01)
+    matrices = views_of(2, size)[:, :6].reshape(2, 2, 3)
+    tilts = np.array([[2e-3, -1e-3, 0.05], [0, 3e-3, -0.02]])
+    plain = grid_views(matrices, 700, 690, 319.5, 239.5, 900, 100)
+    tilted = grid_views(matrices, 700, 690, 319.5, 239.5, 900, 100, tilts)
+    i, j = np.mgrid[0:size, 0:size].astype(np.float32)
+    kept, change = np.full(2, 0.5, np.float32), 0.05
+    with place_for(place) as compute:
+        smoothing = Smoothing(past.copy(), kept, change)
+        meshes = depth_to_meshes(depth, mask, tilted, smoothing=smoothing, compute=compute)
+        alone = Smoothing(past.copy(), kept, change)
+        depth_to_meshes(depth, mask, plain, smoothing=alone, compute=compute)
+        np.testing.assert_array_equal(smoothing.past, alone.past)  # the past keeps the tilt
+        planes = np.stack([a * j + b * i + c for a, b, c in tilts.astype(np.float32)])
+        levelled = depth_to_meshes(alone.past - planes, mask, plain, compute=compute)
+    np.testing.assert_array_equal(meshes.counts, levelled.counts)
+    np.testing.assert_allclose(meshes.vertices, levelled.vertices, atol=1e-4)
+    np.testing.assert_allclose(meshes.normals, levelled.normals, atol=1e-3)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.depth.sight import EYE_LINE, line_of_sight, sight_tilt
+from stream.depth.sight import EYE_LINE, line_of_sight, sight_plane, sight_tilt
 from stream.face.crop import crop_from_anchors
 from stream.geometry import image_from_crop, intrinsics_from_fov, mm_per_crop_unit, transform_points
 from stream.types import Crop

@@ -24,25 +24,28 @@ from host_driver import HostDriver, HostStream
 
 
 class CapturingDriver(HostDriver):
-    """The host driver with graphs, and a count of what was called."""
+    """The host driver with a count of what was called.
+
+    :param refuses: ``begin`` or ``end``: what fails when a graph is captured.
+    """
 
     def __init__(self, refuses: str = "") -> None:
+        super().__init__()
         self.calls: list[str] = []
         self.refuses = refuses
-        self.recording: list[Callable[[], None]] | None = None
 
-    def do(self, name: str, work: Callable[[], None]) -> None:
+    def do(self, name: str, work: Callable[[], Any]) -> None:
+        """Queue work of the fake library."""
         self.calls.append(name)
-        if self.recording is None:
-            work()
-        else:
-            self.recording.append(work)
+        self._queue(work)
 
     def upload(self, pointer: int, host: np.ndarray, stream: Any) -> None:
-        self.do("upload", lambda: super(CapturingDriver, self).upload(pointer, host, stream))
+        self.calls.append("upload")
+        super().upload(pointer, host, stream)
 
     def download(self, host: np.ndarray, pointer: int, stream: Any) -> None:
-        self.do("download", lambda: super(CapturingDriver, self).download(host, pointer, stream))
+        self.calls.append("download")
+        super().download(host, pointer, stream)
 
     def allocate(self, nbytes: int) -> Any:
         self.calls.append("allocate")
@@ -50,6 +53,7 @@ class CapturingDriver(HostDriver):
 
     def synchronize(self, stream: Any) -> None:
         self.calls.append("synchronize")
+        super().synchronize(stream)
 
     def stream(self) -> HostStream:
         return HostStream(17)
@@ -58,19 +62,18 @@ class CapturingDriver(HostDriver):
         self.calls.append("begin_capture")
         if self.refuses == "begin":
             raise BackendError("cuStreamBeginCapture failed with CUDA_ERROR_FAKE; try again.")
-        self.recording = []
+        super().begin_capture(stream)
 
     def end_capture(self, stream: Any) -> Any:
         self.calls.append("end_capture")
-        graph, self.recording = self.recording, None
+        graph = super().end_capture(stream)
         if self.refuses == "end":
             raise BackendError("cuStreamEndCapture failed with CUDA_ERROR_FAKE; try again.")
         return graph
 
     def replay(self, graph: Any, stream: Any) -> None:
         self.calls.append("replay")
-        for work in graph:
-            work()
+        super().replay(graph, stream)
 
 
 class Mode(enum.Enum):

@@ -87,6 +87,7 @@ class TestRun:
         for seed in range(4):
             engine.run({"image": images(1, seed)})
         assert (machine.driver.calls.count("allocate"), machine.count("bind")) == before
+        assert engine.capturable  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("refuses", ["begin", "end"])
     def test_without_a_graph_it_goes_on_and_says_so_once(
@@ -116,6 +117,7 @@ class TestRun:
         for _ in range(WARM_UPS + 1):
             engine.run({"image": images(1)})
         assert "begin_capture" not in machine.driver.calls
+        assert not engine.capturable  # type: ignore[attr-defined]
 
     def test_wrong_inputs_are_refused(self, machine: Machine, tiny_model: bytes) -> None:
         engine = load_engine(tiny_model, "tensorrt")
@@ -285,6 +287,20 @@ class TestPlan:
         )
         load_engine(tiny_model, "tensorrt")
         assert machine.count("runtime cache", b"compiled kernels") == 1
+
+    def test_rtx_keeps_its_kernels_of_frames_on_the_gpu_too(
+        self, monkeypatch: pytest.MonkeyPatch, tiny_model: bytes, tmp_path: Path
+    ) -> None:
+        machine = Machine(monkeypatch, rtx=True)
+        engine = load_engine(tiny_model, "tensorrt", precision="f32")
+        assert isinstance(engine, TensorRtEngine)
+        engine.run_device({"image": uploaded(machine.driver, images(1))}, machine.driver.stream())
+        (tmp_path / "prosopon" / "engines").chmod(0o777)
+        engine.close()  # the folder was opened to others meanwhile: nothing is kept, nothing fails
+        assert not list((tmp_path / "prosopon" / "engines").glob("*.runtime"))
+        (tmp_path / "prosopon" / "engines").chmod(0o700)
+        load_engine(tiny_model, "tensorrt", precision="f32").close()
+        assert len(list((tmp_path / "prosopon" / "engines").glob("*.runtime"))) == 1
 
     def test_ctrl_c_stops_a_build(
         self, machine: Machine, monkeypatch: pytest.MonkeyPatch, tiny_model: bytes

@@ -146,7 +146,7 @@ def test_unknown_operations_are_refused(backend: str) -> None:
         build_model([helper.make_node("Relu", ["image"], ["out"])], [image], [out])
     )
     model.graph.node[0].op_type = "NoSuchOperation"
-    with pytest.raises(ModelError, match="cannot (read|take) the model"):
+    with pytest.raises(ModelError, match=r"cannot (read|take) the model"):
         load_engine(model.SerializeToString(), backend, threads=1)
 
 

@@ -24,6 +24,9 @@ PORTABLE = 1
 NON_BLOCKING = 1
 """A stream that does not wait for the legacy default one (CU_STREAM_NON_BLOCKING)."""
 
+WRITE_DISCARD = 2
+"""The old content of an OpenGL buffer is not wanted (CU_GRAPHICS_REGISTER_FLAGS_WRITE_DISCARD)."""
+
 
 class Handle:
     """A stream, an event or a graph of CUDA's, destroyed with its last reference.
@@ -193,6 +196,23 @@ class CudaCoreDriver:
     def replay(self, graph: Handle, stream: Stream) -> None:
         """As `Driver.replay`."""
         self._do("cuGraphLaunch", graph.handle, stream.handle)
+
+    def register_gl_buffer(self, number: int) -> Any:
+        """As `Driver.register_gl_buffer`."""
+        return self._do("cuGraphicsGLRegisterBuffer", number, WRITE_DISCARD)
+
+    def unregister_gl_buffer(self, resource: Any) -> None:
+        """As `Driver.unregister_gl_buffer`."""
+        self._do("cuGraphicsUnregisterResource", resource)
+
+    def map_gl_buffer(self, resource: Any, stream: Stream) -> int:
+        """As `Driver.map_gl_buffer`."""
+        self._do("cuGraphicsMapResources", 1, resource, stream.handle)
+        return int(self._do("cuGraphicsResourceGetMappedPointer", resource))
+
+    def unmap_gl_buffer(self, resource: Any, stream: Stream) -> None:
+        """As `Driver.unmap_gl_buffer`."""
+        self._do("cuGraphicsUnmapResources", 1, resource, stream.handle)
 
     def _device(self) -> Any:
         if int(self._call("cuCtxGetCurrent") or 0):

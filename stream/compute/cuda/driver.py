@@ -121,3 +121,18 @@ class Driver(Protocol):
 
     def replay(self, graph: Any, stream: Stream) -> None:
         """Queue a graph as one launch."""
+
+    def register_gl_buffer(self, number: int) -> Any:
+        """Share the OpenGL buffer ``number`` of the context current in this thread, to be written to whole.
+
+        It raises where that context is not on this GPU.
+        """
+
+    def unregister_gl_buffer(self, resource: Any) -> None:
+        """End the sharing."""
+
+    def map_gl_buffer(self, resource: Any, stream: Stream) -> int:
+        """The buffer's device address until `unmap_gl_buffer`; what OpenGL queued before is done first."""
+
+    def unmap_gl_buffer(self, resource: Any, stream: Stream) -> None:
+        """Hand the buffer back to OpenGL, whose next calls see what ``stream`` wrote."""

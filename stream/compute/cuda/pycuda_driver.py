@@ -36,6 +36,14 @@ class PyCudaStream:
         self.handle: int = 0 if stream is None else stream.handle
 
 
+class _SharedBuffer:
+    """An OpenGL buffer PyCUDA knows, and its mapping while it is mapped."""
+
+    def __init__(self, buffer: Any) -> None:
+        self.buffer = buffer
+        self.mapping: Any = None
+
+
 class PyCudaDriver:
     """`stream.compute.cuda.driver.Driver` over `pycuda.driver`.
 
@@ -191,6 +199,34 @@ class PyCudaDriver:
         """As `Driver.replay`."""
         with self.current():
             graph.launch(_native(stream))
+
+    def register_gl_buffer(self, number: int) -> Any:
+        """As `Driver.register_gl_buffer`.
+
+        :raises BackendError: also where PyCUDA was built without OpenGL.
+        """
+        try:
+            gl = importlib.import_module("pycuda.gl")
+        except ImportError as error:
+            raise BackendError("This PyCUDA was built without OpenGL; use the gpu extra.") from error
+        with self.current():
+            return _SharedBuffer(gl.RegisteredBuffer(number, gl.graphics_map_flags.WRITE_DISCARD))
+
+    def unregister_gl_buffer(self, resource: Any) -> None:
+        """As `Driver.unregister_gl_buffer`."""
+        with self.current():
+            resource.buffer.unregister()
+
+    def map_gl_buffer(self, resource: Any, stream: Stream) -> int:
+        """As `Driver.map_gl_buffer`."""
+        with self.current():
+            resource.mapping = resource.buffer.map(_native(stream))
+            return int(resource.mapping.device_ptr_and_size()[0])
+
+    def unmap_gl_buffer(self, resource: Any, stream: Stream) -> None:
+        """As `Driver.unmap_gl_buffer`."""
+        with self.current():
+            resource.mapping.unmap(_native(stream))
 
     def as_gpuarray(self, array: DeviceArray) -> Any:
         """The same memory as a `pycuda.gpuarray.GPUArray`, which keeps it alive."""

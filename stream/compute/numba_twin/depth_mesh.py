@@ -6,8 +6,9 @@ import numpy as np
 from numba import types
 
 from stream.compute.depth_meshes import GridMeshes, Smoothing
+from stream.compute.grid_views import TILT
 from stream.compute.numba_twin.compiling import compiled, inline
-from stream.compute.numba_twin.depth_smooth import smooth
+from stream.compute.numba_twin.depth_smooth import smooth, untilted
 from stream.types import Array
 
 ACB, BCD, ACD, ADB = range(4)
@@ -264,12 +265,15 @@ def depth_to_meshes(
             keep = keeps[n].reshape(one.shape) if keeps.shape[1] > 1 else np.broadcast_to(keeps[n], one.shape)
             smooth(one, smoothing.past[n], keep, np.float32(1 / smoothing.change))
             one = smoothing.past[n]
+        tilt = view[TILT].astype(np.float32)
+        if tilt.any():
+            one = untilted(one, *tilt)
         uv = np.empty((one.size, 2), np.float32) if out.uv is None else out.uv[n]
         out.counts[n] = depth_to_mesh(
             one,
             mask[n],
             view[:6].reshape(2, 3),
-            *view[6:].tolist(),
+            *view[6 : TILT.start].tolist(),
             *limits,
             out.vertices[n],
             out.normals[n],

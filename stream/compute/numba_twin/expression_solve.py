@@ -11,8 +11,11 @@ from stream.types import Array
 ROWS = 48
 """Rows (a point's x, y or z) gathered at a time: with 64 coefficients 24 KB, which the first cache holds."""
 
-RANK = 1e-7
-"""A free variable of which less than this share of its diagonal is left depends on the others: it stays."""
+RIDGE = 1e-6
+"""Share of its diagonal by which the matrix of the steps, not that of the sum, exceeds the normal matrix.
+
+Where a step is not unique the shortest is made, and elsewhere the next one corrects what this costs.
+"""
 
 MAX_ROUNDS = 200
 LEAST_STEP = 1e-8
@@ -107,21 +110,16 @@ def _sweep(table: Array, k: int, leaving: bool) -> None:
 
 
 @inline
-def _choose(table: Array, normal: Array, free: Array, swept: Array) -> bool:
-    """Sweep until ``swept`` is ``free``, but for variables that depend on the others.
-
-    :return: whether a sweep was undone.
-    """
-    undone = False
+def _choose(table: Array, normal: Array, free: Array, swept: Array) -> None:
+    """Sweep until ``swept`` is ``free``, but for variables that move nothing."""
     for k in range(len(free)):
         if swept[k] and not free[k]:
             _sweep(table, k, True)
-            swept[k], undone = False, True
+            swept[k] = False
     for k in range(len(free)):
-        if free[k] and not swept[k] and table[k, k] > RANK * normal[k, k]:
+        if free[k] and not swept[k] and table[k, k] > 0.5 * RIDGE * normal[k, k]:
             _sweep(table, k, False)
             swept[k] = True
-    return undone
 
 
 @inline
@@ -176,16 +174,16 @@ def _solve(normal: Array, pull: Array, code: Array) -> None:
     """
     count = len(code)
     table = normal.copy()
+    for k in range(count):
+        table[k, k] *= 1 + RIDGE
     free, swept = np.empty(count, np.bool_), np.zeros(count, np.bool_)
     step = np.empty(count, np.float64)
-    settled, worn = True, False
+    settled = True
     for _ in range(MAX_ROUNDS):
         if settled:
             for k in range(count):
                 free[k] = not ((code[k] <= 0.0 and pull[k] <= 0.0) or (code[k] >= 1.0 and pull[k] >= 0.0))
-            if worn:
-                table[:], swept[:], worn = normal, False, False
-        worn |= _choose(table, normal, free, swept)
+        _choose(table, normal, free, swept)
         for i in range(count):
             step[i] = 0.0
             if swept[i]:
@@ -194,9 +192,7 @@ def _solve(normal: Array, pull: Array, code: Array) -> None:
                         step[i] -= table[max(i, j), min(i, j)] * pull[j]
         reach = _advance(normal, step, code, pull)
         if settled and reach <= LEAST_STEP:
-            if not worn:
-                return
-            table[:], swept[:], worn = normal, False, False
+            return
         settled = True
         for k in range(count):
             if (code[k] <= 0.0 and step[k] < 0.0) or (code[k] >= 1.0 and step[k] > 0.0):

@@ -6,12 +6,21 @@ import numpy as np
 from numba import types
 
 from stream.compute.mesh_quantize import QuantisedPlanes, Steps
-from stream.compute.numba_twin.compiling import compiled
+from stream.compute.numba_twin.compiling import compiled, inline
 from stream.types import Array
 
 _maps = types.Array(types.float32, 3, "A", readonly=True)
 _given = types.Array(types.uint16, 3, "A", readonly=True)
 _planes = types.Array(types.uint8, 3, "A", readonly=True)
+
+
+@inline
+def _predicted(key: bool, previous: Array, levels: Array, n: int, i: int, j: int) -> np.int64:
+    if not key:
+        return np.int64(previous[n, i, j])
+    if j > 0:
+        return np.int64(levels[n, i, j - 1])
+    return np.int64(levels[n, i - 1, 0]) if i > 0 else np.int64(0)
 
 
 @compiled(
@@ -49,12 +58,7 @@ def _quantize(
                 if mask[n, i, j] >= mask_threshold and np.isfinite(depth[n, i, j]):
                     step = (depth[n, i, j] - low) * scale
                     level = 1 + int(np.rint(min(max(step, np.float32(0)), np.float32(top - 1))))
-                if not key:
-                    predicted = np.int64(previous[n, i, j])
-                elif j > 0:
-                    predicted = np.int64(levels[n, i, j - 1])
-                else:
-                    predicted = np.int64(levels[n, i - 1, 0]) if i > 0 else 0
+                predicted = _predicted(key, previous, levels, n, i, j)
                 levels[n, i, j] = level
                 change = ((level - predicted + half) & top) - half
                 code = -2 * change - 1 if change < 0 else 2 * change
@@ -90,12 +94,7 @@ def _dequantize(
                 pixel = i * depth.shape[2] + j
                 code = np.int64(planes[n, 0, pixel]) | np.int64(planes[n, 1, pixel]) << 8
                 change = -(code + 1) // 2 if code & 1 else code // 2
-                if not key:
-                    predicted = np.int64(previous[n, i, j])
-                elif j > 0:
-                    predicted = np.int64(levels[n, i, j - 1])
-                else:
-                    predicted = np.int64(levels[n, i - 1, 0]) if i > 0 else 0
+                predicted = _predicted(key, previous, levels, n, i, j)
                 level = (predicted + change) & top
                 levels[n, i, j] = level
                 depth[n, i, j] = low + (level - 1) * step if level > 0 else np.nan

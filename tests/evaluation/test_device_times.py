@@ -1,0 +1,54 @@
+"""The GPU's measures run through, on kernels compiled as host C++; what they say there is no figure."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from compute.host_driver import HostDriver, compiler
+from mesh.device_network import Network, capture_of, face_at
+
+from stream.compute.cuda.current import use_driver
+from stream.evaluation import device_kernels
+from stream.evaluation.device_frames import frame_times
+from stream.mesh.device_frame import STEPS
+from stream.mesh.device_stage import DeviceStage
+
+
+@pytest.fixture
+def driver() -> Iterator[HostDriver]:
+    if compiler() is None:
+        pytest.skip("no C++ compiler here; install one with: apt-get install g++")
+    with use_driver(HostDriver()) as host:
+        yield host  # type: ignore[misc]
+
+
+def test_every_kernel_family_is_timed(driver: HostDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_kernels, "GROUPS", 2)
+    monkeypatch.setattr(device_kernels, "REPEATS", 1)
+    times = device_kernels.kernel_times(driver, bandwidth=1e12, small=True)
+    families = {"depth_to_mesh", "crop_normalize", "expression_solve", "mesh_quantize", "texture_project"}
+    assert families <= {time.name for time in times}
+    for time in times:
+        # The host driver's clock counts a millisecond from one event to the next.
+        assert time.p50 == time.p95 == 1
+        if time.gbytes is not None:
+            assert time.share == pytest.approx(time.gbytes * 1e9 / 1e-3 / 1e12)
+
+
+def test_bandwidth_counts_what_is_read_and_what_is_written(driver: HostDriver) -> None:
+    nbytes = 1 << 16
+    assert device_kernels.copy_bandwidth(driver, nbytes) == pytest.approx(
+        2 * nbytes / (1e-3 / device_kernels.REPEATS)
+    )
+
+
+def test_frames_are_timed_with_graphs_and_by_step(driver: HostDriver) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    captures = [capture_of(image, 0, face_at(150 + n, 110)) for n in range(3)]
+    result = frame_times(
+        lambda graphs: DeviceStage(lambda: Network(driver), graphs=graphs), captures, frames=6
+    )
+    assert result["replayed"] == 1
+    assert set(result["steps_ms"]) == set(STEPS)
+    assert sum(step["share"] for step in result["steps_ms"].values()) == pytest.approx(1)
+    assert 0 < result["wall_ms"]["p50"] <= result["wall_ms"]["p99"]

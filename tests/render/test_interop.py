@@ -1,0 +1,99 @@
+"""OpenGL buffers filled from device memory: shared where CUDA can, else counted copies through the host."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from compute.host_driver import HostDriver
+from render_helpers import PLAIN, square
+
+from stream.compute.cuda.arrays import to_device
+from stream.errors import BackendError
+from stream.mesh.device_frame import DeviceMesh
+from stream.render.buffers import MIN_BYTES
+from stream.render.context import RenderContext
+from stream.render.interop import SharedBuffer
+from stream.render.scene import MeshScene
+from stream.render.view import CameraView
+
+
+class SharingDriver(HostDriver):
+    """Shares OpenGL's buffers, on paper: a mapped one is memory that the test can look at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mapped = np.zeros(4 * MIN_BYTES, np.uint8)
+        self.events: list[tuple[str, int]] = []
+
+    def register_gl_buffer(self, number: int) -> int:
+        self.events.append(("register", number))
+        return number
+
+    def unregister_gl_buffer(self, resource: int) -> None:
+        self.events.append(("unregister", resource))
+
+    def map_gl_buffer(self, resource: int, stream: Any) -> int:
+        self.events.append(("map", resource))
+        return int(self.mapped.ctypes.data)
+
+    def unmap_gl_buffer(self, resource: int, stream: Any) -> None:
+        self.events.append(("unmap", resource))
+
+
+def test_without_sharing_content_arrives_through_the_host_and_is_counted(egl: RenderContext) -> None:
+    driver, rng = HostDriver(), np.random.default_rng(0)
+    buffer = SharedBuffer(egl.gl, driver)
+    for count in (10, MIN_BYTES, 0, 77):
+        values = rng.random(count).astype(np.float32)
+        buffer.write(to_device(driver, values), driver.default_stream)
+        content = np.frombuffer(buffer.gl_buffer.read(), np.float32)
+        np.testing.assert_array_equal(content[:count], values)
+    assert buffer.host_copies == 3
+    assert buffer.allocations == 2
+    buffer.release()
+
+
+def test_a_shared_buffer_is_mapped_for_each_copy_and_registered_anew_when_it_grows(
+    egl: RenderContext,
+) -> None:
+    driver = SharingDriver()
+    buffer = SharedBuffer(egl.gl, driver)
+    number = buffer.gl_buffer.glo
+    small, large = np.arange(9, dtype=np.uint8), np.arange(2 * MIN_BYTES, dtype=np.uint8)
+    buffer.write(to_device(driver, small), driver.default_stream)
+    np.testing.assert_array_equal(driver.mapped[:9], small)
+    buffer.write(to_device(driver, large), driver.default_stream)
+    np.testing.assert_array_equal(driver.mapped[: large.size], large)
+    buffer.release()
+    names = [name for name, resource in driver.events if resource == number]
+    assert names == ["register", "map", "unmap", "unregister", "register", "map", "unmap", "unregister"]
+    assert buffer.host_copies == 0
+
+
+def test_a_failed_copy_leaves_the_buffer_to_opengl(egl: RenderContext) -> None:
+    class Failing(SharingDriver):
+        def copy(self, target: int, origin: int, nbytes: int, stream: Any) -> None:
+            raise BackendError("no")
+
+    driver = Failing()
+    buffer = SharedBuffer(egl.gl, driver)
+    with pytest.raises(BackendError):
+        buffer.write(to_device(driver, np.ones(4, np.float32)), driver.default_stream)
+    assert driver.events[-1][0] == "unmap"
+
+
+def test_a_mesh_in_device_memory_looks_as_the_same_from_the_host(egl: RenderContext) -> None:
+    driver, mesh, view = HostDriver(), square(tilt=0.4), CameraView(PLAIN)
+    there = [to_device(driver, array) for array in (mesh.vertices, mesh.normals, mesh.triangles)]
+    device = replace(mesh, device=DeviceMesh(*there, driver, driver.default_stream))
+    scene = MeshScene(egl)
+    pictures = []
+    for shown in (mesh, device, replace(mesh), replace(device)):
+        scene.draw((shown,), view, "lit", (96, 96))
+        pictures.append(scene.read())
+    assert pictures[0].std() > 5
+    for picture in pictures[1:]:
+        np.testing.assert_array_equal(picture, pictures[0])
+    assert scene.host_copies == 3  # of the last one; the buffers of the one before are gone
+    scene.release()
