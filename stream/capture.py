@@ -21,6 +21,7 @@ from stream.geometry import DEFAULT_FOV, INTER_PUPIL_MM, MAX_FOV, MIN_FOV
 from stream.types import Array, Capture, Frame
 
 if TYPE_CHECKING:
+    from stream.mesh.device_stage import DeviceStage, Drawing
     from stream.pipeline.stage import Stage
 
 
@@ -55,17 +56,20 @@ class CaptureSettings(Settings):
 def live_model(inference: str) -> str:
     """Name of the depth model of live capture: the int8 variant, where it is shipped and can run.
 
-    It is faster than the float network on a CPU; the torch backend knows only the latter.
+    It is faster than the float network on a CPU; torch knows only the latter, which TensorRT runs in float16.
     """
+    from stream.inference.backends import DEVICE_BACKENDS
     from stream.inference.manifest import load_manifest
 
     shipped = {entry.name for entry in load_manifest().models}
-    return "depth" if inference == "torch" or "depth-int8" not in shipped else "depth-int8"
+    return "depth" if inference in DEVICE_BACKENDS or "depth-int8" not in shipped else "depth-int8"
 
 
-def capture_stages(settings: CaptureSettings) -> list[Stage]:
-    """The face, depth and mesh stages, not yet open.
+def capture_stages(settings: CaptureSettings, draw: Drawing | None = None) -> list[Stage]:
+    """The stages from face to mesh, not yet open: face, depth and mesh, or face and device (`DeviceStage`).
 
+    :param draw: a stage that draws the meshes, behind them; where they are made on the GPU it works on the
+        same thread and takes them from the GPU's memory.
     :raises ConfigError: a setting is out of range.
     """
     from stream.face.stage import FaceStage
@@ -77,21 +81,19 @@ def capture_stages(settings: CaptureSettings) -> list[Stage]:
         calibration=settings.calibration,
         ipd_mm=settings.ipd_mm,
     )
-    return [face, *(_device_stages(settings) if stays_on_device(settings) else _host_stages(settings))]
+    if stays_on_device(settings):
+        return [face, device_stage(settings, draw=draw)]
+    return [face, *_host_stages(settings), *([] if draw is None else [draw])]
 
 
 def stays_on_device(settings: CaptureSettings) -> bool:
-    """Whether frames stay on the GPU from the network to the mesh, because both work there.
-
-    :raises ConfigError: a backend's name is unknown.
-    :raises BackendError: the compute backend cannot run here.
-    """
-    from stream.compute.backends import choose_backend
+    """Whether frames stay on the GPU from the network to the mesh, because both work there."""
+    from stream.compute.backends import AUTO, why_not
     from stream.inference.backends import DEVICE_BACKENDS, backend_status
 
-    if choose_backend(settings.compute) != "cuda":
+    if settings.compute not in (AUTO, "cuda") or why_not("cuda") is not None:
         return False
-    if settings.inference != "auto":
+    if settings.inference != AUTO:
         return settings.inference in DEVICE_BACKENDS
     return any(state.ready for state in backend_status() if state.name == "tensorrt")
 
@@ -102,12 +104,13 @@ def _host_stages(settings: CaptureSettings) -> list[Stage]:
 
     model = live_model(settings.inference)
     return [
-        DepthStage(settings.inference, model, settings.threads, "f32", side=LIVE_SIDE),
+        DepthStage(settings.inference, model, settings.threads, "f16", side=LIVE_SIDE),
         MeshStage(smooth=settings.smooth, compute=settings.compute),
     ]
 
 
-def _device_stages(settings: CaptureSettings) -> list[Stage]:
+def device_stage(settings: CaptureSettings, graphs: bool = True, draw: Drawing | None = None) -> DeviceStage:
+    """The stage that makes depth and meshes on the GPU, not yet open (see `DeviceStage`)."""
     from stream.inference.backends import load_engine
     from stream.inference.engine import Engine
     from stream.inference.store import open_model
@@ -116,9 +119,9 @@ def _device_stages(settings: CaptureSettings) -> list[Stage]:
     backend = "tensorrt" if settings.inference == "auto" else settings.inference
 
     def load() -> Engine:
-        return load_engine(open_model("depth"), backend, settings.threads, batch=settings.max_faces)
+        return load_engine(open_model("depth"), backend, settings.threads, "f16", settings.max_faces)
 
-    return [DeviceStage(load, settings.max_faces, settings.smooth)]
+    return DeviceStage(load, settings.max_faces, settings.smooth, graphs, draw)
 
 
 def capture_image(image: Array, settings: CaptureSettings | None = None) -> Capture:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.tables import console, given, stage_table, write_json
+from stream.cli.tables import console, device_tables, given, stage_table, write_json
 from stream.config import load_config, parse_settings
 from stream.errors import ConfigError
 
@@ -17,7 +17,9 @@ def bench(
     frames: Annotated[int | None, typer.Option(help="Frames measured in each run (300).")] = None,
     warmup: Annotated[int | None, typer.Option(help="Frames before measuring starts (60).")] = None,
     render: Annotated[bool | None, typer.Option(help="Draw each mesh at 512x512 too.")] = None,
-    inference: Annotated[str | None, typer.Option(help="auto, openvino, onnxruntime or torch.")] = None,
+    inference: Annotated[
+        str | None, typer.Option(help="tensorrt, openvino, onnxruntime, torch or auto.")
+    ] = None,
     compute: Annotated[str | None, typer.Option(help="auto, numba or cuda.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, e.g. configs/bench.yaml.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
@@ -42,6 +44,8 @@ def bench(
         used = f"CPU {run['cpu_percent']:.0f} % of one core, {run['rss_mb']:.0f} MB"
         title = f"{name}: {run['fps']:.1f} fps, {used}"
         console.print(stage_table(run, title))
+    for table in device_tables(result["device"]) if "device" in result else []:
+        console.print(table)
     if json:
         write_json(result, json)
         console.print(f"Figures: {json}")

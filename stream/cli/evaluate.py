@@ -36,7 +36,7 @@ def depth(
     split: Annotated[str, typer.Option(help="test or val.")] = "test",
     samples: Annotated[int, typer.Option(min=1, max=100_000, help="Of each set, at most.")] = 200,
     worst: Annotated[int, typer.Option(min=0, max=50, help="Pictures of the worst samples of each set.")] = 4,
-    backend: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or torch.")] = "auto",
+    backend: Annotated[str, typer.Option(help="tensorrt, openvino, onnxruntime, torch or auto.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads of a network.")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for plots and pictures.")] = None,

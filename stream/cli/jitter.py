@@ -22,7 +22,7 @@ def jitter(
     ],
     frames: Annotated[int, typer.Option(help="Frames of each clip made of a photo.", min=60)] = 120,
     limit: Annotated[int, typer.Option(help="Frames read of a recording at most.", min=30, max=3000)] = 300,
-    inference: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or torch.")] = "auto",
+    inference: Annotated[str, typer.Option(help="tensorrt, openvino, onnxruntime, torch or auto.")] = "auto",
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     out: Annotated[Path | None, typer.Option(help="Draw depth over time here (PNG).")] = None,
 ) -> None:

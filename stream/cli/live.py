@@ -30,7 +30,9 @@ def live(
     ipd: Annotated[float | None, typer.Option(help="Inter-pupil distance, mm (63).")] = None,
     max_faces: Annotated[int | None, typer.Option(help="Faces followed at once (1).")] = None,
     smooth: Annotated[bool | None, typer.Option(help="Smooth landmarks and depth over time.")] = None,
-    inference: Annotated[str | None, typer.Option(help="auto, openvino, onnxruntime, torch.")] = None,
+    inference: Annotated[
+        str | None, typer.Option(help="tensorrt, openvino, onnxruntime, torch or auto.")
+    ] = None,
     compute: Annotated[str | None, typer.Option(help="auto, numba or cuda.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve /metrics on 127.0.0.1.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for what is written (out).")] = None,

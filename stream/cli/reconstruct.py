@@ -21,7 +21,7 @@ def reconstruct(
     fov: Annotated[float, typer.Option(help="The camera's diagonal field of view, degrees.")] = DEFAULT_FOV,
     calibration: Annotated[Path | None, typer.Option(help="Camera calibration file.")] = None,
     ipd: Annotated[float, typer.Option(help="The person's inter-pupil distance, mm.")] = INTER_PUPIL_MM,
-    inference: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or torch.")] = "auto",
+    inference: Annotated[str, typer.Option(help="tensorrt, openvino, onnxruntime, torch or auto.")] = "auto",
 ) -> None:
     """Reconstruct the largest face of a picture as a textured mesh, or as arrays."""
     if output.suffix.lower() not in SUFFIXES:

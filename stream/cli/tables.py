@@ -37,6 +37,34 @@ def _times(values: dict[str, float | None]) -> list[str]:
     return ["-" if time is None else f"{time:.2f}" for time in times]
 
 
+def device_tables(device: dict[str, Any]) -> list[Table]:
+    """What `stream.evaluation.benchmark.measure_device` found: steps of a frame, and kernels."""
+    wall = device["frame"]["wall_ms"]
+    steps = Table(
+        title=f"{device['gpu']}: {wall['p50']:.2f} ms a frame (p95 {wall['p95']:.2f}); its steps singly:",
+        title_justify="left",
+        title_style="bold",
+    )
+    steps.add_column("step")
+    for heading in ("p50 ms", "p95 ms", "share"):
+        steps.add_column(heading, justify="right")
+    for name, step in device["frame"]["steps_ms"].items():
+        steps.add_row(name, f"{step['p50']:.3f}", f"{step['p95']:.3f}", f"{step['share']:.0%}")
+    kernels = Table(
+        title=f"Kernels; its memory copies {device['copy_gb_s']:.0f} GB/s (read and written)",
+        title_justify="left",
+        title_style="bold",
+    )
+    for heading in ("kernel", "work"):
+        kernels.add_column(heading)
+    for heading in ("p50 ms", "p95 ms", "of the bandwidth"):
+        kernels.add_column(heading, justify="right")
+    for kernel in device["kernels"]:
+        share = "-" if kernel["share"] is None else f"{kernel['share']:.0%}"
+        kernels.add_row(kernel["name"], kernel["work"], f"{kernel['p50']:.3f}", f"{kernel['p95']:.3f}", share)
+    return [steps, kernels]
+
+
 def write_json(values: object, path: Path) -> None:
     """Write plain values as indented JSON.
 

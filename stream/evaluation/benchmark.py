@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import Field
 
-from stream.capture import CaptureSettings, capture_stages
+from stream.capture import CaptureSettings, capture_stages, device_stage, stays_on_device
 from stream.config import Settings
-from stream.errors import BackendError, ProsoponError
+from stream.errors import BackendError, FaceError, ProsoponError
 from stream.evaluation.machine import describe_machine
 from stream.evaluation.usage import UsageWatch
 from stream.pipeline.run import run_pipeline
@@ -53,7 +54,8 @@ def run_benchmark(
     :param progress: told the name of each run before it starts.
     :returns: ``fps``, ``latency_ms`` {p50, p95, p99}, ``stages`` {name: {p50, p95, p99, rate, drops, ...}},
         ``drops``, ``rss_mb``, ``cpu_percent`` of the unpaced run; under ``runs`` the same for each run by
-        name (``unpaced``, ``30 fps``, ...); ``machine`` and ``settings``.
+        name (``unpaced``, ``30 fps``, ...); ``machine`` and ``settings``; and where frames stay on the GPU
+        ``device``, of `measure_device`.
     :raises ProsoponError: the source, a model or a backend is not to be had, or it was stopped.
     """
     settings = _drawable(settings)
@@ -62,8 +64,13 @@ def run_benchmark(
         name = UNPACED if rate is None else f"{rate:g} fps"
         progress(name)
         runs[name] = measure(settings, rate)
+    device = {}
+    if stays_on_device(settings.capture):
+        progress("the GPU's steps and kernels")
+        device = {"device": measure_device(settings)}
     return {
         **runs[UNPACED],
+        **device,
         "runs": runs,
         "machine": describe_machine(),
         "settings": settings.model_dump(mode="json"),
@@ -76,7 +83,7 @@ def measure(settings: BenchSettings, rate: float | None) -> dict[str, Any]:
     with UsageWatch() as watch:
         pipeline = Pipeline(
             source,
-            [*capture_stages(settings.capture), *_render_stages(settings)],
+            capture_stages(settings.capture, draw=_render_stage(settings)),
             [_WarmUp(settings.warmup, watch.begin)],
             frames=settings.frames + settings.warmup,
             warmup=settings.warmup,
@@ -97,6 +104,64 @@ def measure(settings: BenchSettings, rate: float | None) -> dict[str, Any]:
     }
 
 
+def measure_device(settings: BenchSettings) -> dict[str, Any]:
+    """What the GPU does with the source's frames, by its own clock, beside what its memory can copy.
+
+    :returns: ``gpu`` and ``copy_gb_s``, its name and measured copy bandwidth; ``frame``, of
+        `stream.evaluation.device_frames.frame_times`; ``kernels``, of `device_kernels.kernel_times`.
+    """
+    from stream.compute.cuda.current import current_driver
+    from stream.evaluation.device_frames import frame_times
+    from stream.evaluation.device_kernels import copy_bandwidth, kernel_times
+
+    driver = current_driver()
+    bandwidth = copy_bandwidth(driver)
+    captures = _tracked(settings)
+    return {
+        "gpu": driver.info.name,
+        "copy_gb_s": bandwidth / 1e9,
+        "frame": frame_times(
+            lambda graphs: device_stage(settings.capture, graphs), captures, settings.frames
+        ),
+        "kernels": [asdict(kernel) for kernel in kernel_times(driver, bandwidth)],
+    }
+
+
+def _tracked(settings: BenchSettings, frames: int = 60) -> list[Capture]:
+    """The source's first frames with their faces.
+
+    :raises FaceError: none of them shows a face.
+    """
+    faces: list[Capture] = []
+    source = open_source(settings.source, fast=True, loop=True)
+    pipeline = Pipeline(source, capture_stages(settings.capture)[:1], [_Keep(faces)], frames=frames)
+    run_pipeline(pipeline)
+    if not faces:
+        raise FaceError("The source's first frames show no face; measure with another --source.")
+    return faces
+
+
+class _Keep:
+    """A sink that keeps every capture with a face."""
+
+    name = "keep"
+
+    def __init__(self, kept: list[Capture]) -> None:
+        self._kept = kept
+
+    def open(self) -> None:
+        """Nothing to take."""
+
+    def __call__(self, capture: Capture) -> Capture:
+        """Keep it, and pass it on."""
+        if capture.faces:
+            self._kept.append(capture)
+        return capture
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
 def _drawable(settings: BenchSettings) -> BenchSettings:
     """The settings, without rendering where this machine cannot draw."""
     if not settings.render:
@@ -111,12 +176,12 @@ def _drawable(settings: BenchSettings) -> BenchSettings:
     return settings
 
 
-def _render_stages(settings: BenchSettings) -> list[Stage]:
+def _render_stage(settings: BenchSettings) -> Stage | None:
     if not settings.render:
-        return []
+        return None
     from stream.render.stage import RenderStage
 
-    return [RenderStage(size=settings.render_size)]
+    return RenderStage(size=settings.render_size)
 
 
 class _WarmUp:

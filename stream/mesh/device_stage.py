@@ -27,11 +27,16 @@ from stream.types import Array, Capture, Depth, Face, Frame, Mesh
 class Drawing(Protocol):
     """A stage that draws captures (`stream.render.stage.RenderStage`)."""
 
-    def open(self) -> None: ...
+    name: str
 
-    def __call__(self, capture: Capture) -> Capture: ...
+    def open(self) -> None:
+        """Take what drawing needs."""
 
-    def close(self) -> None: ...
+    def __call__(self, capture: Capture) -> Capture | None:
+        """Draw."""
+
+    def close(self) -> None:
+        """Give it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ class DeviceStage:
         meshes = tuple(self._mesh(result, i, texture) for i, texture in enumerate(textures))
         capture = replace(capture, faces=faces, depths=depths, meshes=meshes)
         if self._draw is not None:
-            capture = self._draw(capture)
+            capture = self._draw(capture) or capture
         # What follows runs on other threads, for which the GPU's memory is no place to look.
         return replace(capture, meshes=tuple(replace(mesh, device=None) for mesh in meshes))
 
