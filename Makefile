@@ -38,7 +38,7 @@ $(VENV)/.live: pyproject.toml | $(VENV)/.venv
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.venv
 	@echo "Installing what tests and training need (torch too; some minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,dev,gpu]'
 	@touch $@ $(VENV)/.live
 
 clean:

@@ -23,7 +23,8 @@ CONSTANT int MAX_K = 64;     // coefficients
 CONSTANT int TILE = 32;      // points whose basis is in shared memory at a time
 CONSTANT int ROWS = 3 * TILE;
 CONSTANT int CHUNK = 64;     // points in one partial sum of the normal matrix
-CONSTANT int GROUP = 8;      // faces for which a block of the gradient uses its tile
+CONSTANT int STRIP = 16;     // points in one partial sum of the gradient
+CONSTANT int GROUP = 8;      // faces for which a block of the gradient uses its strip
 
 // Share of its diagonal by which the matrix of the solve's steps, not that of the sum, exceeds the normal matrix:
 // above the rounding of sums in single precision. Where a step is not unique the shortest is made, and
@@ -43,7 +44,7 @@ struct ExpressionParams {
     float *out;                 // F, K
     Four *normal_parts;         // F, chunks, tiles, 4: 4 x 4 tiles of the lower triangle
     double *normal;             // F, tiles, 16
-    float *pull_parts;          // F, point tiles, MAX_K
+    double *pull_parts;         // F, strips, MAX_K
     double l2;
     double temporal;
     float max_mm;
@@ -94,6 +95,11 @@ DEVICE double in_box(double value) {
 
 /// Where the gradient is taken and the solve begins: the same for both, to the last bit.
 DEVICE float start_at(const ExpressionParams &p, int at) { return float(in_box(number(p.start[at]))); }
+
+/// Of a sum that four threads side by side shared.
+DEVICE double four_sum(const double *parts, int i) {
+    return (parts[4 * i] + parts[4 * i + 1]) + (parts[4 * i + 2] + parts[4 * i + 3]);
+}
 
 // The normal matrix
 
@@ -189,42 +195,42 @@ KERNEL(expression_sum, ExpressionParams, 128) {
 
 // The gradient
 
-/// Grid (point tiles, faces / GROUP): each face's B^T W (d - B start) over one tile.
+/// Grid (strips, faces / GROUP): each face's B^T W (d - B start) over one strip of points.
 KERNEL(expression_gradient, ExpressionParams, 256) {
-    constexpr int width = MAX_K + 1;  // odd, so that columns as well as rows lie in different banks
-    SHARED float basis[ROWS * width];
-    SHARED float code[MAX_K], residual[ROWS], parts[4 * MAX_K];
-    const int begin = blockIdx.x * TILE;
+    constexpr int rows = 3 * STRIP, width = MAX_K + 1;  // odd: columns as well as rows in different banks
+    SHARED double basis[rows * width];
+    SHARED double code[MAX_K], residual[rows], parts[4 * MAX_K];
+    const int begin = blockIdx.x * STRIP;
     each_thread([&](int t) {
-        for (int at = t; at < ROWS * MAX_K; at += 256)
-            basis[at % ROWS * width + at / ROWS] = basis_at(p, at / ROWS, 3 * begin + at % ROWS);
+        for (int at = t; at < rows * MAX_K; at += 256)
+            basis[at % rows * width + at / rows] = double(basis_at(p, at / rows, 3 * begin + at % rows));
     });
     const int last = min(p.faces, (int(blockIdx.y) + 1) * GROUP);
     for (int face = blockIdx.y * GROUP; face < last; ++face) {
         each_thread([&](int t) {
-            if (t < MAX_K) code[t] = t < p.count ? start_at(p, face * p.count + t) : 0.0f;
+            if (t < MAX_K) code[t] = t < p.count ? double(start_at(p, face * p.count + t)) : 0.0;
         });
         each_thread([&](int t) {
-            if (t >= ROWS) return;
-            const float weight = usable_weight(p, face, begin + t / 3);
-            float rest = 0.0f;
-            if (weight > 0.0f) {
-                rest = p.displacement[(face * p.points + begin) * 3 + t];
-                for (int k = 0; k < p.count; ++k) rest -= code[k] * basis[t * width + k];
-            }
-            residual[t] = weight * rest;
-        });
-        each_thread([&](int t) {
-            const int k = t % MAX_K, part = t / MAX_K;
-            float sum = 0.0f;
-            for (int row = part * (ROWS / 4); row < (part + 1) * (ROWS / 4); ++row)
-                sum += residual[row] * basis[row * width + k];
+            const int row = t / 4;
+            double sum = 0.0;
+            if (row < rows)
+                for (int k = t % 4; k < p.count; k += 4) sum += code[k] * basis[row * width + k];
             parts[t] = sum;
         });
         each_thread([&](int t) {
-            if (t < MAX_K)
-                p.pull_parts[(size_t(face) * gridDim.x + blockIdx.x) * MAX_K + t] =
-                    (parts[t] + parts[t + MAX_K]) + (parts[t + 2 * MAX_K] + parts[t + 3 * MAX_K]);
+            if (t >= rows) return;
+            const float weight = usable_weight(p, face, begin + t / 3);
+            double rest = 0.0;
+            if (weight > 0.0f) rest = double(p.displacement[(face * p.points + begin) * 3 + t]) - four_sum(parts, t);
+            residual[t] = double(weight) * rest;
+        });
+        each_thread([&](int t) {
+            double sum = 0.0;
+            for (int row = t % 4; row < rows; row += 4) sum += residual[row] * basis[row * width + t / 4];
+            parts[t] = sum;
+        });
+        each_thread([&](int t) {
+            if (t < MAX_K) p.pull_parts[(size_t(face) * gridDim.x + blockIdx.x) * MAX_K + t] = four_sum(parts, t);
         });
     }
 }
@@ -247,10 +253,6 @@ DEVICE double &normal_at(Solver &s, int i, int j) { return s.table[min(i, j) * (
 
 DEVICE double &swept_at(Solver &s, int i, int j) { return s.table[max(i, j) * (MAX_K + 1) + min(i, j)]; }
 
-DEVICE double four_parts(const Solver &s, int i) {
-    return (s.parts[4 * i] + s.parts[4 * i + 1]) + (s.parts[4 * i + 2] + s.parts[4 * i + 3]);
-}
-
 DEVICE void load_problem(Solver &s, const ExpressionParams &p, int face) {
     each_thread([&](int t) {
         const int elements = 16 * tile_count(p);
@@ -263,10 +265,10 @@ DEVICE void load_problem(Solver &s, const ExpressionParams &p, int face) {
             normal_at(s, i, j) = value;
             swept_at(s, i, j) = i == j ? value * (1.0 + RIDGE) : value;
         }
-        const int tiles = ceil_div(p.points, TILE);
+        const int strips = ceil_div(p.points, STRIP);
         double sum = 0.0;
-        for (int tile = t % 4; tile < tiles; tile += 4)
-            sum += double(p.pull_parts[(size_t(face) * tiles + tile) * MAX_K + t / 4]);
+        for (int strip = t % 4; strip < strips; strip += 4)
+            sum += p.pull_parts[(size_t(face) * strips + strip) * MAX_K + t / 4];
         s.parts[t] = sum;
     });
     each_thread([&](int t) {
@@ -277,7 +279,7 @@ DEVICE void load_problem(Solver &s, const ExpressionParams &p, int face) {
         const int at = face * p.count + t;
         const double code = start_at(p, at);
         s.code[t] = code;
-        s.pull[t] = four_parts(s, t) - p.l2 * code - p.temporal * (code - number(p.previous[at]));
+        s.pull[t] = four_sum(s.parts, t) - p.l2 * code - p.temporal * (code - number(p.previous[at]));
     });
 }
 
@@ -335,7 +337,7 @@ DEVICE void newton_step(Solver &s, int count) {
         s.parts[t] = sum;
     });
     each_thread([&](int t) {
-        if (t < MAX_K) s.step[t] = four_parts(s, t);
+        if (t < MAX_K) s.step[t] = four_sum(s.parts, t);
     });
 }
 
@@ -355,7 +357,7 @@ DEVICE void try_step(Solver &s, int count, double length) {
     each_thread([&](int t) {
         if (t >= MAX_K) return;
         const double step = s.step[t], delta = s.delta[t];
-        s.change[t] = four_parts(s, t);
+        s.change[t] = four_sum(s.parts, t);
         s.gain[t] = delta * (s.pull[t] - 0.5 * s.change[t]);
         s.slope[t] = delta * s.pull[t];
         s.reach[t] = fabs(delta);

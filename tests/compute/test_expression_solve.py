@@ -66,7 +66,7 @@ def face_basis(rng: np.random.Generator, count: int, points: int) -> Array:
             at = centre * [sign, 1]
             bump = np.exp(-((place - at) ** 2).sum(axis=1) / (2 * width**2))
             basis[k + side] = bump[:, None] * (push * [sign, 1, 1])
-    return basis
+    return np.where(np.abs(basis) < 1e-3, np.float32(0), basis)
 
 
 def any_basis(rng: np.random.Generator, kind: str, count: int, points: int) -> Array:
@@ -97,7 +97,7 @@ def sturdy(problem: Problem) -> Problem:
         normal = matrix.T @ matrix
         scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
         if np.linalg.eigvalsh(normal / np.outer(scale, scale))[0] < 1e-3:
-            needed = max(needed, 1e-3 * np.diag(normal).max())
+            needed = max(needed, 1e-6, 1e-3 * np.diag(normal).max())
     return replace(problem, l2=problem.l2 + needed)
 
 

@@ -12,7 +12,7 @@ from stream.compute.cuda.driver import Driver, Stream
 
 FAMILY = "expression_solve"
 
-TILE, CHUNK, GROUP, MAX_K = 32, 64, 8, 64
+CHUNK, STRIP, GROUP, MAX_K = 64, 16, 8, 64
 """As in kernels/expression_solve.cu."""
 
 _POINTERS = (
@@ -58,9 +58,9 @@ def expression_solve(
     """Queue the filling of ``out`` (`stream.compute.expression_solve`)."""
     driver = current_driver()
     faces, (count, points, _) = weights.shape[0], basis.shape
-    across, chunks, tiles = -(-count // 4), -(-points // CHUNK), -(-points // TILE)
+    across, chunks, strips = -(-count // 4), -(-points // CHUNK), -(-points // STRIP)
     blocks = across * (across + 1) // 2
-    sizes = (faces * chunks * blocks * 64, faces * blocks * 128, faces * tiles * MAX_K * 4, faces * count * 4)
+    sizes = (faces * chunks * blocks * 64, faces * blocks * 128, faces * strips * MAX_K * 8, faces * count * 4)
     normal_parts, normal, pull_parts, code = _places(driver, stream, sizes)
     params = np.zeros(1, _PARAMS)
     for name, array in {"displacement": displacement, "basis": basis, "weights": weights}.items():
@@ -80,7 +80,7 @@ def expression_solve(
     launch(f"expression_normal_{together}", (chunks, -(-faces // together), 1), -(-blocks // 32) * 32)
     launch("expression_sum", (-(-blocks * 16 // 128), faces, 1), 128)
     for _ in range(2):
-        launch("expression_gradient", (tiles, -(-faces // GROUP), 1), 256)
+        launch("expression_gradient", (strips, -(-faces // GROUP), 1), 256)
         launch("expression_solve", (faces, 1, 1), 256)
         params["start"], params["out"] = code, out.pointer
 
