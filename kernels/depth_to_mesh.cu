@@ -201,11 +201,11 @@ template <int OWN, int WIDEST> DEVICE void mesh_strip(const MeshParams &p) {
         if (t == 0) shared_view = view_of(p.views + map * VIEW, p);
     });
     // A value without the tilt where the vertex is usable, else NaN.
-    const auto masked = [&](const View &v, int pixel, float value) {
-        const int i = pixel / size, j = pixel - i * size;
+    const auto masked = [&](const View &v, int q, float value) {
+        const int row = row_of(q + size, p.inverse), i = top - 1 + row, j = q + size - row * size;
         value = untilted(v, value, i, j);
         const float z = v.distance + v.scale * value;
-        bool good = mask[pixel] >= p.threshold;
+        bool good = mask[first + q] >= p.threshold;
         if (good && !(z > v.near && z < v.far))
             good = isfinite(z) && in_reach(p, p.views + map * VIEW, value, i, j);
         return good ? value : nanf("");
@@ -229,7 +229,7 @@ template <int OWN, int WIDEST> DEVICE void mesh_strip(const MeshParams &p) {
             }
             const float value = past ? smooth(pixel) : depth[pixel];
             if (past && q >= size && q < own) past[pixel] = value;
-            here[q].depth = masked(v, pixel, value);
+            here[q].depth = masked(v, q, value);
         }
     });
     each_thread([&](int t) {
@@ -256,7 +256,7 @@ template <int OWN, int WIDEST> DEVICE void mesh_strip(const MeshParams &p) {
             const View v = shared_view;
             for (int q = t; q < size; q += THREADS) {
                 past[first + q] = smooth(first + q);
-                here[q - size].depth = strip > 0 ? masked(v, first + q - size, past[first + q - size]) : nanf("");
+                here[q - size].depth = strip > 0 ? masked(v, q - size, past[first + q - size]) : nanf("");
             }
         });
     each_thread([&](int t) {
@@ -312,6 +312,7 @@ template <int OWN, int WIDEST> DEVICE void mesh_strip(const MeshParams &p) {
         if (t < strip) atomicAdd(&before, sum);
         // The depths are not needed any more: codes take their place, in the order of the quads.
         u32 next = t > 0 ? ends[t - 1] : 0;
+#pragma unroll 1 // unrolled it costs registers that are then missing elsewhere
         for (int w = 0; w < WORDS; ++w) {
             const int q = (t * WORDS + w) * 4;
             for (u32 bits = kept_words[LEAD / 4 + q / 4]; bits; bits &= bits - 1) {

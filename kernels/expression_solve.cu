@@ -1,34 +1,35 @@
-// expression_solve: expression coefficients from weighted displacements of points, in a box, for several faces.
+// expression_solve: expression coefficients, in a box, from weighted displacements of points, batched over faces.
 //
 //   minimise over c in [0,1]^K:  sum_p w_p |d_p - sum_k c_k b_kp|^2 + l2 |c|^2 + temporal |c - previous|^2
 //
-// Launches: normal (B^T W B by chunks of points), sum (of the chunks), then twice gradient (B^T W (d - B c) by
-// tiles of points, at the coefficients so far) and solve (a block for each face). The second time corrects
-// the first: what rounding in single precision did to B^T W B then only bends a step that is nearly nothing
-// (iterative refinement; Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 12). Sums
-// over chunks go in a fixed order, so results are the same in every run and whoever else is in the batch.
+// Launches: normal (B^T W B by chunks of points, in float), sum (of the chunks), then twice gradient (B^T W
+// (d - B c) by strips of points, in double, at the coefficients so far) and solve (a block for each face).
+// The second time corrects the first: what rounding in float did to B^T W B then only bends a step that is
+// nearly nothing (iterative refinement; Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed.,
+// section 12). Partial sums are added in a fixed order: no atomics, and the same result in every run.
 //
-// For F faces, P points, K coefficients; N = K (K+1) / 2; T = K/4 (K/4+1) / 2 tiles of 16 floats:
-//  * FLOPs: B^T W B is w-weighted sums of b b^T, which faces in a launch share by fours: 2 N P F (1 + 3/4);
-//    gradients 2 * 2 * 6 K P F; the solve some 3 K^3 F in double, mostly one after another.
-//  * Bytes: basis 12 K P and displacements with weights 16 F P, each three times (basis again by every four or
-//    eight faces, out of the L2 cache); scratch (kept between frames) F (P/64 * 64 T + P/32 * 256 + 128 T).
-//  * Floor: max(FLOPs / peak, bytes / bandwidth) + the solve's chain of some 60 K barriers.
-//    F = 32, P = 5000, K = 52: 0.77 + 0.20 GFLOP, 42 MB and 15 MB of scratch written and read: at 50 TFLOP/s
-//    and 3 TB/s 19 us and 24 us. F = 1, P = 478: launches and the solve's chain of barriers are all there is.
+// For F faces, P points, K coefficients; N = K (K+1) / 2; T = K/4 (K/4+1) / 2 tiles of 4 x 4 floats:
+//  * FLOPs: B^T W B is a weighted sum of b b^T, which up to four faces share: 2 N P F (1 + 3/4) in float; the
+//    gradients 24 K P F and the solve some 200 K^2 F in double.
+//  * Bytes: basis 12 K P and displacements with weights 16 F P, three times (the basis again for every four
+//    or eight faces, but from the L2 cache); scratch F P (T + 2 * 32) written and read.
+//  * Floor: max(float FLOPs / peak, bytes / bandwidth) + double FLOPs / peak + the solves' chains of some 600
+//    barriers. F = 32, P = 5000, K = 52: 0.77 GFLOP float, 0.22 GFLOP double, 17 MB + 50 MB of scratch: at
+//    3 TB/s, 50 TFLOP/s and 25 TFLOP/s 22 us + 9 us; where double runs at 1/64 of float's pace the gradients
+//    are the most of it (0.3 ms at 0.8 TFLOP/s). F = 1, P = 478: launches and barriers are all there is.
 
 #include "prosopon.cuh"
 
 CONSTANT int MAX_K = 64;     // coefficients
-CONSTANT int TILE = 32;      // points whose basis is in shared memory at a time
+CONSTANT int TILE = 32;      // points whose basis a block of the normal matrix has in shared memory at a time
 CONSTANT int ROWS = 3 * TILE;
 CONSTANT int CHUNK = 64;     // points in one partial sum of the normal matrix
 CONSTANT int STRIP = 16;     // points in one partial sum of the gradient
 CONSTANT int GROUP = 8;      // faces for which a block of the gradient uses its strip
 
-// Share of its diagonal by which the matrix of the solve's steps, not that of the sum, exceeds the normal matrix:
-// above the rounding of sums in single precision. Where a step is not unique the shortest is made, and
-// elsewhere the next one corrects what this costs.
+// Share of its diagonal by which the matrix of the solve's steps, not that of the sum, exceeds the normal
+// matrix: above the rounding of sums in float. Where a step is not unique the shortest is made, and elsewhere
+// the next one corrects what this costs.
 CONSTANT double RIDGE = 1e-6;
 
 struct alignas(16) Four {
@@ -188,7 +189,8 @@ KERNEL(expression_sum, ExpressionParams, 128) {
         const Four *parts = p.normal_parts + size_t(face) * chunks * (elements / 4) + e / 4;
         double sum = 0.0;
 #pragma unroll 8
-        for (int chunk = 0; chunk < chunks; ++chunk) sum += double(parts[size_t(chunk) * (elements / 4)].v[e % 4]);
+        for (int chunk = 0; chunk < chunks; ++chunk)
+            sum += double(parts[size_t(chunk) * (elements / 4)].v[e % 4]);
         p.normal[face * elements + e] = sum;
     });
 }
@@ -221,7 +223,8 @@ KERNEL(expression_gradient, ExpressionParams, 256) {
             if (t >= rows) return;
             const float weight = usable_weight(p, face, begin + t / 3);
             double rest = 0.0;
-            if (weight > 0.0f) rest = double(p.displacement[(face * p.points + begin) * 3 + t]) - four_sum(parts, t);
+            if (weight > 0.0f)
+                rest = double(p.displacement[(face * p.points + begin) * 3 + t]) - four_sum(parts, t);
             residual[t] = double(weight) * rest;
         });
         each_thread([&](int t) {
@@ -230,7 +233,8 @@ KERNEL(expression_gradient, ExpressionParams, 256) {
             parts[t] = sum;
         });
         each_thread([&](int t) {
-            if (t < MAX_K) p.pull_parts[(size_t(face) * gridDim.x + blockIdx.x) * MAX_K + t] = four_sum(parts, t);
+            if (t < MAX_K)
+                p.pull_parts[(size_t(face) * gridDim.x + blockIdx.x) * MAX_K + t] = four_sum(parts, t);
         });
     }
 }
@@ -341,8 +345,8 @@ DEVICE void newton_step(Solver &s, int count) {
     });
 }
 
-/// What of a step of `length`, bent at the walls, becomes of the sum to minimise: `gain`, and `slope` to first
-/// order. Also how far the whole step would go (`reach`), and what part of it leads to the first wall.
+/// By how much a step of `length`, bent at the walls, lowers the sum to minimise: `gain`, and `slope` to
+/// first order. Also how far it goes (`reach`), and what part of the whole step leads to the first wall.
 DEVICE void try_step(Solver &s, int count, double length) {
     each_thread([&](int t) {
         if (t < MAX_K) s.delta[t] = in_box(s.code[t] + length * s.step[t]) - s.code[t];
@@ -374,8 +378,9 @@ DEVICE void try_step(Solver &s, int count, double length) {
         });
 }
 
-/// Makes the step: bent at the walls where that goes down, else straight up to the first wall. Variables that
-/// it brought to a wall are no longer free. Returns how far the bent step would go; 0 where neither goes down.
+/// Makes the step: bent at the walls where that goes down, else straight up to the first wall. Variables
+/// that it brought to a wall are no longer free. Returns how far the bent step would go; 0 where neither
+/// goes down.
 DEVICE double advance(Solver &s, int count) {
     constexpr double armijo = 0.1;
     try_step(s, count, 1.0);
@@ -415,7 +420,7 @@ KERNEL(expression_solve, ExpressionParams, 256) {
         newton_step(s, count);
         const double reach = advance(s, count);
         if (settled && reach <= least_step) break;
-        settled = !s.blocked || reach <= least_step;
+        settled = reach <= least_step || !s.blocked;
     }
     each_thread([&](int t) {
         if (t < count) p.out[face * count + t] = float(s.code[t]);

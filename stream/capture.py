@@ -21,7 +21,7 @@ from stream.geometry import DEFAULT_FOV, INTER_PUPIL_MM, MAX_FOV, MIN_FOV
 from stream.types import Array, Capture, Frame
 
 if TYPE_CHECKING:
-    from stream.mesh.device_stage import DeviceStage, Drawing
+    from stream.mesh.device_stage import DeviceStage
     from stream.pipeline.stage import Stage
 
 
@@ -65,11 +65,9 @@ def live_model(inference: str) -> str:
     return "depth" if inference in DEVICE_BACKENDS or "depth-int8" not in shipped else "depth-int8"
 
 
-def capture_stages(settings: CaptureSettings, draw: Drawing | None = None) -> list[Stage]:
+def capture_stages(settings: CaptureSettings) -> list[Stage]:
     """The stages from face to mesh, not yet open: face, depth and mesh, or face and device (`DeviceStage`).
 
-    :param draw: a stage that draws the meshes, behind them; where they are made on the GPU it works on the
-        same thread and takes them from the GPU's memory.
     :raises ConfigError: a setting is out of range.
     """
     from stream.face.stage import FaceStage
@@ -82,8 +80,8 @@ def capture_stages(settings: CaptureSettings, draw: Drawing | None = None) -> li
         ipd_mm=settings.ipd_mm,
     )
     if stays_on_device(settings):
-        return [face, device_stage(settings, draw=draw)]
-    return [face, *_host_stages(settings), *([] if draw is None else [draw])]
+        return [face, device_stage(settings)]
+    return [face, *_host_stages(settings)]
 
 
 def stays_on_device(settings: CaptureSettings) -> bool:
@@ -109,7 +107,7 @@ def _host_stages(settings: CaptureSettings) -> list[Stage]:
     ]
 
 
-def device_stage(settings: CaptureSettings, graphs: bool = True, draw: Drawing | None = None) -> DeviceStage:
+def device_stage(settings: CaptureSettings, graphs: bool = True) -> DeviceStage:
     """The stage that makes depth and meshes on the GPU, not yet open (see `DeviceStage`)."""
     from stream.inference.backends import load_engine
     from stream.inference.engine import Engine
@@ -121,7 +119,7 @@ def device_stage(settings: CaptureSettings, graphs: bool = True, draw: Drawing |
     def load() -> Engine:
         return load_engine(open_model("depth"), backend, settings.threads, "f16", settings.max_faces)
 
-    return DeviceStage(load, settings.max_faces, settings.smooth, graphs, draw)
+    return DeviceStage(load, settings.max_faces, settings.smooth, graphs)
 
 
 def capture_image(image: Array, settings: CaptureSettings | None = None) -> Capture:

@@ -118,8 +118,8 @@ class Mesh:
     :ivar triangles: (M, 3) int32, only valid ones, counter-clockwise seen from the camera side.
     :ivar valid: (N,) bool.
     :ivar texture: (T, T, 3) uint8 RGB.
-    :ivar device: the same in the GPU's memory (`stream.mesh.device_frame.DeviceMesh`) until its maker's next
-        frame, so only for the thread that made it; ``None`` elsewhere.
+    :ivar device: the same in the GPU's memory (`stream.mesh.device_pool.DeviceMesh`), for renderers there;
+        ``None`` where it is on the host only.
     """
 
     vertices: Array

@@ -45,10 +45,11 @@ def expression_solve(
     The normal equations are summed once and solved by Newton steps on sets of free coefficients, from
     ``previous`` on (after Bertsekas, "Projected Newton Methods for Optimization Problems with Simple
     Constraints", SIAM J. Control Optim. 20, 1982, section 2); where they start changes the time only. On the
-    GPU the gradient is then taken at the points again and the solve repeated, which removes what summing
-    in single precision cost. Coefficients are within 1e-4 of the exact ones where the normal matrix with
-    ``l2`` and ``temporal``, scaled to a diagonal of ones, has no eigenvalue below 1e-3 (blend shapes of faces
-    keep to that). Where they are not unique, one of the best answers is given; what moves nothing stays.
+    GPU the gradient is then taken at the points again and the solve repeated, which removes what summing the
+    equations in single precision cost. Coefficients are within 1e-4 of the exact ones where the normal matrix
+    with ``l2`` and ``temporal``, scaled to a diagonal of ones, has no eigenvalue below 1e-4 (the blend shapes
+    of ICT-FaceKit and of Anny have 1e-3). Where they are not unique, one of the best answers is given; a
+    coefficient that moves nothing stays.
 
     A point is left out whose weight is 0, not a number, or above 1e12, or whose displacement is not finite or
     beyond 1e6 mm. What is not a number in ``previous`` counts as 0. On the host a negative weight, or a basis

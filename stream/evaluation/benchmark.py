@@ -83,7 +83,7 @@ def measure(settings: BenchSettings, rate: float | None) -> dict[str, Any]:
     with UsageWatch() as watch:
         pipeline = Pipeline(
             source,
-            capture_stages(settings.capture, draw=_render_stage(settings)),
+            [*capture_stages(settings.capture), *_render_stages(settings)],
             [_WarmUp(settings.warmup, watch.begin)],
             frames=settings.frames + settings.warmup,
             warmup=settings.warmup,
@@ -176,12 +176,12 @@ def _drawable(settings: BenchSettings) -> BenchSettings:
     return settings
 
 
-def _render_stage(settings: BenchSettings) -> Stage | None:
+def _render_stages(settings: BenchSettings) -> list[Stage]:
     if not settings.render:
-        return None
+        return []
     from stream.render.stage import RenderStage
 
-    return RenderStage(size=settings.render_size)
+    return [RenderStage(size=settings.render_size)]
 
 
 class _WarmUp:

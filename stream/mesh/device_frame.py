@@ -17,7 +17,7 @@ import numpy as np
 
 from stream.compute.crop_normalize import crop_normalize, crop_table, plan_crops
 from stream.compute.cuda.arrays import DeviceArray, empty
-from stream.compute.cuda.driver import Driver, Stream
+from stream.compute.cuda.driver import Driver
 from stream.compute.depth_meshes import GridMeshes, Smoothing, depth_to_meshes, mesh_buffers, strip_rows
 from stream.compute.grid_views import COLUMNS, check_views
 from stream.errors import BackendError, InputError
@@ -67,27 +67,13 @@ class FrameResult:
     mask: Array
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceMesh:
-    """One mesh in device memory, complete once its frame is finished; the next frame writes there again.
-
-    :ivar vertices, normals: (S * S, 3) float32.
-    :ivar triangles: (M, 3) int32.
-    """
-
-    vertices: DeviceArray
-    normals: DeviceArray
-    triangles: DeviceArray
-    driver: Driver
-    stream: Stream
-
-
 class DeviceFrame:
     """Buffers and graphs for frames of up to ``faces`` faces; not to be used from two threads at once.
 
     :param driver: the one in use (`stream.compute.cuda.current`).
     :param size: S, side of the network's crops.
     :param graphs: replay captured graphs where the network allows; without, the steps are timed.
+    :ivar meshes: where the meshes are made on the device, over and over (`stream.mesh.device_pool`).
     :ivar replayed: frames that were one graph launch.
     :ivar milliseconds: device time of each of `STEPS` of the last frame; empty where a graph was replayed.
     """
@@ -104,7 +90,7 @@ class DeviceFrame:
         self._keep = _Mirrored(driver, (faces, size, size), "float32")
         self._past = empty(driver, (faces, size, size), "float32")
         self._tracks: list[int | None] = [None] * faces
-        self._meshes = mesh_buffers(faces, size, device=True, uv=False)
+        self.meshes = mesh_buffers(faces, size, device=True, uv=False)
         self._picture: _Mirrored | None = None
         self._host = self._host_buffers()
         self._seen: dict[int, int] = {}
@@ -134,13 +120,13 @@ class DeviceFrame:
         plan_crops([picture.device], np.zeros(count, int), image_from_crop, self.size, out=self._table.host)
         self._views.host[:count], self._keep.host[:count] = views, keep
         self._forget(tracks)
-        self._pending = count
         graph = self._graphs.get(count)
-        if graph is not None:
+        if graph is None:
+            self._run(picture, image_from_crop, count)
+        else:
             self._driver.replay(graph, self.stream)
             self.replayed += 1
-            return
-        self._run(picture, image_from_crop, count)
+        self._pending = count
 
     def finish(self) -> FrameResult:
         """Wait for the frame that was begun.
@@ -160,12 +146,6 @@ class DeviceFrame:
         arrays = {name: self._host[name][:count].copy() for name in self._host}
         depth, mask = arrays.pop("depth"), arrays.pop("mask")
         return FrameResult(GridMeshes(**arrays), depth, mask)
-
-    def device_mesh(self, number: int, triangles: int) -> DeviceMesh:
-        """Mesh ``number`` of the frame that was finished last, which has so many triangles."""
-        made = self._meshes
-        used = made.triangles[number][:triangles]
-        return DeviceMesh(made.vertices[number], made.normals[number], used, self._driver, self.stream)
 
     def _run(self, picture: _Mirrored, image_from_crop: Array, count: int) -> None:
         """Queue the steps, and keep them as a graph once the same kind of frame came often enough."""
@@ -232,7 +212,7 @@ class DeviceFrame:
             stream=stream,
         )
         mark(4)
-        sources = {name: getattr(self._meshes, name) for name in DOWNLOADED} | {"depth": past, "mask": mask}
+        sources = {name: getattr(self.meshes, name) for name in DOWNLOADED} | {"depth": past, "mask": mask}
         for name, source in sources.items():
             driver.download(self._host[name][:count], source.pointer, stream)
         mark(5)
@@ -269,7 +249,7 @@ class DeviceFrame:
         _, strips = strip_rows(self.size)
         ends = {"scratch": 1 + count * strips}
         parts: dict[str, Any] = {
-            field.name: getattr(self._meshes, field.name) for field in fields(self._meshes)
+            field.name: getattr(self.meshes, field.name) for field in fields(self.meshes)
         }
         return GridMeshes(
             **{
@@ -280,7 +260,7 @@ class DeviceFrame:
 
     def _host_buffers(self) -> dict[str, Array]:
         """Page-locked memory for what is downloaded."""
-        shapes = {name: getattr(self._meshes, name) for name in DOWNLOADED}
+        shapes = {name: getattr(self.meshes, name) for name in DOWNLOADED}
         maps = {"depth": self._past, "mask": self._past}
         return {
             name: self._driver.pinned(array.shape, array.dtype.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,24 +19,10 @@ from stream.face.crop import crop_image
 from stream.geometry import image_from_crop, mm_per_crop_unit
 from stream.mesh.build import texture_size
 from stream.mesh.device_frame import DeviceFrame, FrameResult
+from stream.mesh.device_pool import DeviceMesh, MeshPool
 from stream.mesh.smoothing import MAX_GAP, TIME_CONSTANT
 from stream.mesh.stillness import PICTURE_SIDE, Seen, grey_picture, how_still
 from stream.types import Array, Capture, Depth, Face, Frame, Mesh
-
-
-class Drawing(Protocol):
-    """A stage that draws captures (`stream.render.stage.RenderStage`)."""
-
-    name: str
-
-    def open(self) -> None:
-        """Take what drawing needs."""
-
-    def __call__(self, capture: Capture) -> Capture | None:
-        """Draw."""
-
-    def close(self) -> None:
-        """Give it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +47,6 @@ class DeviceStage:
     :param faces: the most there are in a frame; more are left out.
     :param smooth: average each track's depth over time.
     :param graphs: as `DeviceFrame`.
-    :param draw: works on this stage's thread, so it finds the meshes in the GPU's memory.
     """
 
     name = "device"
@@ -72,11 +57,10 @@ class DeviceStage:
         faces: int = 1,
         smooth: bool = True,
         graphs: bool = True,
-        draw: Drawing | None = None,
     ) -> None:
         self._load, self._faces, self._smooth, self._graphs = load, faces, smooth, graphs
-        self._draw = draw
         self.frame: DeviceFrame | None = None
+        self._pool: MeshPool | None = None
         self._network: Any = None
         self._pasts: dict[int, _Past] = {}
         self._uv: Array = np.empty((0, 2), np.float32)
@@ -96,8 +80,7 @@ class DeviceStage:
         size = int(self._network.inputs[0].shape[-1])
         self.frame = DeviceFrame(current_driver(), self._network, size, self._faces, self._graphs)
         self._uv = _grid_uv(size)
-        if self._draw is not None:
-            self._draw.open()
+        self._pool = MeshPool(current_driver(), self.frame.stream, self._faces, size)
 
     def __call__(self, capture: Capture) -> Capture:
         """Depth and mesh of every face.
@@ -105,7 +88,7 @@ class DeviceStage:
         :raises InputError: the image, a crop or a pose cannot be used.
         :raises BackendError: CUDA failed.
         """
-        if self.frame is None:
+        if self.frame is None or self._pool is None:
             raise InputError("The device stage is not open; open it before the first capture.")
         faces, image = capture.faces[: self._faces], capture.frame.image
         if not faces:
@@ -117,22 +100,20 @@ class DeviceStage:
         seen, keep = self._stillness(capture.frame, faces)
         views = _views(faces, matrices, size)
         self.frame.begin(image, matrices, views, keep, [face.track_id for face in faces])
+        kept = self._pool.keep(self.frame.meshes, len(faces))
         textures = [crop_image(image, face.crop, texture_size(face.crop)) for face in faces]
         result = self.frame.finish()
         self._remember(capture.frame, faces, seen, result)
         depths = tuple(_depth(face, result, i) for i, face in enumerate(faces))
-        meshes = tuple(self._mesh(result, i, texture) for i, texture in enumerate(textures))
-        capture = replace(capture, faces=faces, depths=depths, meshes=meshes)
-        if self._draw is not None:
-            capture = self._draw(capture) or capture
-        # What follows runs on other threads, for which the GPU's memory is no place to look.
-        return replace(capture, meshes=tuple(replace(mesh, device=None) for mesh in meshes))
+        meshes = tuple(
+            self._mesh(result, i, texture, device)
+            for i, (texture, device) in enumerate(zip(textures, kept, strict=True))
+        )
+        return replace(capture, faces=faces, depths=depths, meshes=meshes)
 
     def close(self) -> None:
         """Free the GPU's memory and the network."""
-        if self._draw is not None:
-            self._draw.close()
-        self.frame = None
+        self.frame = self._pool = None
         self._pasts.clear()
         if self._network is not None:
             self._network.close()
@@ -163,8 +144,7 @@ class DeviceStage:
             for face, now, mask in zip(faces, seen, result.mask, strict=True)
         }
 
-    def _mesh(self, result: FrameResult, number: int, texture: Array) -> Mesh:
-        assert self.frame is not None
+    def _mesh(self, result: FrameResult, number: int, texture: Array, device: DeviceMesh | None) -> Mesh:
         meshes = result.meshes
         count = int(meshes.counts[number])
         return Mesh(
@@ -174,7 +154,7 @@ class DeviceStage:
             triangles=meshes.triangles[number, :count],
             valid=meshes.valid[number],
             texture=texture,
-            device=self.frame.device_mesh(number, count),
+            device=device,
         )
 
 

@@ -25,13 +25,14 @@ class SharedBuffer:
     A copy within the device, and not kernels that write to the mapped buffer: mapping gives a new address
     each time, which a replayed CUDA graph cannot follow, and the copy costs but its bytes over the bandwidth.
 
+    :param stream: of this thread's copies; whoever made what is written has been waited for.
     :ivar gl_buffer: the `moderngl.Buffer`; its OpenGL object stays the same for life.
     :ivar host_copies: writes that went through the host.
     :ivar allocations: how often the driver was asked for memory.
     """
 
-    def __init__(self, gl: Any, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, gl: Any, driver: Driver, stream: Stream) -> None:
+        self._driver, self._stream = driver, stream
         self.gl_buffer = gl.buffer(reserve=MIN_BYTES, dynamic=True)
         self.host_copies = 0
         self.allocations = 1
@@ -39,8 +40,10 @@ class SharedBuffer:
         self._resource: Any = None
         self._register()
 
-    def write(self, array: DeviceArray, stream: Stream) -> None:
-        """Replace the content from the start, in the stream's order; OpenGL calls after this see it.
+    def write(self, array: DeviceArray) -> None:
+        """Replace the content from the start; OpenGL calls after this see it.
+
+        The copy is queued: wait for the stream before ``array``'s memory is used again.
 
         :raises BackendError: CUDA refuses the copy.
         """
@@ -49,13 +52,13 @@ class SharedBuffer:
         if not array.nbytes:
             return
         if self._resource is None:
-            self._through_host(array, stream)
+            self._through_host(array)
             return
-        pointer = self._driver.map_gl_buffer(self._resource, stream)
+        pointer = self._driver.map_gl_buffer(self._resource, self._stream)
         try:
-            self._driver.copy(pointer, array.pointer, array.nbytes, stream)
+            self._driver.copy(pointer, array.pointer, array.nbytes, self._stream)
         finally:
-            self._driver.unmap_gl_buffer(self._resource, stream)
+            self._driver.unmap_gl_buffer(self._resource, self._stream)
 
     def release(self) -> None:
         """Free the memory; on the context's thread."""
@@ -82,11 +85,11 @@ class SharedBuffer:
         if registered:
             self._register()
 
-    def _through_host(self, array: DeviceArray, stream: Stream) -> None:
+    def _through_host(self, array: DeviceArray) -> None:
         if self._staging is None or self._staging.nbytes < array.nbytes:
             self._staging = self._driver.pinned((self.gl_buffer.size,), "uint8")
         part = self._staging[: array.nbytes]
-        self._driver.download(part, array.pointer, stream)
-        self._driver.synchronize(stream)
+        self._driver.download(part, array.pointer, self._stream)
+        self._driver.synchronize(self._stream)
         self.gl_buffer.write(part)
         self.host_copies += 1

@@ -47,8 +47,9 @@ class _GpuMesh:
 
     def __init__(self, gl: Any, programs: dict[str, Any], driver: Driver | None) -> None:
         self.driver, self.uv = driver, GrowingBuffer(gl)
+        self._stream: Any = None if driver is None else driver.stream()
         self.vertices, self.normals, self.triangles = (
-            GrowingBuffer(gl) if driver is None else SharedBuffer(gl, driver) for _ in range(3)
+            GrowingBuffer(gl) if driver is None else SharedBuffer(gl, driver, self._stream) for _ in range(3)
         )
         self.texture = GrowingTexture(gl)
         layout = [
@@ -71,9 +72,11 @@ class _GpuMesh:
             (self.triangles, "triangles", np.int32),
         ):
             if isinstance(buffer, SharedBuffer):
-                buffer.write(getattr(mesh.device, name), mesh.device.stream)
+                buffer.write(getattr(mesh.device, name)[: len(getattr(mesh, name))])
             else:
                 buffer.write(np.ascontiguousarray(getattr(mesh, name), dtype=dtype))
+        if self.driver is not None:
+            self.driver.synchronize(self._stream)  # the mesh may give its memory back after this
         self.uv.write(np.ascontiguousarray(mesh.uv, dtype=np.float32))
         self.texture.write(mesh.texture)
         self._indices = mesh.triangles.size

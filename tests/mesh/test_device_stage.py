@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from compute.host_driver import HostDriver, compiler
-from mesh.device_network import CAMERA, SIZE, Network, capture_of, face_at, maps_of
+from mesh.device_network import CAMERA, SIZE, Network, capture_of, face_at, look, maps_of
 from skimage import data
 
 from stream.compute.crop_normalize import crop_normalize
@@ -17,6 +17,7 @@ from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import BackendError, InputError
 from stream.geometry import image_from_crop, mm_per_crop_unit
 from stream.mesh.device_frame import STEPS, WARM_UPS
+from stream.mesh.device_pool import SLOTS
 from stream.mesh.device_stage import DeviceStage
 from stream.mesh.silhouette import depth_jump
 
@@ -144,3 +145,18 @@ def test_closing_gives_the_network_back(driver: HostDriver) -> None:
     assert network.closed
     with pytest.raises(InputError, match="not open"):
         stage(capture_of(data.astronaut(), 0))
+
+
+def test_meshes_stay_on_the_device_while_somebody_holds_them(driver: HostDriver) -> None:
+    stage, image = open_stage(driver, faces=1), data.astronaut()
+    held = [stage(capture_of(np.roll(image, 5 * n, axis=1), n)) for n in range(SLOTS + 2)]
+    for capture in held[:SLOTS]:
+        (mesh,) = capture.meshes
+        np.testing.assert_array_equal(look(mesh.device.vertices), mesh.vertices)
+        np.testing.assert_array_equal(look(mesh.device.triangles)[: len(mesh.triangles)], mesh.triangles)
+    assert [capture.meshes[0].device for capture in held[SLOTS:]] == [None, None]
+    addresses = {capture.meshes[0].device.vertices.pointer for capture in held[:SLOTS]}
+    assert len(addresses) == SLOTS
+    del held, capture, mesh
+    again = stage(capture_of(image, 99))
+    assert again.meshes[0].device.vertices.pointer in addresses

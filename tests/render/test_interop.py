@@ -10,7 +10,7 @@ from render_helpers import PLAIN, square
 
 from stream.compute.cuda.arrays import to_device
 from stream.errors import BackendError
-from stream.mesh.device_frame import DeviceMesh
+from stream.mesh.device_pool import DeviceMesh
 from stream.render.buffers import MIN_BYTES
 from stream.render.context import RenderContext
 from stream.render.interop import SharedBuffer
@@ -43,10 +43,10 @@ class SharingDriver(HostDriver):
 
 def test_without_sharing_content_arrives_through_the_host_and_is_counted(egl: RenderContext) -> None:
     driver, rng = HostDriver(), np.random.default_rng(0)
-    buffer = SharedBuffer(egl.gl, driver)
+    buffer = SharedBuffer(egl.gl, driver, driver.stream())
     for count in (10, MIN_BYTES, 0, 77):
         values = rng.random(count).astype(np.float32)
-        buffer.write(to_device(driver, values), driver.default_stream)
+        buffer.write(to_device(driver, values))
         content = np.frombuffer(buffer.gl_buffer.read(), np.float32)
         np.testing.assert_array_equal(content[:count], values)
     assert buffer.host_copies == 3
@@ -58,12 +58,12 @@ def test_a_shared_buffer_is_mapped_for_each_copy_and_registered_anew_when_it_gro
     egl: RenderContext,
 ) -> None:
     driver = SharingDriver()
-    buffer = SharedBuffer(egl.gl, driver)
+    buffer = SharedBuffer(egl.gl, driver, driver.stream())
     number = buffer.gl_buffer.glo
     small, large = np.arange(9, dtype=np.uint8), np.arange(2 * MIN_BYTES, dtype=np.uint8)
-    buffer.write(to_device(driver, small), driver.default_stream)
+    buffer.write(to_device(driver, small))
     np.testing.assert_array_equal(driver.mapped[:9], small)
-    buffer.write(to_device(driver, large), driver.default_stream)
+    buffer.write(to_device(driver, large))
     np.testing.assert_array_equal(driver.mapped[: large.size], large)
     buffer.release()
     names = [name for name, resource in driver.events if resource == number]
@@ -77,16 +77,16 @@ def test_a_failed_copy_leaves_the_buffer_to_opengl(egl: RenderContext) -> None:
             raise BackendError("no")
 
     driver = Failing()
-    buffer = SharedBuffer(egl.gl, driver)
+    buffer = SharedBuffer(egl.gl, driver, driver.stream())
     with pytest.raises(BackendError):
-        buffer.write(to_device(driver, np.ones(4, np.float32)), driver.default_stream)
+        buffer.write(to_device(driver, np.ones(4, np.float32)))
     assert driver.events[-1][0] == "unmap"
 
 
 def test_a_mesh_in_device_memory_looks_as_the_same_from_the_host(egl: RenderContext) -> None:
     driver, mesh, view = HostDriver(), square(tilt=0.4), CameraView(PLAIN)
     there = [to_device(driver, array) for array in (mesh.vertices, mesh.normals, mesh.triangles)]
-    device = replace(mesh, device=DeviceMesh(*there, driver, driver.default_stream))
+    device = replace(mesh, device=DeviceMesh(*there, driver, None))
     scene = MeshScene(egl)
     pictures = []
     for shown in (mesh, device, replace(mesh), replace(device)):

@@ -55,12 +55,17 @@ def expression_solve(
     out: DeviceArray,
     stream: Stream,
 ) -> None:
-    """Queue the filling of ``out`` (`stream.compute.expression_solve`)."""
+    """Queue the filling of ``out`` (`stream.compute.expression_solve`): six launches."""
     driver = current_driver()
     faces, (count, points, _) = weights.shape[0], basis.shape
     across, chunks, strips = -(-count // 4), -(-points // CHUNK), -(-points // STRIP)
     blocks = across * (across + 1) // 2
-    sizes = (faces * chunks * blocks * 64, faces * blocks * 128, faces * strips * MAX_K * 8, faces * count * 4)
+    sizes = (
+        faces * chunks * blocks * 64,
+        faces * blocks * 128,
+        faces * strips * MAX_K * 8,
+        faces * count * 4,
+    )
     normal_parts, normal, pull_parts, code = _places(driver, stream, sizes)
     params = np.zeros(1, _PARAMS)
     for name, array in {"displacement": displacement, "basis": basis, "weights": weights}.items():
