@@ -47,10 +47,14 @@ class _GpuMesh:
 
     def __init__(self, gl: Any, programs: dict[str, Any], driver: Driver | None) -> None:
         self.driver, self.uv = driver, GrowingBuffer(gl)
-        self._stream: Any = None if driver is None else driver.stream()
-        self.vertices, self.normals, self.triangles = (
-            GrowingBuffer(gl) if driver is None else SharedBuffer(gl, driver, self._stream) for _ in range(3)
-        )
+        self._stream = None if driver is None else driver.stream()
+
+        def store() -> GrowingBuffer | SharedBuffer:
+            if driver is None or self._stream is None:
+                return GrowingBuffer(gl)
+            return SharedBuffer(gl, driver, self._stream)
+
+        self.vertices, self.normals, self.triangles = store(), store(), store()
         self.texture = GrowingTexture(gl)
         layout = [
             (self.vertices.gl_buffer, "3f", "in_position"),
@@ -75,7 +79,7 @@ class _GpuMesh:
                 buffer.write(getattr(mesh.device, name)[: len(getattr(mesh, name))])
             else:
                 buffer.write(np.ascontiguousarray(getattr(mesh, name), dtype=dtype))
-        if self.driver is not None:
+        if self.driver is not None and self._stream is not None:
             self.driver.synchronize(self._stream)  # the mesh may give its memory back after this
         self.uv.write(np.ascontiguousarray(mesh.uv, dtype=np.float32))
         self.texture.write(mesh.texture)
