@@ -14,13 +14,14 @@
 // Mirrors RECORD of stream/compute/crop_normalize.py. "Small" pixels are the boxes of frame pixels that are
 // averaged first; without shrinking they are the frame's own.
 struct CropRecord {
-    const u8 *frame;
+    const u8 *frame, *chroma;
     float matrix[6];  // crop pixel (x, y, 1) to small pixel
     float box[2];     // frame pixels in a small pixel, along x and y
     int origin[2];    // frame pixel at which the first box begins
     int side[2];      // small pixels along x and y
     int stride[2];    // frame pixels for which one is read
     int width, height;
+    int pitch;        // bytes from row to row, of the chroma's too
     int frame_of;     // for the CPU
 };
 
@@ -28,6 +29,7 @@ struct CropParams {
     const CropRecord *crops;
     void *out;
     int size, half, red;  // red: place of the red byte in a packed pixel, 0 or 2
+    float decoding[6];    // NV12: black's Y, the gain of Y, then Cr in R, Cb in G, Cr in G, Cb in B
 };
 
 constexpr int TILE_X = 32, TILE_Y = 8, THREADS = TILE_X * TILE_Y;
@@ -38,31 +40,33 @@ struct Colour {
 
 struct Packed {
     const u8 *pixels;
-    int width, red;
+    int pitch, red;
 };
 
 struct Nv12 {
     const u8 *luma, *chroma;
-    int width, height;
+    int width, height, pitch;
+    const float *decoding;
 };
 
 DEVICE float unit(float value) { return min(max(value, 0.0f), 255.0f); }
 
 DEVICE Colour fetch(const Packed &picture, int x, int y) {
-    const u8 *pixel = picture.pixels + (y * picture.width + x) * 3;
+    const u8 *pixel = picture.pixels + y * picture.pitch + x * 3;
     return {float(pixel[picture.red]), float(pixel[1]), float(pixel[2 - picture.red])};
 }
 
-// BT.601, limited range. A chroma sample lies on an even column, midway between two rows.
+// A chroma sample lies on an even column, midway between two rows.
 DEVICE Colour fetch(const Nv12 &picture, int x, int y) {
     const int left = x & ~1, right = min((x + 1) & ~1, picture.width - 2);
     const int rows = picture.height / 2, near = y / 2;
     const int far = min(max(near + ((y & 1) ? 1 : -1), 0), rows - 1);
-    const u8 *a = picture.chroma + near * picture.width, *b = picture.chroma + far * picture.width;
+    const u8 *a = picture.chroma + near * picture.pitch, *b = picture.chroma + far * picture.pitch;
+    const float *d = picture.decoding;
     const float u = 0.375f * float(a[left] + a[right]) + 0.125f * float(b[left] + b[right]) - 128.0f;
     const float v = 0.375f * float(a[left + 1] + a[right + 1]) + 0.125f * float(b[left + 1] + b[right + 1]) - 128.0f;
-    const float luma = 1.1643836f * (float(picture.luma[y * picture.width + x]) - 16.0f);
-    return {unit(luma + 1.5960268f * v), unit(luma - 0.3917623f * u - 0.8129676f * v), unit(luma + 2.0172321f * u)};
+    const float luma = d[1] * (float(picture.luma[y * picture.pitch + x]) - d[0]);
+    return {unit(luma + d[2] * v), unit(luma + d[3] * u + d[4] * v), unit(luma + d[5] * u)};
 }
 
 DEVICE float mix(float a, float b, float share) { return a + share * (b - a); }
@@ -152,7 +156,7 @@ KERNEL(crop_packed, CropParams, THREADS) {
         const int column = blockIdx.x * TILE_X + t % TILE_X, row = blockIdx.y * TILE_Y + t / TILE_X;
         if (column >= p.size || row >= p.size) return;
         const CropRecord crop = p.crops[blockIdx.z];
-        crop_pixel(p, crop, Packed{crop.frame, crop.width, p.red}, column, row);
+        crop_pixel(p, crop, Packed{crop.frame, crop.pitch, p.red}, column, row);
     });
 }
 
@@ -161,7 +165,7 @@ KERNEL(crop_nv12, CropParams, THREADS) {
         const int column = blockIdx.x * TILE_X + t % TILE_X, row = blockIdx.y * TILE_Y + t / TILE_X;
         if (column >= p.size || row >= p.size) return;
         const CropRecord crop = p.crops[blockIdx.z];
-        const u8 *chroma = crop.frame + crop.width * crop.height;
-        crop_pixel(p, crop, Nv12{crop.frame, chroma, crop.width, crop.height}, column, row);
+        const Nv12 picture = {crop.frame, crop.chroma, crop.width, crop.height, crop.pitch, p.decoding};
+        crop_pixel(p, crop, picture, column, row);
     });
 }

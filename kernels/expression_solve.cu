@@ -405,8 +405,8 @@ DEVICE double advance(Solver &s, int count) {
 }
 
 /// Grid (faces): Newton steps on sets of free variables. Variables are released only once the free ones are
-/// at their best, so that no set comes twice, and the rest of the steps only makes sets smaller; bent steps
-/// (Bertsekas, Projected Newton Methods, SIAM J. Control Optim. 20, 1982) keep that short.
+/// at their best; all other steps make the set smaller, so that none comes back; bent steps (Bertsekas,
+/// Projected Newton Methods, SIAM J. Control Optim. 20, 1982) keep that short.
 KERNEL(expression_solve, ExpressionParams, 256) {
     constexpr int max_rounds = 200;
     constexpr double least_step = 1e-8;

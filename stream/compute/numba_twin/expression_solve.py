@@ -169,8 +169,8 @@ def _advance(normal: Array, step: Array, code: Array, pull: Array) -> float:
 def _solve(normal: Array, pull: Array, code: Array) -> None:
     """Move ``code``, in the box, to the least of the sum, of which ``pull`` is the descent there.
 
-    Newton steps on sets of free coefficients. They are released only once the free ones are at their best, so
-    that no set comes twice, and the rest of the steps only makes sets smaller; bent steps keep that short.
+    Newton steps on sets of free coefficients. They are released only once the free ones are at their best;
+    all other steps make the set smaller, so that none comes back; bent steps keep that short.
     """
     count = len(code)
     table = normal.copy()
