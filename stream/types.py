@@ -45,12 +45,15 @@ class Frame:
     :ivar captured: when the picture was taken, seconds on `time.monotonic`'s clock.
     :ivar index: counts the source's frames from 0, dropped ones included.
     :ivar source: the source's name, for messages and metrics.
+    :ivar device: the same picture in the GPU's memory (`stream.compute.nv12.PitchedNv12`), where the source
+        decoded it there.
     """
 
     image: Array
     captured: float
     index: int
     source: str
+    device: Any = None
 
 
 @dataclass(frozen=True, slots=True)

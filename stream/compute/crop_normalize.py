@@ -12,6 +12,7 @@ from stream.compute.cuda.arrays import DeviceArray, empty, is_device, to_device,
 from stream.compute.cuda.current import current_driver
 from stream.compute.cuda.driver import Stream
 from stream.compute.dispatch import ComputeArray, check_array, check_out, chosen_backend
+from stream.compute.nv12 import BT601, PitchedNv12
 from stream.errors import InputError
 from stream.types import Array
 
@@ -33,6 +34,7 @@ SIMILAR = 1e-4
 RECORD = np.dtype(
     [
         ("frame", "u8"),
+        ("chroma", "u8"),
         ("matrix", "f4", (6,)),
         ("box", "f4", (2,)),
         ("origin", "i4", (2,)),
@@ -40,6 +42,7 @@ RECORD = np.dtype(
         ("stride", "i4", (2,)),
         ("width", "i4"),
         ("height", "i4"),
+        ("pitch", "i4"),
         ("frame_of", "i4"),
     ],
     align=True,
@@ -94,11 +97,12 @@ def crop_normalize(
     than 16 pixels are sampled by `MAX_TAPS`, so that a crop pixel never reads more than 34 x 34.
 
     NV12 is decoded by ITU-R BT.601, limited range (what webcams and WebRTC send unless they say otherwise),
-    with chroma sited as in MPEG-2 and by default in H.264: on even columns, midway between two rows. Each
-    frame pixel's chroma is interpolated linearly and its colour clipped to 0..255 before it is filtered.
+    or as a `PitchedNv12` says, with chroma sited as in MPEG-2 and by default in H.264: on even columns,
+    midway between two rows. Each frame pixel's chroma is interpolated linearly and its colour clipped to
+    0..255 before it is filtered.
 
-    :param frames: (H, W, 3) uint8, or for nv12 (H * 3 / 2, W) uint8 with H and W even; sizes may differ.
-        All on the host or all on the device.
+    :param frames: (H, W, 3) uint8, or for nv12 (H * 3 / 2, W) uint8 with H and W even or `PitchedNv12`;
+        sizes may differ. All on the host or all on the device, and of one decoding.
     :param frame_of: (N,) which frame each crop is cut from.
     :param image_from_crop: (N, 2, 3) similarities, crop pixels of ``size`` to image pixels
         (`stream.geometry.image_from_crop`); on the host.
@@ -114,13 +118,14 @@ def crop_normalize(
     :raises InputError: a shape, dtype or value does not fit.
     :raises ConfigError, BackendError: the backend is unknown or cannot run here.
     """
-    backend = chosen_backend(compute, *frames, out, None if table is None else table.device)
+    memory = [frame.luma if isinstance(frame, PitchedNv12) else frame for frame in frames]
+    backend = chosen_backend(compute, *memory, out, None if table is None else table.device)
     if dtype not in DTYPES:
         raise InputError(f"Crops cannot be {dtype}; choose one of: {', '.join(DTYPES)}.")
     given = check_frames(frames, layout)
     driver = current_driver() if backend == "cuda" else None
     queue = driver.default_stream if driver and stream is None else stream
-    if driver and not is_device(given[0]):
+    if driver and not is_device(memory[0]):
         given = [to_device(driver, frame, queue) for frame in given]
     records = plan_crops(
         given, frame_of, image_from_crop, size, layout, None if table is None else table.host
@@ -134,7 +139,7 @@ def crop_normalize(
         return target
     result = target if is_device(target) else empty(driver, shape, dtype)
     kernel(given, records, layout, result, table, queue)
-    if is_device(frames[0]):
+    if is_device(memory[0]):
         return result
     host = to_host(driver, result, queue)
     if target is None:
@@ -153,8 +158,12 @@ def check_frames(frames: Sequence[ComputeArray], layout: str) -> list[ComputeArr
     if not frames:
         raise InputError("There is no frame to cut crops from; give at least one.")
     shape = (None, None) if layout == "nv12" else (None, None, 3)
-    checked = []
+    checked: list[ComputeArray] = []
     for number, frame in enumerate(frames):
+        if isinstance(frame, PitchedNv12) and layout == "nv12":
+            frame.check(f"frame {number}", MAX_SIDE)
+            checked.append(frame)
+            continue
         array = check_array(f"frame {number}", frame, np.uint8, shape)
         height, width = _image_size(array, layout)
         if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
@@ -166,6 +175,10 @@ def check_frames(frames: Sequence[ComputeArray], layout: str) -> list[ComputeArr
                 f"Frame {number}, {array.shape}, is not NV12: H * 3 / 2 rows of W bytes, H and W even."
             )
         checked.append(np.ascontiguousarray(array) if isinstance(array, np.ndarray) else array)
+    if len({getattr(frame, "decoding", BT601) for frame in checked}) > 1:
+        raise InputError(
+            "The frames' colours are coded in different ways; cut crops out of each kind by itself."
+        )
     return checked
 
 
@@ -215,12 +228,26 @@ def plan_crops(
     records["box"], records["origin"], records["side"] = 1 / scale, low, side
     records["stride"] = np.maximum(1, np.ceil(2 / scale / MAX_TAPS))
     records["width"], records["height"], records["frame_of"] = sizes[:, 0], sizes[:, 1], indices
-    pointers = np.array([getattr(frame, "pointer", 0) for frame in frames], np.uint64)
-    records["frame"] = pointers[indices]
+    for name, values in _memory(frames, layout).items():
+        records[name] = values[indices]
     return records
 
 
+def _memory(frames: Sequence[ComputeArray], layout: str) -> dict[str, Array]:
+    """Of each frame: the device addresses of its planes, and bytes from row to row."""
+    places = []
+    for frame in frames:
+        if isinstance(frame, PitchedNv12):
+            places.append((frame.luma.pointer, frame.chroma.pointer, frame.pitch))
+            continue
+        (height, width), pointer = _image_size(frame, layout), getattr(frame, "pointer", 0)
+        places.append((pointer, pointer + height * width, width if layout == "nv12" else 3 * width))
+    return dict(zip(("frame", "chroma", "pitch"), np.array(places, np.uint64).T, strict=True))
+
+
 def _image_size(frame: ComputeArray, layout: str) -> tuple[int, int]:
+    if isinstance(frame, PitchedNv12):
+        return frame.height, frame.width
     height, width = frame.shape[:2]
     return (height * 2 // 3 if layout == "nv12" else height), width
 

@@ -11,7 +11,7 @@ from stream.compute.cuda.driver import Driver
 from stream.errors import InputError
 
 Decoding = tuple[float, float, float, float, float, float]
-"""Y, Cb, Cr of 0..255 to R, G, B: what black's Y is, the gain of Y, then Cr in R, Cb in G, Cr in G, Cb in B."""
+"""Y, Cb, Cr of 0..255 to R, G, B: black's Y, the gain of Y, then Cr in R, Cb in G, Cr in G, Cb in B."""
 
 
 def decoding(kr: float, kb: float, full_range: bool = False) -> Decoding:
@@ -65,8 +65,8 @@ class PitchedNv12:
         planes = luma.ndim == chroma.ndim == 2 and luma.dtype == chroma.dtype == np.uint8
         if not planes or luma.shape != (2 * chroma.shape[0], chroma.shape[1]) or self.width % 2:
             raise InputError(
-                f"The {name} is not NV12: luma (H, P) and chroma (H / 2, P), uint8, with H and the width even, "
-                f"not {luma.shape} and {chroma.shape} with {self.width}."
+                f"The {name} is not NV12: luma (H, P) and chroma (H / 2, P), uint8, with H and the width "
+                f"even, not {luma.shape} and {chroma.shape} with {self.width}."
             )
         if not (1 <= self.height <= longest and 1 <= self.width <= min(longest, self.pitch)):
             raise InputError(

@@ -2,7 +2,8 @@
 
 What changes from frame to frame (the picture, where the crops lie, the cameras, how still the face is) is
 written to page-locked memory at fixed addresses, so that the whole frame, copies included, is captured once
-into a CUDA graph and then replayed: one launch a frame in place of a dozen.
+into a CUDA graph and then replayed: one launch a frame in place of a dozen. A picture that lies on the device
+already is read where it lies: its address is part of what is written there.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stream.compute.crop_normalize import crop_normalize, crop_table, plan_crops
+from stream.compute.crop_normalize import MAX_SIDE, crop_normalize, crop_table, plan_crops
 from stream.compute.cuda.arrays import DeviceArray, empty
 from stream.compute.cuda.driver import Driver
 from stream.compute.depth_meshes import GridMeshes, Smoothing, depth_to_meshes, mesh_buffers, strip_rows
 from stream.compute.grid_views import COLUMNS, check_views
+from stream.compute.nv12 import Decoding, PitchedNv12
 from stream.errors import BackendError, InputError
 from stream.inference.engine import TensorSpec
+from stream.mesh.mirrored import Mirrored
 from stream.mesh.silhouette import depth_jump
 from stream.mesh.smoothing import DEPTH_CHANGE
 from stream.types import Array
@@ -36,6 +39,9 @@ DOWNLOADED = ("vertices", "normals", "triangles", "valid", "counts")
 
 STEPS = ("upload", "crop", "network", "mesh", "download")
 """The parts of a frame, in their order on the stream."""
+
+_Kind = tuple[int, Decoding | None]
+"""What a graph is good for: so many faces, in a picture on the device of such colours (None: uploaded)."""
 
 log = logging.getLogger(__name__)
 
@@ -86,22 +92,29 @@ class DeviceFrame:
         self.stream = driver.stream()
         self._table = crop_table(faces)
         self._crops = empty(driver, (faces, 3, size, size), network.inputs[0].dtype)
-        self._views = _Mirrored(driver, (faces, COLUMNS), "float64")
-        self._keep = _Mirrored(driver, (faces, size, size), "float32")
+        self._views = Mirrored(driver, (faces, COLUMNS), "float64")
+        self._keep = Mirrored(driver, (faces, size, size), "float32")
         self._past = empty(driver, (faces, size, size), "float32")
         self._tracks: list[int | None] = [None] * faces
         self.meshes = mesh_buffers(faces, size, device=True, uv=False)
-        self._picture: _Mirrored | None = None
+        self._picture: Mirrored | None = None
+        self._source: DeviceArray | PitchedNv12 | None = None
         self._host = self._host_buffers()
-        self._seen: dict[int, int] = {}
-        self._graphs: dict[int, Any] = {}
+        self._seen: dict[_Kind, int] = {}
+        self._graphs: dict[_Kind, Any] = {}
         self._events = [driver.event() for _ in range(len(STEPS) + 1)]
-        self._pending = 0
+        self._pending: _Kind | None = None
         self.replayed = 0
         self.milliseconds: dict[str, float] = {}
 
     def begin(
-        self, image: Array, image_from_crop: Array, views: Array, keep: Array, tracks: Sequence[int]
+        self,
+        image: Array,
+        image_from_crop: Array,
+        views: Array,
+        keep: Array,
+        tracks: Sequence[int],
+        device: PitchedNv12 | None = None,
     ) -> None:
         """Queue a frame; the host is free until `finish`.
 
@@ -110,23 +123,26 @@ class DeviceFrame:
         :param views: (N, 15) float64 of `grid_views`.
         :param keep: (N, S, S) float32, how much of its past each pixel may keep (`Smoothing`).
         :param tracks: who each face is: another one at the same place has no past.
+        :param device: the same picture on the device: where it is of this frame's driver nothing is uploaded,
+            and it is kept until `finish`.
         :raises InputError: there are too many faces, a shape or value does not fit, or a frame is pending.
         :raises BackendError: CUDA refuses.
         """
         count = len(tracks)
         self._check(count, views)
-        picture = self._picture_of(image)
-        np.copyto(picture.host, image)
-        plan_crops([picture.device], np.zeros(count, int), image_from_crop, self.size, out=self._table.host)
+        source = self._source = self._source_of(image, device)
+        layout = "nv12" if isinstance(source, PitchedNv12) else "rgb"
+        plan_crops([source], np.zeros(count, int), image_from_crop, self.size, layout, self._table.host)
         self._views.host[:count], self._keep.host[:count] = views, keep
         self._forget(tracks)
-        graph = self._graphs.get(count)
+        kind = count, source.decoding if isinstance(source, PitchedNv12) else None
+        graph = self._graphs.get(kind)
         if graph is None:
-            self._run(picture, image_from_crop, count)
+            self._run(image_from_crop, kind)
         else:
             self._driver.replay(graph, self.stream)
             self.replayed += 1
-        self._pending = count
+        self._pending = kind
 
     def finish(self) -> FrameResult:
         """Wait for the frame that was begun.
@@ -134,11 +150,12 @@ class DeviceFrame:
         :raises InputError: none was.
         :raises BackendError: CUDA failed meanwhile.
         """
-        count, self._pending = self._pending, 0
-        if not count:
+        kind, self._pending = self._pending, None
+        if kind is None:
             raise InputError("No frame was begun; call begin first.")
         self._driver.synchronize(self.stream)
-        if count not in self._graphs:
+        self._source, count = None, kind[0]
+        if kind not in self._graphs:
             pairs = zip(STEPS, self._events, self._events[1:], strict=False)
             self.milliseconds = {name: self._driver.milliseconds(start, end) for name, start, end in pairs}
         else:
@@ -147,14 +164,14 @@ class DeviceFrame:
         depth, mask = arrays.pop("depth"), arrays.pop("mask")
         return FrameResult(GridMeshes(**arrays), depth, mask)
 
-    def _run(self, picture: _Mirrored, image_from_crop: Array, count: int) -> None:
+    def _run(self, image_from_crop: Array, kind: _Kind) -> None:
         """Queue the steps, and keep them as a graph once the same kind of frame came often enough."""
-        self._seen[count] = self._seen.get(count, 0) + 1
+        self._seen[kind] = self._seen.get(kind, 0) + 1
 
         def queue(mark: Callable[[int], None]) -> None:
-            self._queue(picture, image_from_crop, count, mark)
+            self._queue(image_from_crop, kind, mark)
 
-        if not self._graphs_wanted or self._seen[count] <= WARM_UPS:
+        if not self._graphs_wanted or self._seen[kind] <= WARM_UPS:
             queue(lambda step: self._driver.record(self._events[step], self.stream))
             return
         try:
@@ -173,23 +190,23 @@ class DeviceFrame:
             self._graphs_wanted = False
             queue(lambda step: self._driver.record(self._events[step], self.stream))
             return
-        self._graphs[count] = graph
+        self._graphs[kind] = graph
         self._driver.replay(graph, self.stream)
         self.replayed += 1
 
-    def _queue(
-        self, picture: _Mirrored, image_from_crop: Array, count: int, mark: Callable[[int], None]
-    ) -> None:
+    def _queue(self, image_from_crop: Array, kind: _Kind, mark: Callable[[int], None]) -> None:
         """The steps; ``mark(i)`` is called before step i and after the last."""
-        driver, stream, size = self._driver, self.stream, self.size
+        driver, stream, size, (count, decoding) = self._driver, self.stream, self.size, kind
         mark(0)
-        picture.upload(stream)
+        if decoding is None and self._picture is not None:
+            self._picture.upload(stream)
         mark(1)
         crops = crop_normalize(
-            [picture.device],
+            [self._source],
             np.zeros(count, int),
             image_from_crop,
             size,
+            "rgb" if decoding is None else "nv12",
             dtype=self._crops.dtype.name,
             out=self._crops[:count],
             table=self._table,
@@ -226,7 +243,18 @@ class DeviceFrame:
             raise InputError(f"The views must be ({count}, {COLUMNS}), not {views.shape}.")
         check_views(views, self.size)
 
-    def _picture_of(self, image: Array) -> _Mirrored:
+    def _source_of(self, image: Array, device: PitchedNv12 | None) -> DeviceArray | PitchedNv12:
+        """What the crops are cut from: the picture on this device, or the place the image is uploaded to."""
+        if device is None or device.driver is not self._driver:
+            picture = self._picture_of(image)
+            np.copyto(picture.host, image)
+            return picture.device
+        device.check("picture on the device", MAX_SIDE)
+        if (device.height, device.width) != image.shape[:2]:
+            raise InputError(f"The picture on the device must have the image's size, {image.shape[1::-1]}.")
+        return device
+
+    def _picture_of(self, image: Array) -> Mirrored:
         """Room for pictures of this size; a new size needs new graphs, which hold the old addresses."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise InputError(f"The image must be uint8 RGB (H, W, 3), not {image.dtype.name} {image.shape}.")
@@ -234,7 +262,7 @@ class DeviceFrame:
             self._driver.synchronize(self.stream)
             self._graphs.clear()
             self._seen.clear()
-            self._picture = _Mirrored(self._driver, image.shape, "uint8")
+            self._picture = Mirrored(self._driver, image.shape, "uint8")
         return self._picture
 
     def _forget(self, tracks: Sequence[int]) -> None:
@@ -266,16 +294,3 @@ class DeviceFrame:
             name: self._driver.pinned(array.shape, array.dtype.name)
             for name, array in (shapes | maps).items()
         }
-
-
-class _Mirrored:
-    """A page-locked host array and its copy on the device."""
-
-    def __init__(self, driver: Driver, shape: tuple[int, ...], dtype: str) -> None:
-        self._driver = driver
-        self.host = driver.pinned(shape, dtype)
-        self.device = empty(driver, shape, dtype)
-
-    def upload(self, stream: Any, count: int | None = None) -> None:
-        """Queue the copy of the first ``count`` elements, or of all."""
-        self._driver.upload(self.device.pointer, self.host[:count], stream)

@@ -99,7 +99,8 @@ class DeviceStage:
         matrices = np.stack([image_from_crop(face.crop, size) for face in faces])
         seen, keep = self._stillness(capture.frame, faces)
         views = _views(faces, matrices, size)
-        self.frame.begin(image, matrices, views, keep, [face.track_id for face in faces])
+        tracks = [face.track_id for face in faces]
+        self.frame.begin(image, matrices, views, keep, tracks, capture.frame.device)
         kept = self._pool.keep(self.frame.meshes, len(faces))
         textures = [crop_image(image, face.crop, texture_size(face.crop)) for face in faces]
         result = self.frame.finish()

@@ -28,6 +28,7 @@ def open_source(
     rate: float | None = None,
     loop: bool = False,
     fast: bool = False,
+    decode: str = "cpu",
 ) -> Source:
     """The source that a specification names; not opened yet, its `open` does that.
 
@@ -36,8 +37,9 @@ def open_source(
     :param rate: frames per second instead of the source's own (30 for cameras and images).
     :param loop: start files again at their end; the sample always goes on.
     :param fast: give frames as fast as they are read; a camera cannot.
+    :param decode: who decodes a video file, ``cpu`` or ``nvdec``; see `stream.sources.file.FileSource`.
     :raises SourceError: there is no such source; the message lists what is possible.
-    :raises ConfigError: the size or rate is out of range.
+    :raises ConfigError: the size or rate is out of range, or there is no such decoder.
     """
     # Each source is imported where it is chosen: OpenCV and PyAV are slow to load.
     if (device := _camera(spec)) is not None:
@@ -50,7 +52,7 @@ def open_source(
         from stream.sources.sample import SampleSource
 
         return SampleSource(SAMPLES[spec], size=size, rate=rate, fast=fast)
-    return _recorded(spec, rate, loop, fast)
+    return _recorded(spec, rate, loop, fast, decode)
 
 
 def _camera(spec: str) -> int | str | None:
@@ -61,7 +63,7 @@ def _camera(spec: str) -> int | str | None:
     return spec if spec.startswith("/dev/") else None
 
 
-def _recorded(spec: str, rate: float | None, loop: bool, fast: bool) -> Source:
+def _recorded(spec: str, rate: float | None, loop: bool, fast: bool, decode: str) -> Source:
     path = Path(spec).expanduser()
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
@@ -75,4 +77,4 @@ def _recorded(spec: str, rate: float | None, loop: bool, fast: bool) -> Source:
         return ImagesSource(path, rate=DEFAULT_RATE if rate is None else rate, loop=loop, fast=fast)
     from stream.sources.file import FileSource
 
-    return FileSource(path, rate=rate, loop=loop, fast=fast)
+    return FileSource(path, rate=rate, loop=loop, fast=fast, decode=decode)

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from stream.errors import ConfigError
 from stream.sources.timed import Picture, TimedSource
 from stream.sources.video import VideoFile
+
+DECODERS = ("cpu", "nvdec")
 
 
 class FileSource(TimedSource):
@@ -19,13 +22,23 @@ class FileSource(TimedSource):
     :param rate: play at this constant rate instead, frames per second.
     :param loop: start again at the end, forever.
     :param fast: do not wait for the time stamps.
-    :raises ConfigError: the rate is out of range.
+    :param decode: ``cpu``, or ``nvdec``: on the GPU where that can be (`stream.sources.nvdec`).
+    :raises ConfigError: the rate is out of range, or there is no such decoder.
     """
 
     def __init__(
-        self, path: Path, *, rate: float | None = None, loop: bool = False, fast: bool = False
+        self,
+        path: Path,
+        *,
+        rate: float | None = None,
+        loop: bool = False,
+        fast: bool = False,
+        decode: str = "cpu",
     ) -> None:
         super().__init__(path.name, rate, fast)
+        if decode not in DECODERS:
+            raise ConfigError(f"There is no decoder {decode!r}; choose one of: {', '.join(DECODERS)}.")
+        self._decode = decode
         self._path = path
         self._constant = rate
         self._loop = loop
@@ -36,8 +49,15 @@ class FileSource(TimedSource):
 
         :raises SourceError: it is not a video, or has no picture in it.
         """
-        self._video = VideoFile(self._path)
+        self._video = self._open()
         self.rate = self._constant or self._video.rate
+
+    def _open(self) -> VideoFile:
+        if self._decode == "cpu":
+            return VideoFile(self._path)
+        from stream.sources.nvdec import open_video
+
+        return open_video(self._path)
 
     def close(self) -> None:
         """Close the file."""
@@ -56,7 +76,7 @@ class FileSource(TimedSource):
             for own_seconds, frame in video.decode():
                 seconds = index / self._constant if self._constant else began + own_seconds
                 index += 1
-                yield Picture(seconds, partial(video.picture, frame))
+                yield Picture(seconds, partial(video.picture, frame), partial(video.device, frame))
             if not self._loop:
                 return
             began = seconds + step

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from stream.errors import ConfigError
 from stream.sources.pacer import Pacer
@@ -19,10 +20,12 @@ class Picture:
 
     :ivar seconds: the media's own time, never falling.
     :ivar load: gives (H, W, 3) uint8 RGB.
+    :ivar device: gives `Frame.device`.
     """
 
     seconds: float
     load: Callable[[], Array]
+    device: Callable[[], Any] = lambda: None
 
 
 class TimedSource(ABC):
@@ -59,9 +62,9 @@ class TimedSource(ABC):
             self._index += 1
             if self._pacer.late(picture.seconds, 1 / (self.rate or 30.0)):
                 continue
-            image = picture.load()
+            image, device = picture.load(), picture.device()
             captured = self._pacer.wait(picture.seconds)
-            return None if captured is None else Frame(image, captured, index, self.name)
+            return None if captured is None else Frame(image, captured, index, self.name, device)
         return None
 
     def interrupt(self) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideData
 
+from stream.compute.nv12 import PitchedNv12
 from stream.errors import InputError, SourceError
 from stream.sources.convert import check_size, to_rgb
 from stream.types import Array
@@ -33,15 +35,17 @@ MAX_ASPECT = 4
 class VideoFile:
     """An open video file's first video stream.
 
+    :param hwaccel: the hardware that decodes (`stream.sources.nvdec`); the CPU otherwise.
     :ivar rate: average frames per second, or None where the file does not say.
     :raises SourceError: not a video PyAV can open, no picture in it, or pictures over 100 megapixels.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hwaccel: HWAccel | None = None) -> None:
         self._path = path
+        # Without these a playlist could make the library read from the network.
+        options = {"protocol_whitelist": "file"}
         try:
-            # Without these a playlist could make the library read from the network.
-            self._container: InputContainer = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+            self._container: InputContainer = av.open(f"file:{path}", options=options, hwaccel=hwaccel)
         except UNDECODABLE as error:
             raise SourceError(
                 f"Cannot open {path.name} as a video ({_reason(error)}); choose another file."
@@ -107,6 +111,10 @@ class VideoFile:
         matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
         return rgb if matrix is None else turn(rgb, bytes(matrix))
 
+    def device(self, frame: av.VideoFrame) -> PitchedNv12 | None:
+        """The same picture in the GPU's memory; None, for the CPU decoded it."""
+        return None
+
     def close(self) -> None:
         """Close the file and the decoder's threads."""
         self._container.close()
@@ -135,9 +143,13 @@ class VideoFile:
 
 
 def frame_to_rgb(frame: av.VideoFrame) -> Array:
-    """Decoded samples to (H, W, 3) uint8 RGB, alpha over black; deep samples are rounded, not clipped."""
-    deep = max(component.bits for component in frame.format.components) > 8
-    alpha = frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
+    """Decoded samples to (H, W, 3) uint8 RGB, alpha over black; deep samples are rounded, not clipped.
+
+    A frame in a GPU's memory is downloaded first.
+    """
+    kind = frame.sw_format or frame.format
+    deep = max(component.bits for component in kind.components) > 8
+    alpha = kind.name == "pal8" or any(part.is_alpha for part in kind.components)
     name = ("rgba64le" if deep else "rgba") if alpha else ("rgb48le" if deep else "rgb24")
     return to_rgb(frame.to_ndarray(format=name), "The video frame")
 

@@ -11,19 +11,33 @@ import numpy as np
 from stream.compute.cuda.arrays import DeviceArray, empty
 from stream.compute.cuda.current import current_driver
 from stream.compute.cuda.driver import Driver, Stream
+from stream.compute.nv12 import BT601, PitchedNv12
 from stream.types import Array
 
 TILE_X, TILE_Y = 32, 8
 
 _PARAMS = np.dtype(
-    [("crops", "u8"), ("out", "u8"), ("size", "i4"), ("half", "i4"), ("red", "i4")], align=True
+    [
+        ("crops", "u8"),
+        ("out", "u8"),
+        ("size", "i4"),
+        ("half", "i4"),
+        ("red", "i4"),
+        ("decoding", "f4", (6,)),
+    ],
+    align=True,
 )
 
 _tables: WeakKeyDictionary[Driver, dict[tuple[int, int], DeviceArray]] = WeakKeyDictionary()
 
 
 def crop_normalize(
-    frames: Sequence[DeviceArray], records: Array, layout: str, out: DeviceArray, table: Any, stream: Stream
+    frames: Sequence[DeviceArray | PitchedNv12],
+    records: Array,
+    layout: str,
+    out: DeviceArray,
+    table: Any,
+    stream: Stream,
 ) -> None:
     """Queue the filling of ``out`` (N, 3, S, S) (`stream.compute.crop_normalize`).
 
@@ -38,6 +52,7 @@ def crop_normalize(
     params = np.zeros(1, _PARAMS)
     params["crops"], params["out"], params["size"] = device.pointer, out.pointer, size
     params["half"], params["red"] = out.dtype == np.float16, 2 if layout == "bgr" else 0
+    params["decoding"] = frames[0].decoding if isinstance(frames[0], PitchedNv12) else BT601
     kernel = driver.kernel("crop_normalize", "crop_nv12" if layout == "nv12" else "crop_packed")
     grid = (-(-size // TILE_X), -(-size // TILE_Y), count)
     driver.launch(kernel, grid, TILE_X * TILE_Y, params, stream)
