@@ -255,13 +255,14 @@ class DeviceFrame:
         return device
 
     def _picture_of(self, image: Array) -> Mirrored:
-        """Room for pictures of this size; a new size needs new graphs, which hold the old addresses."""
+        """Room for pictures of this size; a new one needs new graphs, for they hold the old addresses."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise InputError(f"The image must be uint8 RGB (H, W, 3), not {image.dtype.name} {image.shape}.")
         if self._picture is None or self._picture.host.shape != image.shape:
             self._driver.synchronize(self.stream)
-            self._graphs.clear()
-            self._seen.clear()
+            for counted in (self._graphs, self._seen):
+                for kind in [kind for kind in counted if kind[1] is None]:
+                    del counted[kind]
             self._picture = Mirrored(self._driver, image.shape, "uint8")
         return self._picture
 

@@ -1,4 +1,4 @@
-"""Pitched NV12 pictures: cut as contiguous ones, whatever lies in their padding, in every standard's colours."""
+"""Pitched NV12 pictures: cut as contiguous ones whatever is in their padding, in every standard's colours."""
 
 from __future__ import annotations
 
