@@ -2,7 +2,7 @@
 // frames and sizes in one launch. stream/compute/crop_normalize.py defines the filter, plans each crop on the
 // host and writes the table of CropRecords; here is one thread for each crop pixel.
 //
-// Bytes, N crops of S x S: 3 N S^2 x 4 written (x 2 as float16), and what lies under the crops read once from
+// Bytes, N crops of S x S: 3 N S^2 x 4 written (x 2 as float16, x 1 as bytes), and what lies under the crops read once from
 // DRAM: about 3 A for A frame pixels under a crop (1.5 A for NV12), A <= 4 S^2 without shrinking, s^2 S^2 at s
 // frame pixels per crop pixel. FLOPs: 50 a pixel without shrinking (four taps, three channels), with it 20 a
 // tap for (4 s / 3 + 1)^2 taps, at most 34^2. A tap of NV12 has 25 more.
@@ -25,10 +25,13 @@ struct CropRecord {
     int frame_of;     // for the CPU
 };
 
+// What is written: planes of -1..1, or pixels of three bytes.
+CONSTANT int HALVES = 1, BYTES = 2;
+
 struct CropParams {
     const CropRecord *crops;
     void *out;
-    int size, half, red;  // red: place of the red byte in a packed pixel, 0 or 2
+    int size, kind, red;  // 0, HALVES or BYTES; the place of the red byte in a packed pixel, 0 or 2
     float decoding[6];    // NV12: black's Y, the gain of Y, then Cr in R, Cb in G, Cr in G, Cb in B
 };
 
@@ -130,7 +133,7 @@ template <class Picture> DEVICE Colour averaged(const Picture &picture, const Cr
 
 DEVICE void store(const CropParams &p, u64 place, float grey) {
     const float value = grey * (2.0f / 255.0f) - 1.0f;
-    if (p.half)
+    if (p.kind == HALVES)
         ((u16 *)p.out)[place] = half_bits(value);
     else
         ((float *)p.out)[place] = value;
@@ -144,8 +147,13 @@ DEVICE void crop_pixel(const CropParams &p, const CropRecord &crop, const Pictur
     const float y = min(max(m[3] * j + m[4] * i + m[5], 0.0f), float(crop.side[1] - 1));
     const bool shrunk = crop.box[0] > 1.0f || crop.box[1] > 1.0f;
     const Colour colour = shrunk ? averaged(picture, crop, x, y) : bilinear(picture, crop, x, y);
-    const u64 plane = u64(p.size) * p.size;
-    const u64 place = 3 * plane * blockIdx.z + u64(row) * p.size + column;
+    const u64 plane = u64(p.size) * p.size, within = u64(row) * p.size + column;
+    if (p.kind == BYTES) {
+        u8 *pixel = (u8 *)p.out + 3 * (plane * blockIdx.z + within);
+        pixel[0] = u8(colour.r + 0.5f), pixel[1] = u8(colour.g + 0.5f), pixel[2] = u8(colour.b + 0.5f);
+        return;
+    }
+    const u64 place = 3 * plane * blockIdx.z + within;
     store(p, place, colour.r);
     store(p, place + plane, colour.g);
     store(p, place + 2 * plane, colour.b);

@@ -44,6 +44,7 @@ class LiveSettings(Settings):
         there is no window).
     :ivar show: a window, a preview video without one, or nothing drawn; ``auto`` takes what is there.
     :ivar out: folder for ``preview.mp4``, ``face.glb``, ``live.json``, screenshots and recordings.
+    :ivar decode: who decodes a video file, the CPU or the GPU (NVDEC), where it can.
     :ivar metrics_port: serve Prometheus' ``/metrics`` on 127.0.0.1 at this port.
     """
 
@@ -54,6 +55,7 @@ class LiveSettings(Settings):
     duration: float | None = Field(None, gt=0)
     show: Show = "auto"
     out: Path = Path("out")
+    decode: Literal["cpu", "nvdec"] = "cpu"
     metrics_port: int | None = Field(None, ge=1, le=65535)
     capture: CaptureSettings = CaptureSettings()
 
@@ -115,7 +117,13 @@ class LiveSession:
 
     def _open_source(self) -> Source:
         settings = self._settings
-        return open_source(settings.source, size=settings.size, rate=settings.rate, fast=settings.fast)
+        return open_source(
+            settings.source,
+            size=settings.size,
+            rate=settings.rate,
+            fast=settings.fast,
+            decode=settings.decode,
+        )
 
     def _choose_duration(self) -> float | None:
         endless = self._settings.source in SAMPLES and self.drawing != "window"

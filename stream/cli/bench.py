@@ -17,6 +17,7 @@ def bench(
     frames: Annotated[int | None, typer.Option(help="Frames measured in each run (300).")] = None,
     warmup: Annotated[int | None, typer.Option(help="Frames before measuring starts (60).")] = None,
     render: Annotated[bool | None, typer.Option(help="Draw each mesh at 512x512 too.")] = None,
+    decode: Annotated[str | None, typer.Option(help="Video files: cpu, or nvdec on a GPU.")] = None,
     inference: Annotated[
         str | None, typer.Option(help="tensorrt, openvino, onnxruntime, torch or auto.")
     ] = None,
@@ -31,7 +32,7 @@ def bench(
     from stream.evaluation.machine import machine_sentence
 
     values = (load_config(config, BenchSettings) if config else BenchSettings()).model_dump()
-    values |= given(source=source, frames=frames, warmup=warmup, render=render)
+    values |= given(source=source, frames=frames, warmup=warmup, render=render, decode=decode)
     values["capture"] |= given(inference=inference, compute=compute)
     settings = parse_settings(values, BenchSettings, "the command line")
     picture = plot or (json.with_suffix(".png") if json else None)

@@ -34,6 +34,7 @@ def live(
         str | None, typer.Option(help="tensorrt, openvino, onnxruntime, torch or auto.")
     ] = None,
     compute: Annotated[str | None, typer.Option(help="auto, numba or cuda.")] = None,
+    decode: Annotated[str | None, typer.Option(help="Video files: cpu, or nvdec on a GPU.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve /metrics on 127.0.0.1.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for what is written (out).")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, e.g. configs/live.yaml.")] = None,
@@ -42,7 +43,7 @@ def live(
     settings = load_config(config, LiveSettings) if config else LiveSettings()
     values = settings.model_dump()
     values |= given(source=source, duration=duration, show=show, rate=rate, fast=fast, out=out)
-    values |= given(metrics_port=metrics_port, size=_size(size))
+    values |= given(metrics_port=metrics_port, decode=decode, size=_size(size))
     values["capture"] |= given(fov=fov, calibration=calibration, ipd_mm=ipd, max_faces=max_faces)
     values["capture"] |= given(smooth=smooth, inference=inference, compute=compute)
     run_live(parse_settings(values, LiveSettings, "the command line"))

@@ -17,7 +17,7 @@ from stream.errors import InputError
 from stream.types import Array
 
 LAYOUTS = ("rgb", "bgr", "nv12")
-DTYPES = ("float32", "float16")
+DTYPES = ("float32", "float16", "uint8")
 
 MAX_SIZE = 2048
 MAX_SIDE = 16384
@@ -108,13 +108,14 @@ def crop_normalize(
         (`stream.geometry.image_from_crop`); on the host.
     :param size: S, pixels of a crop's side, 1..2048.
     :param layout: ``rgb``, ``bgr`` or ``nv12``.
-    :param dtype: ``float32``, or ``float16``: the same values rounded to nearest even.
-    :param out: (N, 3, S, S) buffer of that dtype, where the frames are.
+    :param dtype: ``float32``; ``float16``, the same values rounded to nearest even; or ``uint8``, pictures
+        (N, S, S, 3) of grey levels, such as a mesh's texture.
+    :param out: buffer of that dtype, where the frames are.
     :param table: of `crop_table`, for device frames; a call that is captured into a CUDA graph needs one.
         Without it, the plan goes to the device by a buffer kept for each stream.
     :param stream: the CUDA stream to queue on; the driver's default one otherwise.
     :param compute: ``auto``, ``numba`` or ``cuda``; device frames are cropped on the device.
-    :returns: (N, 3, S, S), where the frames are; ``out`` (or a view of it) where it was given.
+    :returns: the crops, where the frames are; ``out`` (or a view of it) where it was given.
     :raises InputError: a shape, dtype or value does not fit.
     :raises ConfigError, BackendError: the backend is unknown or cannot run here.
     """
@@ -130,7 +131,7 @@ def crop_normalize(
     records = plan_crops(
         given, frame_of, image_from_crop, size, layout, None if table is None else table.host
     )
-    shape = (len(records), 3, size, size)
+    shape = (len(records), *((size, size, 3) if dtype == "uint8" else (3, size, size)))
     target = None if out is None else check_out("crops", out, dtype, shape)
     kernel = load_twin("crop_normalize", backend).crop_normalize
     if driver is None:

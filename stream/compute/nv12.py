@@ -75,3 +75,8 @@ class PitchedNv12:
             )
         if self.pitch > 4 * longest:
             raise InputError(f"The {name} has rows of {self.pitch} bytes, over {4 * longest}.")
+
+
+def layout_of(picture: DeviceArray | PitchedNv12) -> str:
+    """The layout by which `stream.compute.crop_normalize.crop_normalize` takes a picture on the device."""
+    return "nv12" if isinstance(picture, PitchedNv12) else "rgb"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -34,6 +34,7 @@ class BenchSettings(Settings):
 
     :ivar frames: frames measured in each run, after ``warmup`` frames that are not.
     :ivar rates: offered frames per second of the paced runs.
+    :ivar decode: who decodes a video file, the CPU or the GPU (NVDEC), where it can.
     :ivar render: draw each mesh into a ``render_size`` x ``render_size`` picture too.
     """
 
@@ -41,6 +42,7 @@ class BenchSettings(Settings):
     frames: int = Field(300, ge=10, le=1_000_000)
     warmup: int = Field(60, ge=1, le=100_000)
     rates: tuple[float, ...] = (30.0, 60.0)
+    decode: Literal["cpu", "nvdec"] = "cpu"
     render: bool = True
     render_size: int = Field(512, ge=64, le=4096)
     capture: CaptureSettings = CaptureSettings()
@@ -79,7 +81,7 @@ def run_benchmark(
 
 def measure(settings: BenchSettings, rate: float | None) -> dict[str, Any]:
     """One run: unpaced where ``rate`` is None (nothing dropped), else offered at ``rate`` (newest wins)."""
-    source = open_source(settings.source, rate=rate, fast=rate is None, loop=True)
+    source = open_source(settings.source, rate=rate, fast=rate is None, loop=True, decode=settings.decode)
     with UsageWatch() as watch:
         pipeline = Pipeline(
             source,
@@ -133,7 +135,7 @@ def _tracked(settings: BenchSettings, frames: int = 60) -> list[Capture]:
     :raises FaceError: none of them shows a face.
     """
     faces: list[Capture] = []
-    source = open_source(settings.source, fast=True, loop=True)
+    source = open_source(settings.source, fast=True, loop=True, decode=settings.decode)
     pipeline = Pipeline(source, capture_stages(settings.capture)[:1], [_Keep(faces)], frames=frames)
     run_pipeline(pipeline)
     if not faces:

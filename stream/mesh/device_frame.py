@@ -21,7 +21,7 @@ from stream.compute.cuda.arrays import DeviceArray, empty
 from stream.compute.cuda.driver import Driver
 from stream.compute.depth_meshes import GridMeshes, Smoothing, depth_to_meshes, mesh_buffers, strip_rows
 from stream.compute.grid_views import COLUMNS, check_views
-from stream.compute.nv12 import Decoding, PitchedNv12
+from stream.compute.nv12 import Decoding, PitchedNv12, layout_of
 from stream.errors import BackendError, InputError
 from stream.inference.engine import TensorSpec
 from stream.mesh.mirrored import Mirrored
@@ -80,6 +80,7 @@ class DeviceFrame:
     :param size: S, side of the network's crops.
     :param graphs: replay captured graphs where the network allows; without, the steps are timed.
     :ivar meshes: where the meshes are made on the device, over and over (`stream.mesh.device_pool`).
+    :ivar source: the picture of the frame that is under way, on the device.
     :ivar replayed: frames that were one graph launch.
     :ivar milliseconds: device time of each of `STEPS` of the last frame; empty where a graph was replayed.
     """
@@ -98,7 +99,7 @@ class DeviceFrame:
         self._tracks: list[int | None] = [None] * faces
         self.meshes = mesh_buffers(faces, size, device=True, uv=False)
         self._picture: Mirrored | None = None
-        self._source: DeviceArray | PitchedNv12 | None = None
+        self.source: DeviceArray | PitchedNv12 | None = None
         self._host = self._host_buffers()
         self._seen: dict[_Kind, int] = {}
         self._graphs: dict[_Kind, Any] = {}
@@ -130,9 +131,9 @@ class DeviceFrame:
         """
         count = len(tracks)
         self._check(count, views)
-        source = self._source = self._source_of(image, device)
-        layout = "nv12" if isinstance(source, PitchedNv12) else "rgb"
-        plan_crops([source], np.zeros(count, int), image_from_crop, self.size, layout, self._table.host)
+        source = self.source = self._source_of(image, device)
+        crops = np.zeros(count, int)
+        plan_crops([source], crops, image_from_crop, self.size, layout_of(source), self._table.host)
         self._views.host[:count], self._keep.host[:count] = views, keep
         self._forget(tracks)
         kind = count, source.decoding if isinstance(source, PitchedNv12) else None
@@ -154,7 +155,7 @@ class DeviceFrame:
         if kind is None:
             raise InputError("No frame was begun; call begin first.")
         self._driver.synchronize(self.stream)
-        self._source, count = None, kind[0]
+        self.source, count = None, kind[0]
         if kind not in self._graphs:
             pairs = zip(STEPS, self._events, self._events[1:], strict=False)
             self.milliseconds = {name: self._driver.milliseconds(start, end) for name, start, end in pairs}
@@ -197,16 +198,18 @@ class DeviceFrame:
     def _queue(self, image_from_crop: Array, kind: _Kind, mark: Callable[[int], None]) -> None:
         """The steps; ``mark(i)`` is called before step i and after the last."""
         driver, stream, size, (count, decoding) = self._driver, self.stream, self.size, kind
+        source = self.source
+        assert source is not None
         mark(0)
         if decoding is None and self._picture is not None:
             self._picture.upload(stream)
         mark(1)
         crops = crop_normalize(
-            [self._source],
+            [source],
             np.zeros(count, int),
             image_from_crop,
             size,
-            "rgb" if decoding is None else "nv12",
+            layout_of(source),
             dtype=self._crops.dtype.name,
             out=self._crops[:count],
             table=self._table,
@@ -230,8 +233,8 @@ class DeviceFrame:
         )
         mark(4)
         sources = {name: getattr(self.meshes, name) for name in DOWNLOADED} | {"depth": past, "mask": mask}
-        for name, source in sources.items():
-            driver.download(self._host[name][:count], source.pointer, stream)
+        for name, made in sources.items():
+            driver.download(self._host[name][:count], made.pointer, stream)
         mark(5)
 
     def _check(self, count: int, views: Array) -> None:

@@ -101,8 +101,11 @@ class DeviceStage:
         views = _views(faces, matrices, size)
         tracks = [face.track_id for face in faces]
         self.frame.begin(image, matrices, views, keep, tracks, capture.frame.device)
-        kept = self._pool.keep(self.frame.meshes, len(faces))
-        textures = [crop_image(image, face.crop, texture_size(face.crop)) for face in faces]
+        sides = [texture_size(face.crop) for face in faces]
+        cuts = [(image_from_crop(face.crop, side), side) for face, side in zip(faces, sides, strict=True)]
+        assert self.frame.source is not None
+        kept = self._pool.keep(self.frame.meshes, self.frame.source, cuts)
+        textures = [crop_image(image, face.crop, side) for face, side in zip(faces, sides, strict=True)]
         result = self.frame.finish()
         self._remember(capture.frame, faces, seen, result)
         depths = tuple(_depth(face, result, i) for i, face in enumerate(faces))

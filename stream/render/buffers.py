@@ -55,6 +55,16 @@ class GrowingTexture:
     def write(self, pixels: Array) -> None:
         """Replace the picture; ``pixels`` is (H, W, components) uint8, top row first."""
         height, width = pixels.shape[:2]
+        self._fit(width, height)
+        self._texture.write(np.ascontiguousarray(pixels), viewport=(0, 0, width, height))
+
+    def write_from(self, buffer: Any, width: int, height: int) -> None:
+        """`write` of what a `moderngl.Buffer` holds from its start, as bytes without padding."""
+        self._fit(width, height)
+        self._texture.write(buffer, viewport=(0, 0, width, height))
+
+    def _fit(self, width: int, height: int) -> None:
+        """Make room for a picture."""
         have = self._texture.size
         if width > have[0] or height > have[1]:
             self._texture.release()
@@ -64,7 +74,6 @@ class GrowingTexture:
             ]
             self._texture = self._gl.texture(tuple(want), self._components)
             self.allocations += 1
-        self._texture.write(np.ascontiguousarray(pixels), viewport=(0, 0, width, height))
         self._filled = (width, height)
 
     def use(self, program: Any) -> None:

@@ -55,6 +55,7 @@ class _GpuMesh:
             return SharedBuffer(gl, driver, self._stream)
 
         self.vertices, self.normals, self.triangles = store(), store(), store()
+        self._pixels = store()
         self.texture = GrowingTexture(gl)
         layout = [
             (self.vertices.gl_buffer, "3f", "in_position"),
@@ -79,17 +80,26 @@ class _GpuMesh:
                 buffer.write(getattr(mesh.device, name)[: len(getattr(mesh, name))])
             else:
                 buffer.write(np.ascontiguousarray(getattr(mesh, name), dtype=dtype))
+        if isinstance(self._pixels, SharedBuffer):
+            self._pixels.write(mesh.device.texture)
+            self.texture.write_from(self._pixels.gl_buffer, *mesh.device.texture.shape[:2])
+        else:
+            self.texture.write(mesh.texture)
         if self.driver is not None and self._stream is not None:
             self.driver.synchronize(self._stream)  # the mesh may give its memory back after this
         self.uv.write(np.ascontiguousarray(mesh.uv, dtype=np.float32))
-        self.texture.write(mesh.texture)
         self._indices = mesh.triangles.size
+
+    @property
+    def stores(self) -> tuple[GrowingBuffer | SharedBuffer, ...]:
+        """All buffers."""
+        return self.vertices, self.normals, self.triangles, self.uv, self._pixels
 
     def release(self) -> None:
         """Free the memory; CUDA lets go of what it shares."""
         for array in self._arrays.values():
             array.release()
-        for store in (self.vertices, self.normals, self.uv, self.triangles, self.texture):
+        for store in (*self.stores, self.texture):
             store.release()
 
     def draw(self, program: Any, mode: str) -> None:
@@ -101,9 +111,7 @@ class _GpuMesh:
     @property
     def allocations(self) -> int:
         """How often memory was asked for."""
-        return sum(
-            b.allocations for b in (self.vertices, self.normals, self.uv, self.triangles, self.texture)
-        )
+        return sum(b.allocations for b in (*self.stores, self.texture))
 
 
 class MeshScene:
@@ -138,7 +146,7 @@ class MeshScene:
         return sum(
             buffer.host_copies
             for mesh in self._meshes
-            for buffer in (mesh.vertices, mesh.normals, mesh.triangles)
+            for buffer in mesh.stores
             if isinstance(buffer, SharedBuffer)
         )
 

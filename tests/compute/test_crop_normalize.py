@@ -262,6 +262,18 @@ def test_half_precision_is_single_precision_rounded(place: str) -> None:
 
 
 @every_place
+def test_bytes_are_the_grey_levels_rounded(place: str) -> None:
+    arguments = ([PHOTO], [0, 0], matrices(40, FACE, FACE), 40)
+    with place_for(place) as compute:
+        single = crop_normalize(*arguments, compute=compute)
+        picture = crop_normalize(*arguments, dtype="uint8", compute=compute)
+    assert picture.shape == (2, 40, 40, 3)
+    levels = (single.transpose(0, 2, 3, 1).astype(np.float64) + 1) * 127.5
+    assert np.abs(picture - levels).max() <= 0.5 + 1e-4
+    assert picture.std() > 20
+
+
+@every_place
 def test_bgr_is_rgb_the_other_way_round(place: str) -> None:
     with place_for(place) as compute:
         for size in (24, 96):

@@ -154,6 +154,8 @@ def test_meshes_stay_on_the_device_while_somebody_holds_them(driver: HostDriver)
         (mesh,) = capture.meshes
         np.testing.assert_array_equal(look(mesh.device.vertices), mesh.vertices)
         np.testing.assert_array_equal(look(mesh.device.triangles)[: len(mesh.triangles)], mesh.triangles)
+        texture = look(mesh.device.texture).astype(float)
+        assert np.abs(texture - mesh.texture).mean() < 0.6
     assert [capture.meshes[0].device for capture in held[SLOTS:]] == [None, None]
     addresses = {capture.meshes[0].device.vertices.pointer for capture in held[:SLOTS]}
     assert len(addresses) == SLOTS

@@ -85,15 +85,17 @@ def test_a_failed_copy_leaves_the_buffer_to_opengl(egl: RenderContext) -> None:
 
 def test_a_mesh_in_device_memory_looks_as_the_same_from_the_host(egl: RenderContext) -> None:
     driver, mesh, view = HostDriver(), square(tilt=0.4), CameraView(PLAIN)
-    there = [to_device(driver, array) for array in (mesh.vertices, mesh.normals, mesh.triangles)]
+    there = [
+        to_device(driver, array) for array in (mesh.vertices, mesh.normals, mesh.triangles, mesh.texture)
+    ]
     device = replace(mesh, device=DeviceMesh(*there, driver, None))
     scene = MeshScene(egl)
     pictures = []
     for shown in (mesh, device, replace(mesh), replace(device)):
-        scene.draw((shown,), view, "lit", (96, 96))
+        scene.draw((shown,), view, "textured", (96, 96))
         pictures.append(scene.read())
     assert pictures[0].std() > 5
     for picture in pictures[1:]:
         np.testing.assert_array_equal(picture, pictures[0])
-    assert scene.host_copies == 3  # of the last one; the buffers of the one before are gone
+    assert scene.host_copies == 4  # of the last one; the buffers of the one before are gone
     scene.release()

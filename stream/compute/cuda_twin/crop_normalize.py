@@ -16,12 +16,14 @@ from stream.types import Array
 
 TILE_X, TILE_Y = 32, 8
 
+KINDS = {"float32": 0, "float16": 1, "uint8": 2}
+
 _PARAMS = np.dtype(
     [
         ("crops", "u8"),
         ("out", "u8"),
         ("size", "i4"),
-        ("half", "i4"),
+        ("kind", "i4"),
         ("red", "i4"),
         ("decoding", "f4", (6,)),
     ],
@@ -39,7 +41,7 @@ def crop_normalize(
     table: Any,
     stream: Stream,
 ) -> None:
-    """Queue the filling of ``out`` (N, 3, S, S) (`stream.compute.crop_normalize`).
+    """Queue the filling of ``out``, (N, 3, S, S) or bytes (N, S, S, 3) (`stream.compute.crop_normalize`).
 
     :param records: (N,) as planned; the first N of ``table.host`` where a table is given.
     """
@@ -51,7 +53,7 @@ def crop_normalize(
     driver.upload(device.pointer, records, stream)
     params = np.zeros(1, _PARAMS)
     params["crops"], params["out"], params["size"] = device.pointer, out.pointer, size
-    params["half"], params["red"] = out.dtype == np.float16, 2 if layout == "bgr" else 0
+    params["kind"], params["red"] = KINDS[out.dtype.name], 2 if layout == "bgr" else 0
     params["decoding"] = frames[0].decoding if isinstance(frames[0], PitchedNv12) else BT601
     kernel = driver.kernel("crop_normalize", "crop_nv12" if layout == "nv12" else "crop_packed")
     grid = (-(-size // TILE_X), -(-size // TILE_Y), count)

@@ -166,11 +166,12 @@ def _crop(
 def crop_normalize(
     frames: Sequence[Array], records: Array, layout: str, out: Array, table: object, stream: object
 ) -> None:
-    """Fill ``out`` (N, 3, S, S) (`stream.compute.crop_normalize`); there is no table or stream here."""
+    """Fill ``out``, (N, 3, S, S) or bytes (N, S, S, 3) (`stream.compute.crop_normalize`)."""
     for record, target in zip(records, out, strict=True):
         frame = frames[record["frame_of"]]
         # numba stores no float16 on the CPU, so numpy rounds (to nearest even).
-        crop = target if out.dtype == np.float32 else np.empty(target.shape, np.float32)
+        side = target.shape[1]
+        crop = target if out.dtype == np.float32 else np.empty((3, side, side), np.float32)
         _crop(
             frame if layout == "nv12" else frame.reshape(-1),
             int(record["width"]),
@@ -183,5 +184,7 @@ def crop_normalize(
             record["stride"],
             crop,
         )
-        if crop is not target:
+        if out.dtype == np.uint8:
+            target[...] = np.rint((crop.transpose(1, 2, 0) + ONE) * np.float32(127.5))
+        elif crop is not target:
             target[...] = crop
