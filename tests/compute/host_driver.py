@@ -144,6 +144,16 @@ class HostDriver:
             self.captured.append(work)
 
 
+class CountingDriver(HostDriver):
+    """Counts allocations."""
+
+    allocations = 0
+
+    def allocate(self, nbytes: int) -> HostMemory:
+        self.allocations += 1
+        return super().allocate(nbytes)
+
+
 def compiler() -> str | None:
     """The C++ compiler of this machine."""
     return shutil.which("g++") or shutil.which("clang++")

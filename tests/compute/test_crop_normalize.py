@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from host_driver import HostDriver, HostMemory, compiler
+from host_driver import CountingDriver, compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import PLACES, every_place, place_for
@@ -338,16 +338,6 @@ def test_a_table_carries_the_plan_from_frame_to_frame(place: str) -> None:
             assert list(planned["frame"]) == [frames[k].pointer for k in of]
         with pytest.raises(InputError, match="no room for 5"):
             crop_normalize(frames, [0] * 5, matrices(40, *[FACE] * 5), 40, table=table)
-
-
-class CountingDriver(HostDriver):
-    """Counts allocations."""
-
-    allocations = 0
-
-    def allocate(self, nbytes: int) -> HostMemory:
-        self.allocations += 1
-        return super().allocate(nbytes)
 
 
 @pytest.mark.skipif(compiler() is None, reason="no C++ compiler here; install one with: apt-get install g++")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from host_driver import HostDriver, HostMemory, compiler
+from host_driver import CountingDriver, compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import PLACES, every_place, place_for
@@ -370,16 +370,6 @@ def test_device_arrays_are_painted_in_place(place: str) -> None:
         np.testing.assert_allclose(to_host(driver, given["confidence"]), expected[1], atol=1e-5)
         with pytest.raises(InputError, match="bring all to one place"):
             texture_project(**given | {"layout": scene.layout})
-
-
-class CountingDriver(HostDriver):
-    """Counts allocations."""
-
-    allocations = 0
-
-    def allocate(self, nbytes: int) -> HostMemory:
-        self.allocations += 1
-        return super().allocate(nbytes)
 
 
 @pytest.mark.skipif(compiler() is None, reason="no C++ compiler here; install one with: apt-get install g++")

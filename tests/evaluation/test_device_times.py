@@ -1,25 +1,14 @@
 """The GPU's measures run through, on kernels compiled as host C++; what they say there is no figure."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from compute.host_driver import HostDriver, compiler
+from compute.host_driver import HostDriver
 from mesh.device_network import Network, capture_of, face_at
 
-from stream.compute.cuda.current import use_driver
 from stream.evaluation import device_kernels
 from stream.evaluation.device_frames import frame_times
 from stream.mesh.device_frame import STEPS
 from stream.mesh.device_stage import DeviceStage
-
-
-@pytest.fixture
-def driver() -> Iterator[HostDriver]:
-    if compiler() is None:
-        pytest.skip("no C++ compiler here; install one with: apt-get install g++")
-    with use_driver(HostDriver()) as host:
-        yield host  # type: ignore[misc]
 
 
 def test_every_kernel_family_is_timed(driver: HostDriver, monkeypatch: pytest.MonkeyPatch) -> None:

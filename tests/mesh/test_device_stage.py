@@ -1,17 +1,15 @@
 """Frames that stay on the device, with the kernels as host C++ and a network made of their memory."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from compute.host_driver import HostDriver, compiler
+from compute.host_driver import HostDriver
 from mesh.device_network import CAMERA, SIZE, Network, capture_of, face_at, look, maps_of
 from skimage import data
 
 from stream.compute.crop_normalize import crop_normalize
-from stream.compute.cuda.current import use_driver
 from stream.compute.depth_mesh import depth_to_mesh
 from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import BackendError, InputError
@@ -20,14 +18,6 @@ from stream.mesh.device_frame import STEPS, WARM_UPS
 from stream.mesh.device_pool import SLOTS
 from stream.mesh.device_stage import DeviceStage
 from stream.mesh.silhouette import depth_jump
-
-
-@pytest.fixture
-def driver() -> Iterator[HostDriver]:
-    if compiler() is None:
-        pytest.skip("no C++ compiler here; install one with: apt-get install g++")
-    with use_driver(HostDriver()) as host:
-        yield host  # type: ignore[misc]
 
 
 def open_stage(driver: HostDriver, **options: Any) -> DeviceStage:
