@@ -6,33 +6,20 @@ all pairs of neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numba
 import numpy as np
 from numba import types
 
+from stream.compute.numba_twin.compiling import compiled
 from stream.types import Array
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}}
+_FASTMATH = {"reassoc", "contract"}
 """Sums may be reordered, which lets them run in parallel lanes; checks for NaN stay."""
 
-
-def _compile(signature: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile now, with numba's on-disk cache where it works (as `stream.compute.numba_twin.compiling`)."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            return cast(Callable[..., Any], numba.njit(signature, cache=True, **_OPTIONS)(function))
-        except Exception:
-            return cast(Callable[..., Any], numba.njit(signature, **_OPTIONS)(function))
-
-    return decorate
-
-
 _grid = types.Array(types.float32, 2, "C")
-_inline = numba.njit(**_OPTIONS)
+_inline = numba.njit(nogil=True, error_model="numpy", fastmath=_FASTMATH)
 
 
 @_inline
@@ -87,7 +74,7 @@ def _descend(
     return total
 
 
-@_compile(types.int64(*[_grid] * 7, types.float64, types.int64))
+@compiled(types.int64(*[_grid] * 7, types.float64, types.int64), fastmath=_FASTMATH)
 def relax(
     depth: Array,
     weight: Array,

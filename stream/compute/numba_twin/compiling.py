@@ -13,18 +13,20 @@ inline: Callable[[Kernel], Kernel] = numba.njit(nogil=True, error_model="numpy")
 """For the parts of a kernel: compiled with the kernel that calls them."""
 
 
-def compiled(signature: Any) -> Callable[[Kernel], Kernel]:
+def compiled(signature: Any, **options: Any) -> Callable[[Kernel], Kernel]:
     """Compile for one signature now, with numba's on-disk cache where it works.
 
     A cache that cannot be used (no writable folder, a full disk, a damaged file) must not stop the
     program, so any failure is answered by compiling without one; a real compile error raises again there.
+
+    :param options: of `numba.njit`, beside those all kernels have.
     """
+    always = {"nogil": True, "error_model": "numpy"}
 
     def decorate(function: Kernel) -> Kernel:
-        options = {"nogil": True, "error_model": "numpy"}
         try:
-            return numba.njit(signature, cache=True, **options)(function)
+            return numba.njit(signature, cache=True, **always, **options)(function)
         except Exception:
-            return numba.njit(signature, **options)(function)
+            return numba.njit(signature, **always, **options)(function)
 
     return decorate
