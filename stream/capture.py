@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stream.config import Settings
+from stream.errors import BackendError, ModelError
 from stream.geometry import DEFAULT_FOV, INTER_PUPIL_MM, MAX_FOV, MIN_FOV
 from stream.types import Array, Capture, Frame
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from stream.mesh.device_stage import DeviceStage
     from stream.pipeline.stage import Stage
 
+
+log = logging.getLogger(__name__)
 
 LIVE_SIDE = 128
 """Side of the maps that live meshes are made of, pixels. The network's own 192 make 2.25 times the vertices,
@@ -66,7 +70,7 @@ def live_model(inference: str) -> str:
 
 
 def capture_stages(settings: CaptureSettings) -> list[Stage]:
-    """The stages from face to mesh, not yet open: face, depth and mesh, or face and device (`DeviceStage`).
+    """The stages from face to mesh, to be opened: face, depth and mesh, or face and device (`DeviceStage`).
 
     :raises ConfigError: a setting is out of range.
     """
@@ -79,13 +83,12 @@ def capture_stages(settings: CaptureSettings) -> list[Stage]:
         calibration=settings.calibration,
         ipd_mm=settings.ipd_mm,
     )
-    if stays_on_device(settings):
-        return [face, device_stage(settings)]
-    return [face, *_host_stages(settings)]
+    device = _device_stage_that_runs(settings) if _may_stay_on_device(settings) else None
+    return [face, *(_host_stages(settings) if device is None else [device])]
 
 
-def stays_on_device(settings: CaptureSettings) -> bool:
-    """Whether frames stay on the GPU from the network to the mesh, because both work there."""
+def _may_stay_on_device(settings: CaptureSettings) -> bool:
+    """Whether a GPU, its kernels and a network library for it are there, as far as can be told cheaply."""
     from stream.compute.backends import AUTO, why_not
     from stream.inference.backends import DEVICE_BACKENDS, backend_status
 
@@ -94,6 +97,20 @@ def stays_on_device(settings: CaptureSettings) -> bool:
     if settings.inference != AUTO:
         return settings.inference in DEVICE_BACKENDS
     return any(state.ready for state in backend_status() if state.name == "tensorrt")
+
+
+def _device_stage_that_runs(settings: CaptureSettings) -> DeviceStage | None:
+    """The stage on the GPU; for ``auto`` it is opened, and ``None`` if it cannot run."""
+    stage = device_stage(settings)
+    if settings.inference != "auto":
+        return stage
+    try:
+        stage.open()
+    except (BackendError, ModelError) as error:
+        stage.close()
+        log.warning("Frames do not stay on the GPU. %s", error)
+        return None
+    return stage
 
 
 def _host_stages(settings: CaptureSettings) -> list[Stage]:

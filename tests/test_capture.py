@@ -5,7 +5,9 @@ from compute.host_driver import HostDriver
 
 from stream.capture import CaptureSettings, capture_stages, live_model
 from stream.compute.cuda.current import use_driver
+from stream.errors import BackendError, ModelError
 from stream.inference.backends import BackendStatus
+from stream.mesh.device_stage import DeviceStage
 
 ON_HOST, ON_DEVICE = ["face", "depth", "mesh"], ["face", "device"]
 
@@ -41,8 +43,26 @@ def test_auto_keeps_frames_on_the_gpu_where_tensorrt_can_run(
 ) -> None:
     status = [BackendStatus("tensorrt", ready, "", ""), BackendStatus("openvino", True, "", "")]
     monkeypatch.setattr("stream.inference.backends.backend_status", lambda: status)
+    monkeypatch.setattr(DeviceStage, "open", lambda self: None)
     with use_driver(HostDriver()):
         assert stages() == (ON_DEVICE if ready else ON_HOST)
+
+
+@pytest.mark.parametrize("kind", [BackendError, ModelError])
+def test_auto_goes_back_to_the_host_where_the_gpu_refuses(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: DeviceStage) -> None:
+        raise kind("This GPU is not known.")
+
+    monkeypatch.setattr(
+        "stream.inference.backends.backend_status", lambda: [BackendStatus("tensorrt", True, "", "")]
+    )
+    monkeypatch.setattr(DeviceStage, "open", refuse)
+    with use_driver(HostDriver()):
+        assert stages() == ON_HOST
+        assert stages(inference="tensorrt") == ON_DEVICE  # and says so when it is opened
+    assert "This GPU is not known." in caplog.text
 
 
 def test_the_quantised_network_is_for_the_cpu() -> None:

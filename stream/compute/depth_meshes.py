@@ -135,7 +135,7 @@ def depth_to_meshes(
 ) -> GridMeshes:
     """`stream.compute.depth_mesh.depth_to_mesh` for N maps at once, in one pass, with temporal smoothing.
 
-    On the device nothing is copied, allocated (where ``out`` is given) or waited for.
+    On the device nothing is waited for, and with ``out`` and ``views`` there nothing is copied or allocated.
 
     :param depth: (N, S, S) float32 crop units, positive away from the camera; NaN and inf are not usable.
     :param mask: (N, S, S) float32 in 0..1; NaN is not usable.

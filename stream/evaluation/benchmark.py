@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from stream.capture import CaptureSettings, capture_stages, device_stage, stays_on_device
+from stream.capture import CaptureSettings, capture_stages, device_stage
 from stream.config import Settings
 from stream.errors import BackendError, FaceError, ProsoponError
 from stream.evaluation.machine import describe_machine
@@ -26,7 +26,8 @@ from stream.types import Capture
 
 log = logging.getLogger(__name__)
 
-UNPACED = "unpaced"
+UNPACED, DEVICE = "unpaced", "device"
+"""The name of a run, and of the stage on the GPU."""
 
 
 class BenchSettings(Settings):
@@ -67,7 +68,7 @@ def run_benchmark(
         progress(name)
         runs[name] = measure(settings, rate)
     device = {}
-    if stays_on_device(settings.capture):
+    if DEVICE in runs[UNPACED]["stages"]:
         progress("the GPU's steps and kernels")
         device = {"device": measure_device(settings)}
     return {

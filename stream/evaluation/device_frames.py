@@ -9,9 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from stream.compute.cuda.arrays import empty
+from stream.compute.cuda.current import current_driver
+from stream.evaluation.device_kernels import COPIED
 from stream.mesh.device_frame import STEPS
 from stream.mesh.device_stage import DeviceStage
 from stream.types import Capture
+
+COPIES = 40
+"""Copies of `COPIED` bytes that keep the GPU busy while a frame is queued: 5 ms where 4 TB/s are copied."""
 
 WARM_UP = 20
 """Frames before any is counted: libraries compile and choose their kernels, graphs are captured."""
@@ -29,8 +35,8 @@ def frame_times(
         time of each of `STEPS`, {p50, p95, share of their sum}.
     :raises ProsoponError: the stage cannot be opened or fails.
     """
-    walls, _, replayed = _run(make(True), captures, frames)
-    _, steps, _ = _run(make(False), captures, frames)
+    walls, _, replayed = _run(make(True), captures, frames, busy=False)
+    _, steps, _ = _run(make(False), captures, frames, busy=True)
     total = sum(float(np.median(steps[name])) for name in STEPS)
     return {
         "wall_ms": _percentiles(walls, 50, 95, 99),
@@ -44,20 +50,28 @@ def frame_times(
 
 
 def _run(
-    stage: DeviceStage, captures: Sequence[Capture], frames: int
+    stage: DeviceStage, captures: Sequence[Capture], frames: int, busy: bool
 ) -> tuple[list[float], dict[str, list[float]], float]:
-    """Milliseconds of each frame, of each step where they are timed, and the share of replayed frames."""
+    """Milliseconds of each frame, of each step where they are timed, and the share of replayed frames.
+
+    :param busy: keep the GPU at work before each frame until all its steps are queued, so that they run back
+        to back; else their times would be those of Python between the launches.
+    """
     walls: list[float] = []
     steps: dict[str, list[float]] = {name: [] for name in STEPS}
     stage.open()
     try:
         frame = stage.frame
         assert frame is not None
+        driver, copies = current_driver(), COPIES if busy else 0
+        ballast = [empty(driver, (COPIED if busy else 1,), "uint8") for _ in range(2)]
         for number in range(-WARM_UP, frames):
             if number == 0:
                 before = frame.replayed
             capture = captures[number % len(captures)]
             shown = _at(capture, number / 30)
+            for _ in range(copies):
+                driver.copy(ballast[0].pointer, ballast[1].pointer, COPIED, frame.stream)
             start = time.perf_counter()
             stage(shown)
             if number >= 0:

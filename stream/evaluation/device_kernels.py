@@ -12,6 +12,7 @@ import numpy as np
 from stream.compute.crop_normalize import crop_normalize, crop_table
 from stream.compute.cuda.arrays import DeviceArray, empty, to_device
 from stream.compute.cuda.driver import Driver, Stream
+from stream.compute.cuda.graphs import captured
 from stream.compute.depth_meshes import Smoothing, depth_to_meshes, mesh_buffers
 from stream.compute.expression_solve import expression_solve
 from stream.compute.grid_views import grid_views
@@ -26,15 +27,20 @@ COPIED = 256 << 20
 """Bytes of the copy that tells the memory's bandwidth: far more than any cache holds."""
 
 
+LEAST_BYTES = 150_000_000
+"""Work of fewer bytes may stay in a large cache, so its share of the memory's bandwidth would say nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class KernelTime:
-    """Device time of one kernel, launch included.
+    """Device time of one kernel, as part of a graph.
 
     :ivar work: what was worked on, in words.
     :ivar p50, p95: milliseconds of one run, over `GROUPS` means of `REPEATS` runs.
     :ivar gbytes: bytes that have to be moved, 1e9 (head comment of the kernel); ``None`` where arithmetic
         decides.
-    :ivar share: of the measured copy bandwidth that these bytes reach at p50; ``None`` likewise.
+    :ivar share: of the measured copy bandwidth that these bytes reach at p50; ``None`` likewise, and where
+        they may come from a cache (`LEAST_BYTES`).
     """
 
     name: str
@@ -63,6 +69,7 @@ def kernel_times(driver: Driver, bandwidth: float, small: bool = False) -> list[
     cases = [*_meshes(driver, stream, rng, small), _crops(driver, stream, rng, small)]
     cases += [_expressions(driver, stream, rng, small), _planes(driver, stream, rng, small)]
     cases.append(_texture(driver, stream, rng, small))
+    driver.synchronize(driver.default_stream)  # on which the cases' arrays were uploaded
     return [_timed(driver, stream, bandwidth, *case) for case in cases]
 
 
@@ -89,7 +96,7 @@ def _meshes(driver: Driver, stream: Stream, rng: np.random.Generator, small: boo
 
 
 def _crops(driver: Driver, stream: Stream, rng: np.random.Generator, small: bool) -> _Case:
-    count, size, side = (2, 24, 64) if small else (32, 192, 720)
+    count, size, side = (2, 24, 64) if small else (256, 192, 720)
     image = rng.integers(0, 255, (side, side, 3), np.uint8)
     frames = [to_device(driver, image) for _ in range(count)]
     step = 0.5 * side / size
@@ -118,7 +125,7 @@ def _expressions(driver: Driver, stream: Stream, rng: np.random.Generator, small
 
 
 def _planes(driver: Driver, stream: Stream, rng: np.random.Generator, small: bool) -> _Case:
-    maps, size = (2, 24) if small else (64, 256)
+    maps, size = (2, 24) if small else (256, 256)
     depth, mask = _head(driver, maps, size, rng)
     out = mesh_quantize(depth, mask, -1.0, 1.0, 12, stream=stream)
     run = partial(mesh_quantize, depth, mask, -1.0, 1.0, 12, out=out, stream=stream)
@@ -126,7 +133,7 @@ def _planes(driver: Driver, stream: Stream, rng: np.random.Generator, small: boo
 
 
 def _texture(driver: Driver, stream: Stream, rng: np.random.Generator, small: bool) -> _Case:
-    grid, side = (6, 32) if small else (64, 1024)
+    grid, side = (6, 32) if small else (64, 2048)
     row, column = np.divmod(np.arange(grid * grid), grid)
     uv = np.stack([(column + 0.5) / grid, (row + 0.5) / grid], axis=1).astype(np.float32)
     corner = (np.arange(grid - 1)[:, None] * grid + np.arange(grid - 1)).reshape(-1, 1)
@@ -171,18 +178,30 @@ def _timed(
     driver: Driver, stream: Stream, bandwidth: float, name: str, work: str, gbytes: float | None, run: Any
 ) -> KernelTime:
     p50, p95 = (float(value) for value in np.percentile(_times(driver, stream, run), (50, 95)))
-    share = None if gbytes is None else gbytes * 1e9 / (p50 / 1e3) / bandwidth
+    uncached = gbytes is not None and gbytes * 1e9 >= LEAST_BYTES
+    share = gbytes * 1e9 / (p50 / 1e3) / bandwidth if uncached and gbytes is not None else None
     return KernelTime(name, work, p50, p95, gbytes, share)
 
 
 def _times(driver: Driver, stream: Stream, run: Callable[[], object]) -> Array:
-    """(GROUPS,) milliseconds of one run, after a group to warm up."""
-    times = []
-    for _ in range(GROUPS + 1):
-        start, end = driver.event(), driver.event()
-        driver.record(start, stream)
+    """(GROUPS,) milliseconds of one run.
+
+    Runs are captured into a graph of `REPEATS`: queued one by one, they would wait for Python in between.
+    """
+    run()
+    driver.synchronize(stream)
+
+    def queue() -> None:
         for _ in range(REPEATS):
             run()
+
+    graph = captured(driver, stream, queue)
+    driver.replay(graph, stream)
+    times = []
+    for _ in range(GROUPS):
+        start, end = driver.event(), driver.event()
+        driver.record(start, stream)
+        driver.replay(graph, stream)
         driver.record(end, stream)
         times.append(driver.milliseconds(start, end) / REPEATS)
-    return np.array(times[1:])
+    return np.array(times)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from stream.compute.cuda import arrays
 from stream.compute.cuda.arrays import DeviceArray, as_device
 from stream.compute.cuda.current import current_driver
 from stream.compute.cuda.driver import Driver, Stream
+from stream.compute.cuda.graphs import captured
 from stream.errors import BackendError, InputError
 from stream.inference.engine import TensorSpec
 from stream.inference.tensorrt import why_not
@@ -149,14 +149,7 @@ class TensorRtEngine:
             logger.info("TensorRT cannot capture this network into a graph; its kernels are launched singly.")
             return None
         try:
-            self._driver.begin_capture(self._stream)
-            try:
-                self._queue()
-            except BackendError:
-                with suppress(BackendError):  # the capture must end; why it failed is known already
-                    self._driver.end_capture(self._stream)
-                raise
-            return self._driver.end_capture(self._stream)
+            return captured(self._driver, self._stream, self._queue)
         except BackendError as error:
             logger.warning("No CUDA graph could be captured, so kernels are launched singly: %s", error)
             return None

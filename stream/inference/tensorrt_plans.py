@@ -26,6 +26,9 @@ from stream.inference.tensorrt_progress import Progress, run_with_bar
 
 Precision = Literal["fp16", "fp32", "int8"]
 
+CONVERSION = 1
+"""Counted up whenever `to_half` or `to_symmetric` change what they make: engines kept before are old then."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -107,7 +110,7 @@ def _plan(
 ) -> Choice:
     """Raises `_RefusedError` where the precision loses too much or the model cannot be rewritten for it."""
     name = f"{precision}-exact" if exact else precision
-    version = f"{library.name} {library.version}"
+    version = f"{library.name} {library.version} conversion {CONVERSION}"
     key = tensorrt_cache.plan_key(content, version, driver.info, name, max_batch)
     kept = tensorrt_cache.load(key, "plan")
     if kept is not None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -19,6 +18,7 @@ import numpy as np
 from stream.compute.crop_normalize import MAX_SIDE, crop_normalize, crop_table, plan_crops
 from stream.compute.cuda.arrays import DeviceArray, empty
 from stream.compute.cuda.driver import Driver
+from stream.compute.cuda.graphs import captured
 from stream.compute.depth_meshes import GridMeshes, Smoothing, depth_to_meshes, mesh_buffers, strip_rows
 from stream.compute.grid_views import COLUMNS, check_views
 from stream.compute.nv12 import Decoding, PitchedNv12, layout_of
@@ -165,6 +165,14 @@ class DeviceFrame:
         depth, mask = arrays.pop("depth"), arrays.pop("mask")
         return FrameResult(GridMeshes(**arrays), depth, mask)
 
+    def abandon(self) -> None:
+        """Wait for the frame that is under way, if any, and forget it.
+
+        :raises BackendError: CUDA failed meanwhile.
+        """
+        self._pending = self.source = None
+        self._driver.synchronize(self.stream)
+
     def _run(self, image_from_crop: Array, kind: _Kind) -> None:
         """Queue the steps, and keep them as a graph once the same kind of frame came often enough."""
         self._seen[kind] = self._seen.get(kind, 0) + 1
@@ -176,14 +184,7 @@ class DeviceFrame:
             queue(lambda step: self._driver.record(self._events[step], self.stream))
             return
         try:
-            self._driver.begin_capture(self.stream)
-            try:
-                queue(lambda step: None)
-            except BackendError:
-                with suppress(BackendError):
-                    self._driver.end_capture(self.stream)
-                raise
-            graph = self._driver.end_capture(self.stream)
+            graph = captured(self._driver, self.stream, lambda: queue(lambda step: None))
         except BackendError as error:
             log.warning(
                 "The frame cannot be captured into a CUDA graph; its steps are launched singly. %s", error

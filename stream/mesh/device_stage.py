@@ -66,11 +66,13 @@ class DeviceStage:
         self._uv: Array = np.empty((0, 2), np.float32)
 
     def open(self) -> None:
-        """Load the network, compile the kernels and allocate all memory.
+        """Load the network, compile the kernels, allocate all memory, and make a first frame; once only.
 
         :raises ModelError, BackendError, ConfigError: as `stream.inference.backends.load_engine`; the GPU has
             no memory left.
         """
+        if self.frame is not None:
+            return
         self._network = self._load()
         if not hasattr(self._network, "run_device"):
             raise BackendError(
@@ -80,7 +82,17 @@ class DeviceStage:
         size = int(self._network.inputs[0].shape[-1])
         self.frame = DeviceFrame(current_driver(), self._network, size, self._faces, self._graphs)
         self._uv = _grid_uv(size)
+        self._try(size)
         self._pool = MeshPool(current_driver(), self.frame.stream, self._faces, size)
+
+    def _try(self, size: int) -> None:
+        """A frame of nothing, so that what cannot run is known before the first real one."""
+        assert self.frame is not None
+        matrix = np.array([[[1.0, 0, 0], [0, 1, 0]]])
+        views = grid_views(matrix, 500.0, 500.0, size / 2, size / 2, 600.0, 80.0)
+        keep = np.zeros((1, size, size), np.float32)
+        self.frame.begin(np.zeros((size, size, 3), np.uint8), matrix, views, keep, [-1])
+        self.frame.finish()
 
     def __call__(self, capture: Capture) -> Capture:
         """Depth and mesh of every face.
@@ -100,13 +112,17 @@ class DeviceStage:
         seen, keep = self._stillness(capture.frame, faces)
         views = _views(faces, matrices, size)
         tracks = [face.track_id for face in faces]
-        self.frame.begin(image, matrices, views, keep, tracks, capture.frame.device)
-        sides = [texture_size(face.crop) for face in faces]
-        cuts = [(image_from_crop(face.crop, side), side) for face, side in zip(faces, sides, strict=True)]
-        assert self.frame.source is not None
-        kept = self._pool.keep(self.frame.meshes, self.frame.source, cuts)
-        textures = [crop_image(image, face.crop, side) for face, side in zip(faces, sides, strict=True)]
-        result = self.frame.finish()
+        try:
+            self.frame.begin(image, matrices, views, keep, tracks, capture.frame.device)
+            sides = [texture_size(face.crop) for face in faces]
+            cuts = [(image_from_crop(face.crop, side), side) for face, side in zip(faces, sides, strict=True)]
+            assert self.frame.source is not None
+            kept = self._pool.keep(self.frame.meshes, self.frame.source, cuts)
+            textures = [crop_image(image, face.crop, side) for face, side in zip(faces, sides, strict=True)]
+            result = self.frame.finish()
+        except BaseException:
+            self.frame.abandon()
+            raise
         self._remember(capture.frame, faces, seen, result)
         depths = tuple(_depth(face, result, i) for i, face in enumerate(faces))
         meshes = tuple(
@@ -117,11 +133,15 @@ class DeviceStage:
 
     def close(self) -> None:
         """Free the GPU's memory and the network."""
-        self.frame = self._pool = None
+        frame, network = self.frame, self._network
+        self.frame = self._pool = self._network = None
         self._pasts.clear()
-        if self._network is not None:
-            self._network.close()
-            self._network = None
+        try:
+            if frame is not None:
+                frame.abandon()
+        finally:
+            if network is not None:
+                network.close()
 
     def _stillness(self, frame: Frame, faces: Sequence[Face]) -> tuple[list[Seen], Array]:
         """What is seen of each face, and how much of its past each pixel may keep, (N, S, S) float32."""

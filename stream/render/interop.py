@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import suppress
 from typing import Any
 
 from stream.compute.cuda.arrays import DeviceArray
@@ -51,10 +52,10 @@ class SharedBuffer:
             self._grow(array.nbytes)
         if not array.nbytes:
             return
-        if self._resource is None:
+        pointer = self._mapped()
+        if pointer is None:
             self._through_host(array)
             return
-        pointer = self._driver.map_gl_buffer(self._resource, self._stream)
         try:
             self._driver.copy(pointer, array.pointer, array.nbytes, self._stream)
         finally:
@@ -64,6 +65,22 @@ class SharedBuffer:
         """Free the memory; on the context's thread."""
         self._unregister()
         self.gl_buffer.release()
+
+    def _mapped(self) -> int | None:
+        """The buffer's device address, or ``None`` where it is not shared (any more)."""
+        if self._resource is None:
+            return None
+        try:
+            return self._driver.map_gl_buffer(self._resource, self._stream)
+        except BackendError as error:
+            log.warning(
+                "An OpenGL buffer cannot be shared with CUDA any more, so meshes go through the host. %s",
+                error,
+            )
+            with suppress(BackendError):
+                self._unregister()
+            self._resource = None
+            return None
 
     def _register(self) -> None:
         try:

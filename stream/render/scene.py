@@ -135,7 +135,8 @@ class MeshScene:
         self._gradient_array = gl.vertex_array(self._gradient, [])
         self._image_array = gl.vertex_array(self._image, [])
         self._background = GrowingTexture(gl)
-        self._meshes: list[_GpuMesh] = []
+        self._meshes: dict[tuple[int, Driver | None], _GpuMesh] = {}
+        self._shown: list[_GpuMesh] = []
         self._written: tuple[Mesh, ...] = ()
         self._target: Target | None = None
         self._targets_made = 0
@@ -145,21 +146,21 @@ class MeshScene:
         """Buffers of meshes in the GPU's memory that had to go through the host, for want of sharing."""
         return sum(
             buffer.host_copies
-            for mesh in self._meshes
+            for mesh in self._meshes.values()
             for buffer in mesh.stores
             if isinstance(buffer, SharedBuffer)
         )
 
     def release(self) -> None:
         """Let CUDA go of the buffers it shares; before the context closes, on its thread."""
-        for mesh in self._meshes:
+        for mesh in self._meshes.values():
             mesh.release()
-        self._meshes, self._written = [], ()
+        self._meshes, self._shown, self._written = {}, [], ()
 
     @property
     def allocations(self) -> int:
         """How often GPU memory was asked for so far; stands still once warm."""
-        stores = sum(mesh.allocations for mesh in self._meshes)
+        stores = sum(mesh.allocations for mesh in self._meshes.values())
         return stores + self._background.allocations + self._targets_made
 
     def draw(
@@ -192,7 +193,7 @@ class MeshScene:
         set_uniform(program, "projection", projection)
         set_uniform(program, "picture_size", tuple(map(float, size)))
         set_uniform(program, "depth_range", _depth_range(meshes, eye) if mode == "depth" else (0.0, 1.0))
-        for gpu, _ in zip(self._meshes, meshes, strict=False):
+        for gpu in self._shown:
             gpu.draw(program, mode)
 
     def read(self) -> Array:
@@ -237,14 +238,18 @@ class MeshScene:
         if len(meshes) == len(self._written) and all(map(_same, meshes, self._written)):
             return
         self._written = ()
-        for number, mesh in enumerate(meshes):
-            driver = None if mesh.device is None else mesh.device.driver
-            if number == len(self._meshes) or self._meshes[number].driver is not driver:
-                for old in self._meshes[number:]:
-                    old.release()
-                self._meshes[number:] = [_GpuMesh(self._gl, self._programs, driver)]
-            self._meshes[number].write(mesh)
+        self._shown = [self._store(number, mesh) for number, mesh in enumerate(meshes)]
+        for gpu, mesh in zip(self._shown, meshes, strict=True):
+            gpu.write(mesh)
         self._written = meshes
+
+    def _store(self, number: int, mesh: Mesh) -> _GpuMesh:
+        """Buffers for the mesh at place ``number``: from the host's memory, or from the GPU's."""
+        driver = None if mesh.device is None else mesh.device.driver
+        key = (number, driver)
+        if key not in self._meshes:
+            self._meshes[key] = _GpuMesh(self._gl, self._programs, driver)
+        return self._meshes[key]
 
     def _draw_background(self, image: Array | None, size: tuple[int, int]) -> None:
         self._gl.enable_only(self._gl.NOTHING)

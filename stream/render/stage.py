@@ -84,11 +84,13 @@ class _HeadlessStage:
 
     def close(self) -> None:
         """Free the context and all that was made with it."""
-        if self._scene is not None:
-            self._scene.release()
-        if self._context is not None:
-            self._context.close()
-        self._context = self._scene = None
+        try:
+            if self._scene is not None:
+                self._scene.release()
+        finally:
+            if self._context is not None:
+                self._context.close()
+            self._context = self._scene = None
 
     @property
     def scene(self) -> MeshScene:

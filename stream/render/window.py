@@ -122,9 +122,14 @@ class WindowStage:
         try:
             self._stop_recording()
         finally:
+            self._last = None
             if self._context is not None:
-                self._context.close()
-                self._context = None
+                try:
+                    if hasattr(self, "_scene"):  # not where the opening failed
+                        self._scene.release()
+                finally:
+                    self._context.close()
+                    self._context = None
         if failure is not None:
             raise failure
 

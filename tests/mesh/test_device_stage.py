@@ -15,7 +15,7 @@ from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import BackendError, InputError
 from stream.geometry import image_from_crop, mm_per_crop_unit
 from stream.mesh.device_frame import STEPS, WARM_UPS
-from stream.mesh.device_pool import SLOTS
+from stream.mesh.device_pool import SLOTS, MeshPool
 from stream.mesh.device_stage import DeviceStage
 from stream.mesh.silhouette import depth_jump
 
@@ -67,7 +67,7 @@ def test_replayed_graphs_follow_every_change(driver: HostDriver) -> None:
     assert replaying.frame is not None
     assert singly.frame is not None
     # One kind of frame is one face or two in pictures of one size; the first two of each are not replayed.
-    kinds = [4, 4, 1, 3]
+    kinds = [4, 4, 1, 3]  # the stage's own first frame is of another size
     assert replaying.frame.replayed == sum(max(0, frames - WARM_UPS) for frames in kinds)
     assert singly.frame.replayed == 0
     assert set(singly.frame.milliseconds) == set(STEPS)
@@ -152,3 +152,27 @@ def test_meshes_stay_on_the_device_while_somebody_holds_them(driver: HostDriver)
     del held, capture, mesh
     again = stage(capture_of(image, 99))
     assert again.meshes[0].device.vertices.pointer in addresses
+
+
+def test_a_failure_under_way_costs_one_frame_only(
+    driver: HostDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, capture = open_stage(driver), capture_of(data.astronaut(), 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(MeshPool, "keep", lambda *_: (_ for _ in ()).throw(BackendError("no memory")))
+        with pytest.raises(BackendError, match="no memory"):
+            stage(capture)
+    assert len(stage(capture).meshes) == 1
+
+
+def test_what_cannot_run_is_known_when_it_is_opened(driver: HostDriver) -> None:
+    class Broken(Network):
+        def run_device(self, inputs: object, stream: object) -> dict[str, object]:
+            raise BackendError("This PyTorch has no CUDA.")
+
+    network = Broken(driver)
+    stage = DeviceStage(lambda: network)
+    with pytest.raises(BackendError, match="no CUDA"):
+        stage.open()
+    stage.close()
+    assert network.closed

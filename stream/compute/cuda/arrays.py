@@ -91,8 +91,9 @@ def is_device(array: object) -> bool:
 def as_device(array: Any) -> DeviceArray:
     """A view of any library's device array, which it keeps alive.
 
-    What wrote it must have been queued on CUDA's legacy default stream (torch's and CuPy's, unless told
-    otherwise) or on the stream of the call that reads it; else wait for it first.
+    A call that names no stream runs behind what was queued on CUDA's legacy default stream (torch's and
+    CuPy's, unless told otherwise). One with ``stream=`` waits for that stream only: whoever queued the
+    array's making elsewhere has to wait for it first.
 
     :raises InputError: it is not C-contiguous, or its interface makes no sense.
     """

@@ -208,7 +208,11 @@ class CudaCoreDriver:
     def map_gl_buffer(self, resource: Any, stream: Stream) -> int:
         """As `Driver.map_gl_buffer`."""
         self._do("cuGraphicsMapResources", 1, resource, stream.handle)
-        return int(self._do("cuGraphicsResourceGetMappedPointer", resource))
+        try:
+            return int(self._do("cuGraphicsResourceGetMappedPointer", resource))
+        except BackendError:
+            self.unmap_gl_buffer(resource, stream)
+            raise
 
     def unmap_gl_buffer(self, resource: Any, stream: Stream) -> None:
         """As `Driver.unmap_gl_buffer`."""

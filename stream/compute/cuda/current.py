@@ -73,7 +73,10 @@ def _open() -> Driver:
     if _refusal is not None:
         raise BackendError(_refusal)
     try:
-        return open_driver()
+        driver = open_driver()
+        # A small kernel, kept afterwards: a compiler or driver too old for this GPU shows only here.
+        driver.kernel("mesh_quantize", "mesh_quantize")
+        return driver
     except BackendError as error:
         _refusal = str(error)
         if why_no_library() is None:  # a GPU that could serve but does not; `auto` goes on without a word

@@ -221,7 +221,11 @@ class PyCudaDriver:
         """As `Driver.map_gl_buffer`."""
         with self.current():
             resource.mapping = resource.buffer.map(_native(stream))
-            return int(resource.mapping.device_ptr_and_size()[0])
+            try:
+                return int(resource.mapping.device_ptr_and_size()[0])
+            except self._cuda.Error:
+                resource.mapping.unmap(_native(stream))
+                raise
 
     def unmap_gl_buffer(self, resource: Any, stream: Stream) -> None:
         """As `Driver.unmap_gl_buffer`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -32,6 +33,9 @@ _PARAMS = np.dtype(
 
 _tables: WeakKeyDictionary[Driver, dict[tuple[int, int], DeviceArray]] = WeakKeyDictionary()
 
+_lock = threading.Lock()
+"""Held while a table is filled and read by a launch: threads may share a stream, and so a table."""
+
 
 def crop_normalize(
     frames: Sequence[DeviceArray | PitchedNv12],
@@ -49,15 +53,17 @@ def crop_normalize(
     count, size = len(records), out.shape[2]
     if count == 0:
         return
-    device = _table(driver, stream, count, records.dtype) if table is None else table.device
-    driver.upload(device.pointer, records, stream)
     params = np.zeros(1, _PARAMS)
-    params["crops"], params["out"], params["size"] = device.pointer, out.pointer, size
+    params["out"], params["size"] = out.pointer, size
     params["kind"], params["red"] = KINDS[out.dtype.name], 2 if layout == "bgr" else 0
     params["decoding"] = frames[0].decoding if isinstance(frames[0], PitchedNv12) else BT601
     kernel = driver.kernel("crop_normalize", "crop_nv12" if layout == "nv12" else "crop_packed")
     grid = (-(-size // TILE_X), -(-size // TILE_Y), count)
-    driver.launch(kernel, grid, TILE_X * TILE_Y, params, stream)
+    with _lock:
+        device = _table(driver, stream, count, records.dtype) if table is None else table.device
+        driver.upload(device.pointer, records, stream)
+        params["crops"] = device.pointer
+        driver.launch(kernel, grid, TILE_X * TILE_Y, params, stream)
 
 
 def _table(driver: Driver, stream: Stream, count: int, dtype: np.dtype[Any]) -> DeviceArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -42,6 +43,9 @@ _PARAMS = np.dtype(
 
 _scratch: WeakKeyDictionary[Driver, dict[tuple[int, int], DeviceArray]] = WeakKeyDictionary()
 
+_lock = threading.Lock()
+"""Held for all launches of a call: threads may share a stream, and so its scratch memory."""
+
 
 def expression_solve(
     displacement: DeviceArray,
@@ -66,28 +70,29 @@ def expression_solve(
         faces * strips * MAX_K * 8,
         faces * count * 4,
     )
-    normal_parts, normal, pull_parts, code = _places(driver, stream, sizes)
     params = np.zeros(1, _PARAMS)
     for name, array in {"displacement": displacement, "basis": basis, "weights": weights}.items():
         params[name] = array.pointer
     params["previous"] = params["start"] = previous.pointer
-    params["normal_parts"], params["normal"], params["pull_parts"] = normal_parts, normal, pull_parts
     params["l2"], params["temporal"] = l2, temporal
     params["max_mm"], params["max_weight"] = max_mm, max_weight
     params["faces"], params["points"], params["count"] = faces, points, count
-    # The first answer goes to scratch: ``out`` may be ``previous``, which is needed till the end.
-    params["out"] = code
 
     def launch(name: str, grid: tuple[int, int, int], block: int) -> None:
         driver.launch(driver.kernel(FAMILY, name), grid, block, params, stream)
 
     together = 1 if faces == 1 else 4
-    launch(f"expression_normal_{together}", (chunks, -(-faces // together), 1), -(-blocks // 32) * 32)
-    launch("expression_sum", (-(-blocks * 16 // 128), faces, 1), 128)
-    for _ in range(2):
-        launch("expression_gradient", (strips, -(-faces // GROUP), 1), 256)
-        launch("expression_solve", (faces, 1, 1), 256)
-        params["start"], params["out"] = code, out.pointer
+    with _lock:
+        normal_parts, normal, pull_parts, code = _places(driver, stream, sizes)
+        params["normal_parts"], params["normal"], params["pull_parts"] = normal_parts, normal, pull_parts
+        # The first answer goes to scratch: ``out`` may be ``previous``, which is needed till the end.
+        params["out"] = code
+        launch(f"expression_normal_{together}", (chunks, -(-faces // together), 1), -(-blocks // 32) * 32)
+        launch("expression_sum", (-(-blocks * 16 // 128), faces, 1), 128)
+        for _ in range(2):
+            launch("expression_gradient", (strips, -(-faces // GROUP), 1), 256)
+            launch("expression_solve", (faces, 1, 1), 256)
+            params["start"], params["out"] = code, out.pointer
 
 
 def _places(driver: Driver, stream: Stream, sizes: tuple[int, ...]) -> list[int]:
