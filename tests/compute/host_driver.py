@@ -50,7 +50,7 @@ class HostMemory:
         return int(self.data.nbytes)
 
 
-@dataclass
+@dataclass(eq=False)
 class HostStream:
     handle: int = 0
 
@@ -60,11 +60,11 @@ class HostDriver:
 
     name = "host"
     info = DeviceInfo("host C++", "host", 1 << 30, 1, "none")
-    default_stream = HostStream()
 
     def __init__(self) -> None:
         self.captured: list[Callable[[], Any]] | None = None
         self.times = 0.0
+        self.default_stream = HostStream()
 
     def current(self) -> AbstractContextManager[None]:
         return nullcontext()

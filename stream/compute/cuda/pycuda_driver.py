@@ -29,7 +29,7 @@ class PyCudaStream:
     :ivar handle: CUDA's handle as a number.
     """
 
-    __slots__ = ("handle", "stream")
+    __slots__ = ("__weakref__", "handle", "stream")
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream

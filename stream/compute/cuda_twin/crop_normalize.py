@@ -31,7 +31,7 @@ _PARAMS = np.dtype(
     align=True,
 )
 
-_tables: WeakKeyDictionary[Driver, dict[tuple[int, int], DeviceArray]] = WeakKeyDictionary()
+_tables: WeakKeyDictionary[Stream, dict[int, DeviceArray]] = WeakKeyDictionary()
 
 _lock = threading.Lock()
 """Held while a table is filled and read by a launch: threads may share a stream, and so a table."""
@@ -69,8 +69,7 @@ def crop_normalize(
 def _table(driver: Driver, stream: Stream, count: int, dtype: np.dtype[Any]) -> DeviceArray:
     """Room for the records on the device, one for each stream, since a stream's work runs in its order."""
     capacity = max(16, 1 << (count - 1).bit_length())
-    tables = _tables.setdefault(driver, {})
-    key = (stream.handle, capacity)
-    if key not in tables:
-        tables[key] = empty(driver, (capacity * dtype.itemsize,), np.uint8)
-    return tables[key]
+    tables = _tables.setdefault(stream, {})
+    if capacity not in tables:
+        tables[capacity] = empty(driver, (capacity * dtype.itemsize,), np.uint8)
+    return tables[capacity]

@@ -41,7 +41,7 @@ _PARAMS = np.dtype(
     align=True,
 )
 
-_scratch: WeakKeyDictionary[Driver, dict[tuple[int, int], DeviceArray]] = WeakKeyDictionary()
+_scratch: WeakKeyDictionary[Stream, dict[int, DeviceArray]] = WeakKeyDictionary()
 
 _lock = threading.Lock()
 """Held for all launches of a call: threads may share a stream, and so its scratch memory."""
@@ -102,9 +102,8 @@ def _places(driver: Driver, stream: Stream, sizes: tuple[int, ...]) -> list[int]
     """
     ends = np.cumsum([-(-size // 256) * 256 for size in sizes])
     capacity = 1 << int(ends[-1] - 1).bit_length()
-    buffers = _scratch.setdefault(driver, {})
-    key = (stream.handle, capacity)
-    if key not in buffers:
-        buffers[key] = empty(driver, (capacity,), np.uint8)
-    base = buffers[key].pointer
+    buffers = _scratch.setdefault(stream, {})
+    if capacity not in buffers:
+        buffers[capacity] = empty(driver, (capacity,), np.uint8)
+    base = buffers[capacity].pointer
     return [base + int(start) for start in (0, *ends[:-1])]
