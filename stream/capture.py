@@ -73,9 +73,13 @@ def capture_stages(settings: CaptureSettings) -> list[Stage]:
     """The stages from face to mesh, to be opened: face, depth and mesh, or face and device (`DeviceStage`).
 
     :raises ConfigError: a setting is out of range.
+    :raises BackendError: CUDA was asked for by name and cannot run here; the message says why.
     """
+    from stream.compute.backends import why_not
     from stream.face.stage import FaceStage
 
+    if settings.compute == "cuda" and (reason := why_not("cuda")) is not None:
+        raise BackendError(reason)
     face = FaceStage(
         max_faces=settings.max_faces,
         smooth=settings.smooth,

@@ -18,7 +18,9 @@ def stages(**settings: str) -> list[str]:
 
 def test_without_a_gpu_everything_runs_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stream.compute.backends.why_no_driver", lambda: "There is none.")
-    assert stages() == stages(inference="tensorrt") == stages(compute="cuda") == ON_HOST
+    assert stages() == stages(inference="tensorrt") == ON_HOST
+    with pytest.raises(BackendError, match="There is none"):
+        stages(compute="cuda")
 
 
 @pytest.mark.parametrize(
