@@ -51,7 +51,7 @@ class TensorRtEngine:
         if (reason := why_not()) is not None:
             raise BackendError(reason)
         driver = current_driver()
-        choice = plan_for(driver, model, precision == "f32", batch)
+        choice = plan_for(driver, model, precision == "f32", batch, TensorRtEngine.of_network)
         self._set_up(driver, choice.network, batch)
         self.precision, self.loss = choice.precision, choice.loss
 

@@ -28,6 +28,9 @@ class Runnable(Protocol):
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See `stream.inference.engine.Engine.run`."""
 
+    def close(self) -> None:
+        """See `stream.inference.engine.Engine.close`."""
+
 
 def probe_inputs(specs: Sequence[TensorSpec], count: int = PROBES) -> list[dict[str, Array]]:
     """Deterministic inputs for pinned ``specs``: drawn faces where an input looks like pictures, else noise.

@@ -12,6 +12,7 @@ from stream.compute.cuda.current import current_driver
 from stream.errors import BackendError, ConfigError, ModelError
 from stream.files import atomic_path
 from stream.inference import tensorrt_cache
+from stream.inference.backend_tensorrt import TensorRtEngine
 from stream.inference.backends import MAX_BATCH, read_model
 from stream.inference.store import open_model
 from stream.inference.tensorrt import BuildOptions, build_plan, check_architecture, load_library, why_not
@@ -65,7 +66,7 @@ def _for_this_gpu(content: bytes, exact: bool, max_batch: int) -> tuple[dict[str
     if (reason := why_not()) is not None:
         raise BackendError(f"{reason} To build for another GPU, give --arch and --out.")
     driver, library = current_driver(), load_library()
-    choice = plan_for(driver, content, exact, max_batch)
+    choice = plan_for(driver, content, exact, max_batch, TensorRtEngine.of_network)
     return {
         "library": f"{library.name} {library.version}",
         "gpu": driver.info.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -47,7 +48,11 @@ class Choice:
     plan: bytes = field(repr=False)
 
 
-def plan_for(driver: Driver, content: bytes, exact: bool, max_batch: int) -> Choice:
+EngineOf = Callable[[Driver, Network, Precision, int], Runnable]
+"""An engine of a network, computed in a precision, for a batch."""
+
+
+def plan_for(driver: Driver, content: bytes, exact: bool, max_batch: int, engine_of: EngineOf) -> Choice:
     """The plan of a model for this machine: from the cache, or built and kept.
 
     A quantised model is int8; another one float16, and float32 instead (with a line in the log) where float16
@@ -55,6 +60,7 @@ def plan_for(driver: Driver, content: bytes, exact: bool, max_batch: int) -> Cho
 
     :param exact: float32 instead of float16, and without TensorFloat-32; so too where a quantised model is
         not int8.
+    :param engine_of: makes the engine by which the loss is measured.
     :raises ModelError: TensorRT cannot take the model.
     :raises BackendError: the build or the load failed, or a quantised model's int8 is too inaccurate.
     """
@@ -63,12 +69,12 @@ def plan_for(driver: Driver, content: bytes, exact: bool, max_batch: int) -> Cho
         check_architecture(library, driver.info.arch)
     precision = precision_of(content, exact)
     try:
-        return _plan(library, driver, content, precision, exact, max_batch)
+        return _plan(library, driver, content, precision, exact, max_batch, engine_of)
     except _RefusedError as refusal:
         if precision == "int8":
             raise BackendError(f"TensorRT is not used: {refusal}; use another model.") from refusal
         logger.warning("TensorRT computes in float32: %s.", refusal)
-    return _plan(library, driver, content, "fp32", exact, max_batch)
+    return _plan(library, driver, content, "fp32", exact, max_batch, engine_of)
 
 
 def precision_of(content: bytes, exact: bool) -> Precision:
@@ -106,7 +112,13 @@ class _RefusedError(Exception):
 
 
 def _plan(
-    library: Library, driver: Driver, content: bytes, precision: Precision, exact: bool, max_batch: int
+    library: Library,
+    driver: Driver,
+    content: bytes,
+    precision: Precision,
+    exact: bool,
+    max_batch: int,
+    engine_of: EngineOf,
 ) -> Choice:
     """Raises `_RefusedError` where the precision loses too much or the model cannot be rewritten for it."""
     name = f"{precision}-exact" if exact else precision
@@ -123,7 +135,9 @@ def _plan(
             logger.warning("A kept engine is built anew: %s", error)
     built = _build(library, driver, _prepared(content, precision), key, exact, max_batch)
     network = Network(library, driver, built.plan, key)
-    loss = {} if precision == "fp32" else _loss_on_gpu(driver, network, precision, content, max_batch)
+    batch = 1 if network.is_free else max_batch
+    engine = None if precision == "fp32" else engine_of(driver, network, precision, batch)
+    loss = {} if engine is None else _measured(engine, content, batch)
     reason = too_lossy(loss, precision)
     notes = {"loss": loss} if reason is None else {"loss": loss, "refused": reason}
     tensorrt_cache.store(key, "plan", built.plan if reason is None else b"", notes)
@@ -165,25 +179,13 @@ def _timing_key(key: PlanKey) -> PlanKey:
     return PlanKey(key.gpu, key.arch, key.library, key.driver, "", "", 0)
 
 
-def _loss_on_gpu(
-    driver: Driver, network: Network, precision: Precision, content: bytes, max_batch: int
-) -> dict[str, float]:
-    from stream.inference.backend_tensorrt import TensorRtEngine
-
-    batch = 1 if network.is_free else max_batch
-    engine = TensorRtEngine.of_network(driver, network, precision, batch)
-    try:
-        return _measured(engine, content, batch)
-    finally:
-        engine.close()
-
-
 def _measured(engine: Runnable, content: bytes, batch: int) -> dict[str, float]:
-    """Loss of ``engine`` against the model as it is in float32 ONNX Runtime."""
+    """Loss of ``engine``, which is closed then, against the model as it is in float32 ONNX Runtime."""
     from stream.inference.backend_onnxruntime import OnnxRuntimeEngine
 
     reference = OnnxRuntimeEngine(content, None, None, batch)
     try:
         return accuracy_loss(engine, reference, probe_inputs(reference.inputs))
     finally:
+        engine.close()
         reference.close()

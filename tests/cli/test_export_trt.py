@@ -132,7 +132,7 @@ def test_with_a_gpu_the_cache_has_it(model: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(tensorrt_export, "load_library", Library)
     monkeypatch.setattr(tensorrt_export, "plan_for", plan_for)
     output = trt(model, "--max-batch", 3)
-    assert asked[0][1:] == (model.read_bytes(), False, 3)
+    assert asked[0][1:4] == (model.read_bytes(), False, 3)
     assert "fp16 for A card with tensorrt 10.13, batch 1 to 3" in output
     assert "was in the cache" in output
     assert "lost by fp16 (on the GPU): depth 0.0005" in output
