@@ -14,8 +14,8 @@ BOUNDS = {"fp16": 0.02, "int8": 0.25}
 """Largest `accuracy_loss` of an engine that is used, by its precision.
 
 Measured in ONNX Runtime, which rounds as a GPU does, on `probe_inputs`: `depth` in float16 loses at most
-0.0087 (a careless conversion 0.11), `depth-int8` made symmetric 0.17 against its own int8. So these bounds find
-what is broken; whether a quantised network is good enough is decided where it is made.
+0.0087 (a careless conversion 0.11), `depth-int8` made symmetric 0.17 against its own int8. So these bounds
+find what is broken; whether a quantised network is good enough is decided where it is made.
 """
 
 PROBES = 3
