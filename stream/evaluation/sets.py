@@ -26,7 +26,7 @@ from stream.types import Array
 ICT_SET, ANNY_SET, PHOTO_SET = "ICT heads", "Anny heads", "photos"
 OPEN_ICT_SET, OPEN_ANNY_SET = "open mouths, ICT", "open mouths, Anny"
 """Names of the sets, as in tables. Photos have weak labels: a head model fitted to their landmarks. Open
-mouths are few: they are looked for in the whole split, half as many as of the others."""
+mouths are fewer: they are looked for in the whole split."""
 
 _TOLD_BY = ("kind", "topology", "expression")
 
@@ -49,8 +49,8 @@ def load_sets(folder: Path, split: str, count: int) -> dict[str, Samples]:
         ICT_SET: _spread(made & (topology == ICT), count),
         ANNY_SET: _spread(made & (topology == ANNY), count),
         PHOTO_SET: _spread(kind == PHOTO, count),
-        OPEN_ICT_SET: _spread(made & (topology == ICT) & (jaw > OPEN_JAW), -(-count // 2)),
-        OPEN_ANNY_SET: _spread(made & (topology == ANNY) & (jaw > OPEN_JAW), -(-count // 2)),
+        OPEN_ICT_SET: _spread(made & (topology == ICT) & (jaw > OPEN_JAW), count),
+        OPEN_ANNY_SET: _spread(made & (topology == ANNY) & (jaw > OPEN_JAW), count),
     }
     parts: dict[str, list[Samples]] = {name: [] for name in wanted}
     for path, start, end in zip(paths, starts[:-1], starts[1:], strict=True):

@@ -148,7 +148,7 @@ def test_sets_are_by_kind_and_topology_and_open_mouths_are_looked_for(tmp_path):
         yaws = [float(yaw) for yaw in chosen.yaw]
         assert len(set(yaws)) == 5
         assert set(yaws) <= {float(yaw) for yaw in everything.yaw}
-    assert len(sets[OPEN_ICT_SET]) == 3
+    assert len(sets[OPEN_ICT_SET]) == 5
     assert (sets[OPEN_ICT_SET].expression[:, JAW] > 0.5).all()
     assert len(load_sets(tmp_path, "test", 1000)[PHOTO_SET]) == (everything.kind == PHOTO).sum()
 
