@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -174,18 +173,6 @@ def check_architecture(library: Library, arch: str) -> None:
             f"{', '.join(library.architectures())}); on such a GPU use tensorrt from NVIDIA's index, "
             "or --inference onnxruntime."
         )
-
-
-def specs_of(library: Library, tensors: Sequence[Any]) -> tuple[TensorSpec, ...]:
-    """Names, shapes (a free axis as ``None``) and dtypes of a network's inputs or outputs."""
-    return tuple(
-        TensorSpec(
-            tensor.name,
-            tuple(None if axis < 0 else int(axis) for axis in tensor.shape),
-            dtype_name(library, tensor.dtype),
-        )
-        for tensor in tensors
-    )
 
 
 def dtype_name(library: Library, dtype: Any) -> str:

@@ -97,7 +97,7 @@ class DeviceFrame:
         self._keep = Mirrored(driver, (faces, size, size), "float32")
         self._past = empty(driver, (faces, size, size), "float32")
         self._tracks: list[int | None] = [None] * faces
-        self.meshes = mesh_buffers(faces, size, device=True, uv=False)
+        self.meshes = mesh_buffers(faces, size, device=True, uv=False, draw=False)
         self._picture: Mirrored | None = None
         self.source: DeviceArray | PitchedNv12 | None = None
         self._host = self._host_buffers()

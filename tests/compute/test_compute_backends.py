@@ -181,7 +181,9 @@ def test_auto_without_numba_says_so(fresh: None, monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_doctor_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert describe_driver(HostDriver()) == "host C++, host, 1.0 GiB, driver for CUDA none, by host"
+    assert describe_driver(HostDriver()) == (
+        "host C++, host, 1 multiprocessors, 1.0 GiB, driver for CUDA none, by host"
+    )
     known = SimpleNamespace(name="NVRTC", version="13.0", architectures=(75, 120))
     monkeypatch.setattr(libraries, "find_compiler", lambda: known)
     assert describe_compiler() == "NVRTC 13.0, sm_75 to sm_120"

@@ -20,9 +20,9 @@ from stream.inference.tensorrt import (
     Library,
     build_plan,
     check_architecture,
+    dtype_name,
     installed_library,
     load_library,
-    specs_of,
     why_not,
 )
 from stream.inference.tensorrt_plans import precision_of, prepare
@@ -196,12 +196,11 @@ def test_phases_within_phases_are_shares_of_a_step() -> None:
 
 
 @needs_rtx
-def test_specs_are_numpys(rtx: Library) -> None:
-    class Tensor:
-        name, shape, dtype = "image", (-1, 3, 8, 8), rtx.module.DataType.HALF
-
-    (spec,) = specs_of(rtx, [Tensor()])
-    assert (spec.name, spec.shape, spec.dtype) == ("image", (None, 3, 8, 8), "float16")
+def test_dtypes_are_numpys(rtx: Library) -> None:
+    assert dtype_name(rtx, rtx.module.DataType.HALF) == "float16"
+    assert dtype_name(rtx, rtx.module.DataType.BOOL) == "bool"
+    with pytest.raises(ModelError, match="numpy does not know"):
+        dtype_name(rtx, rtx.module.DataType.BF16)
 
 
 class TestLibrary:

@@ -107,8 +107,8 @@ def describe_compiler() -> str:
 def describe_driver(driver: Driver) -> str:
     """A driver's GPU in a few words."""
     info = driver.info
-    memory = f"{info.memory / 2**30:.1f} GiB"
-    return f"{info.name}, {info.arch}, {memory}, driver for CUDA {info.driver}, by {driver.name}"
+    size = f"{info.multiprocessors} multiprocessors, {info.memory / 2**30:.1f} GiB"
+    return f"{info.name}, {info.arch}, {size}, driver for CUDA {info.driver}, by {driver.name}"
 
 
 def _pycuda_is_in_use() -> bool:
