@@ -1,8 +1,8 @@
 // depth_to_mesh: depth maps over crops become triangle meshes, temporal smoothing included, in one pass.
 //
 // A block takes a strip of whole rows of one map: 2048 pixels at most (4096 of maps wider than 512). It
-//  1. reads them and the row below and, where asked, smooths them in time; what is not usable becomes NaN,
-//     so that every comparison with it is false;
+//  1. reads them and the row below and, where asked, smooths them in time; takes the view's tilt from them (`past`
+//     keeps it); what is not usable becomes NaN, so that every comparison with it is false;
 //  2. decides which triangles of each quad are kept (four bits), counts them and publishes the count;
 //  3. reads the row above, which a normal needs, and writes vertices, normals, uv and validity;
 //  4. adds up the counts of the strips before it and writes its triangles behind theirs.
