@@ -1,11 +1,15 @@
 """The GPU's measures run through, on kernels compiled as host C++; what they say there is no figure."""
 
+import io
+
 import numpy as np
 import pytest
 from compute.host_driver import HostDriver
 from mesh.device_network import Network, capture_of, face_at
+from rich.console import Console
 
-from stream.evaluation import device_frames, device_kernels
+from stream.cli.tables import device_tables
+from stream.evaluation import benchmark, device_frames, device_kernels
 from stream.evaluation.device_frames import frame_times
 from stream.mesh.device_frame import STEPS
 from stream.mesh.device_stage import DeviceStage
@@ -47,3 +51,31 @@ def test_frames_are_timed_with_graphs_and_by_step(
     assert set(result["steps_ms"]) == set(STEPS)
     assert sum(step["share"] for step in result["steps_ms"].values()) == pytest.approx(1)
     assert 0 < result["wall_ms"]["p50"] <= result["wall_ms"]["p99"]
+
+
+def test_the_benchmark_tells_what_the_gpu_does_with_tracked_faces(
+    driver: HostDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_frames, "COPIED", 1000)
+    monkeypatch.setattr(device_kernels, "COPIED", 1000)
+    monkeypatch.setattr(device_kernels, "GROUPS", 2)
+    monkeypatch.setattr(device_kernels, "REPEATS", 1)
+    whole = device_kernels.kernel_times
+    monkeypatch.setattr(device_kernels, "kernel_times", lambda *given: whole(*given, small=True))
+    monkeypatch.setattr(device_kernels, "copy_bandwidth", lambda driver: 2e9)
+    monkeypatch.setattr(
+        benchmark,
+        "device_stage",
+        lambda settings, graphs: DeviceStage(lambda: Network(driver), graphs=graphs),
+    )
+    result = benchmark.measure_device(benchmark.BenchSettings(frames=10))
+    assert (result["gpu"], result["copy_gb_s"]) == ("host C++", 2.0)
+    assert result["frame"]["replayed"] == 1
+    assert {kernel["name"] for kernel in result["kernels"]} >= {"depth_to_mesh", "texture_project"}
+    console = Console(width=120, record=True, file=io.StringIO())
+    for table in device_tables(result):
+        console.print(table)
+    text = console.export_text()
+    assert "host C++" in text
+    for name in (*STEPS, "expression_solve"):
+        assert name in text
