@@ -1,12 +1,12 @@
 // mesh_quantize: depth maps become the quantised planes that go over the wire (stream.compute.mesh_quantize).
 //
-// A thread takes one pixel, a block 256 in a row of one map. A key frame is predicted from the left: levels pass
-// through shared memory, and the two that a block does not have (left of its first pixel, above a first column)
-// are worked out again. A delta frame is predicted from the level before, which may be replaced in place, since
-// only the pixel's own thread reads it.
+// A thread takes one pixel, a block 256 in a row of one map. What is sent is the second difference, along x and y,
+// of the levels, or in a delta frame of their change: each thread works out the step from the pixel above to its
+// own (the level above is worked out again: its depth and mask are in the cache), and takes its left neighbour's
+// through shared memory; the first one works that out too.
 //
-// Bytes a pixel: reads depth 4, mask 4; writes level 2, planes 2: 12; a delta frame also reads 2: 14. About 5
-// FLOPs and 40 other instructions: the memory decides.
+// Bytes a pixel: reads depth 4, mask 4; writes level 2, planes 2: 12; a delta frame also reads 2: 14. About 10
+// FLOPs and 60 other instructions: the memory decides.
 // Floor: N * S * S * 14 / bandwidth; e.g. N = 64, S = 256: 59 MB, 59 us at 1 TB/s of copy bandwidth.
 #include "prosopon.cuh"
 
@@ -16,7 +16,7 @@ struct QuantizeParams {
     const float *depth, *mask; // (N, S, S)
     const u16 *previous;       // (N, S, S) or null: a key frame
     u8 *planes;                // (N, 2, S * S): low bytes, high bytes
-    u16 *levels;               // (N, S, S); may be `previous`
+    u16 *levels;               // (N, S, S)
     float low, scale, threshold;
     int top, size; // the highest level, 2^bits - 1
 };
@@ -29,29 +29,36 @@ DEVICE int level_of(const QuantizeParams &p, u64 at) {
     return 1 + int(rintf(min(max(step, 0.0f), float(p.top - 1))));
 }
 
+/// How far the level, in a delta frame its change, is from that of the pixel above; 0 stands above the map.
+DEVICE int step_down(const QuantizeParams &p, u64 map, int pixel, int level) {
+    int step = level - (p.previous ? p.previous[map + pixel] : 0);
+    if (pixel >= p.size) {
+        const u64 above = map + pixel - p.size;
+        step -= level_of(p, above) - (p.previous ? p.previous[above] : 0);
+    }
+    return step;
+}
+
 KERNEL(mesh_quantize, QuantizeParams, THREADS) {
-    SHARED u16 row[THREADS + 1];
+    SHARED int steps[THREADS + 1];
     const int pixels = p.size * p.size, first = blockIdx.x * THREADS;
     const u64 map = u64(blockIdx.y) * pixels;
-    PerThread<int> predicted;
     each_thread([&](int t) {
         const int pixel = first + t;
         if (pixel >= pixels) return;
         const int level = level_of(p, map + pixel);
-        predicted[t] = p.previous ? p.previous[map + pixel] : 0;
         p.levels[map + pixel] = u16(level);
-        row[t + 1] = u16(level);
-        if (t == 0 && pixel > 0 && !p.previous) row[0] = u16(level_of(p, map + pixel - 1));
+        steps[t + 1] = step_down(p, map, pixel, level);
+        if (t == 0 && pixel > 0) steps[0] = step_down(p, map, pixel - 1, level_of(p, map + pixel - 1));
     });
     each_thread([&](int t) {
         const int pixel = first + t;
         if (pixel >= pixels) return;
-        if (!p.previous && pixel > 0)
-            predicted[t] = pixel % p.size > 0 ? row[t] : level_of(p, map + pixel - p.size);
+        const int left = pixel % p.size > 0 ? steps[t] : 0;
         // The difference modulo 2^bits, signed: -half to half - 1; then zigzag: 0, -1, 1, -2, ... as 0, 1, 2, 3.
         const int half = (p.top + 1) / 2;
-        const int change = ((row[t + 1] - predicted[t] + half) & p.top) - half;
-        const int code = change < 0 ? -2 * change - 1 : 2 * change;
+        const int residual = ((steps[t + 1] - left + half) & p.top) - half;
+        const int code = residual < 0 ? -2 * residual - 1 : 2 * residual;
         u8 *low = p.planes + 2 * map + pixel;
         low[0] = u8(code);
         low[pixels] = u8(code >> 8);

@@ -74,9 +74,13 @@ def mesh_quantize(
 
         1 + round((depth - low) / (high - low) * (2^bits - 2)), within 1..2^bits - 1,
 
-    so that depths within low..high come back within half a step (and float32's rounding). Of each level its
-    prediction is subtracted: in a key frame the level to the left, in the first column that above, at the
-    top left 0; in a delta frame ``previous`` at the same pixel. The residual is taken modulo 2^bits, wrapped
+    so that depths within low..high come back within half a step (and float32's rounding). With D the levels,
+    in a delta frame their change since ``previous``, and 0 outside the map, each pixel is predicted by the
+    plane through its neighbours, and what is left is
+
+        D[y, x] - D[y, x-1] - D[y-1, x] + D[y-1, x-1],
+
+    whose sums along rows and columns give D back. This residual is taken modulo 2^bits, wrapped
     to -2^(bits-1)..2^(bits-1) - 1, zigzag coded (0, -1, 1, -2, ... as 0, 1, 2, 3, ...) as unsigned 16 bits,
     and split: a plane of the low bytes of all pixels, then one of the high bytes, which are mostly 0. The
     levels are the same bit for bit on every backend.
@@ -87,7 +91,7 @@ def mesh_quantize(
     :param bits: 10..14.
     :param previous: (N, S, S) uint16, the ``levels`` of the frame before; ``None`` for a key frame.
     :param mask_threshold: least mask value of the surface.
-    :param out: buffers to write to; its ``levels`` may be ``previous``.
+    :param out: buffers to write to; its ``levels`` must not be ``previous``.
     :param stream: the CUDA stream to queue on; the driver's default one otherwise.
     :param compute: ``auto``, ``numba`` or ``cuda``; device maps are quantised on the device.
     :returns: ``out`` where it was given.
@@ -110,6 +114,10 @@ def mesh_quantize(
     if out is not None:
         planes = check_out("planes", out.planes, np.uint8, plane_shape)
         out = QuantisedPlanes(planes, check_out("levels", out.levels, np.uint16, shape))
+        if previous is not None and _same_memory(out.levels, previous):
+            raise InputError(
+                "The previous levels are still being read; give another buffer for the new ones."
+            )
     kernel = load_twin("mesh_quantize", backend).mesh_quantize
     if backend == "numba":
         result = out or QuantisedPlanes(np.empty(plane_shape, np.uint8), np.empty(shape, np.uint16))
@@ -157,6 +165,12 @@ def mesh_dequantize(
     depth, levels = np.empty((maps, size, size), np.float32), np.empty((maps, size, size), np.uint16)
     load_twin("mesh_quantize", "numba").mesh_dequantize(planes, steps, previous, depth, levels)
     return depth, levels
+
+
+def _same_memory(one: ComputeArray, other: ComputeArray) -> bool:
+    if is_device(one) and is_device(other):
+        return bool(one.pointer == other.pointer)
+    return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.shares_memory(one, other)
 
 
 def steps_of(low: float, high: float, bits: int) -> Steps:

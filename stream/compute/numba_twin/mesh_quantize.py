@@ -15,12 +15,11 @@ _planes = types.Array(types.uint8, 3, "A", readonly=True)
 
 
 @inline
-def _predicted(key: bool, previous: Array, levels: Array, n: int, i: int, j: int) -> np.int64:
-    if not key:
-        return np.int64(previous[n, i, j])
-    if j > 0:
-        return np.int64(levels[n, i, j - 1])
-    return np.int64(levels[n, i - 1, 0]) if i > 0 else np.int64(0)
+def _change(key: bool, previous: Array, levels: Array, n: int, i: int, j: int) -> np.int64:
+    """The level at a pixel, less the previous one in a delta frame; 0 above the map."""
+    if i < 0:
+        return np.int64(0)
+    return np.int64(levels[n, i, j]) if key else np.int64(levels[n, i, j]) - np.int64(previous[n, i, j])
 
 
 @compiled(
@@ -52,16 +51,20 @@ def _quantize(
     half = (top + 1) // 2
     for n in range(depth.shape[0]):
         for i in range(depth.shape[1]):
+            left = np.int64(0)
             for j in range(depth.shape[2]):
                 level = 0
                 # Comparisons with NaN are false, so a NaN in the mask is no surface.
                 if mask[n, i, j] >= mask_threshold and np.isfinite(depth[n, i, j]):
                     step = (depth[n, i, j] - low) * scale
                     level = 1 + int(np.rint(min(max(step, np.float32(0)), np.float32(top - 1))))
-                predicted = _predicted(key, previous, levels, n, i, j)
                 levels[n, i, j] = level
-                change = ((level - predicted + half) & top) - half
-                code = -2 * change - 1 if change < 0 else 2 * change
+                step_down = _change(key, previous, levels, n, i, j) - _change(
+                    key, previous, levels, n, i - 1, j
+                )
+                residual = ((step_down - left + half) & top) - half
+                left = step_down
+                code = -2 * residual - 1 if residual < 0 else 2 * residual
                 pixel = i * depth.shape[2] + j
                 planes[n, 0, pixel], planes[n, 1, pixel] = code & 255, code >> 8
 
@@ -90,12 +93,13 @@ def _dequantize(
 ) -> None:
     for n in range(depth.shape[0]):
         for i in range(depth.shape[1]):
+            step_down = np.int64(0)
             for j in range(depth.shape[2]):
                 pixel = i * depth.shape[2] + j
                 code = np.int64(planes[n, 0, pixel]) | np.int64(planes[n, 1, pixel]) << 8
-                change = -(code + 1) // 2 if code & 1 else code // 2
-                predicted = _predicted(key, previous, levels, n, i, j)
-                level = (predicted + change) & top
+                step_down += -(code + 1) // 2 if code & 1 else code // 2
+                before = np.int64(0) if key else np.int64(previous[n, i, j])
+                level = (before + _change(key, previous, levels, n, i - 1, j) + step_down) & top
                 levels[n, i, j] = level
                 depth[n, i, j] = low + (level - 1) * step if level > 0 else np.nan
 
