@@ -165,4 +165,4 @@ def capture_image(image: Array, settings: CaptureSettings | None = None) -> Capt
     finally:
         estimator.close()
     mesh = build_mesh(frame, face, depth, compute=settings.compute)
-    return Capture(frame, (face,), (depth,), (mesh,))
+    return Capture(frame, (face,), (depth,), meshes=(mesh,))

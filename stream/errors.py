@@ -49,5 +49,13 @@ class MissingExtraError(BackendError):
         self.extra = extra
 
 
+class ProtocolError(ProsoponError):
+    """What a peer sent does not follow the protocol; it is left out, the session goes on."""
+
+
+class RemoteError(ProsoponError):
+    """A server or peer cannot be reached, refuses, or is gone."""
+
+
 class OutputError(ProsoponError):
     """A result cannot be written."""

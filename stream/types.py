@@ -112,6 +112,16 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
+class Expression:
+    """What a face does, apart from whose it is.
+
+    :ivar coefficients: (52,) float32 in 0..1, ARKit's, in the order of `stream.expression.arkit.ARKIT_NAMES`.
+    """
+
+    coefficients: Array
+
+
+@dataclass(frozen=True, slots=True)
 class Mesh:
     """A textured triangle mesh of one face, camera frame, millimetres.
 
@@ -138,7 +148,7 @@ class Mesh:
 class Capture:
     """All that is known of one frame; stages add to it with `dataclasses.replace`.
 
-    ``depths[i]`` and ``meshes[i]`` belong to ``faces[i]``, once their stages have run.
+    ``depths[i]``, ``meshes[i]`` and ``expressions[i]`` belong to ``faces[i]``, once their stages have run.
 
     :ivar steps: seconds each stage took, by the stage's name.
     :ivar picture: (H, W, 3) uint8 RGB, what a render stage drew, if one ran.
@@ -148,5 +158,6 @@ class Capture:
     faces: tuple[Face, ...] = ()
     depths: tuple[Depth, ...] = ()
     meshes: tuple[Mesh, ...] = ()
+    expressions: tuple[Expression, ...] = ()
     steps: Mapping[str, float] = field(default_factory=dict)
     picture: Array | None = None

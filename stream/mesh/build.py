@@ -1,15 +1,17 @@
-"""One face's depth map and picture become its textured mesh."""
+"""One face's depth map and picture become its textured mesh, here or at the other end of a wire."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stream.compute.backends import AUTO
-from stream.compute.depth_mesh import check_maps, depth_to_mesh
+from stream.compute.depth_mesh import GridMesh, check_maps, depth_to_mesh
 from stream.errors import InputError
 from stream.face.crop import crop_image
 from stream.geometry import image_from_crop, mm_per_crop_unit
 from stream.mesh.edges import smooth_rims
 from stream.mesh.silhouette import clean_mask, depth_jump
-from stream.types import Crop, Depth, Face, Frame, Mesh
+from stream.types import Array, Crop, Depth, Face, Frame, Intrinsics, Mesh
 
 TEXTURE_SIZES = (256, 512, 1024, 2048)
 
@@ -34,31 +36,59 @@ def build_mesh(frame: Frame, face: Face, depth: Depth, compute: str = AUTO) -> M
     :raises InputError: depth or pose have wrong shapes, dtypes or values.
     :raises ConfigError, BackendError: the compute backend is unknown or cannot run here.
     """
+    surface = surface_of(depth)
+    grid = surface_grid(face.crop, face.intrinsics, face.pose, surface, compute)
+    return textured(grid, crop_image(frame.image, face.crop, texture_size(face.crop)))
+
+
+def surface_of(depth: Depth) -> Depth:
+    """The part of a depth map that becomes a mesh: smooth at its edges, the mask 0 wherever there is none.
+
+    :raises InputError: the maps have wrong shapes or dtypes.
+    """
     size = check_maps(depth.map, depth.mask)
-    if face.pose.shape != (4, 4):
-        raise InputError(f"The face's pose is {face.pose.shape} but must be a (4, 4) matrix.")
-    camera, distance = face.intrinsics, float(face.pose[2, 3])
     mask = clean_mask(depth.map, depth.mask, depth.confidence)
-    jump = depth_jump(size)
-    smooth, head = smooth_rims(depth.map, mask > 0, jump)
-    grid = depth_to_mesh(
-        smooth,
-        mask * head,
-        image_from_crop(face.crop, size),
+    smooth, head = smooth_rims(depth.map, mask > 0, depth_jump(size))
+    return replace(depth, map=smooth, mask=mask * head)
+
+
+def connect_jump(size: int) -> float:
+    """From which step, crop units, neighbouring pixels of a surface of that size are not connected."""
+    return ISOLATED * depth_jump(size)
+
+
+def surface_grid(
+    crop: Crop,
+    camera: Intrinsics,
+    pose: Array,
+    surface: Depth,
+    compute: str = AUTO,
+    jump: float | None = None,
+) -> GridMesh:
+    """The triangles of a surface (`surface_of`) at the distance of its head's pose.
+
+    :param jump: from which depth step neighbours are not connected, where not `connect_jump`.
+    :raises InputError, ConfigError, BackendError: as `build_mesh`.
+    """
+    size = check_maps(surface.map, surface.mask)
+    if pose.shape != (4, 4):
+        raise InputError(f"The face's pose is {pose.shape} but must be a (4, 4) matrix.")
+    distance = float(pose[2, 3])
+    return depth_to_mesh(
+        surface.map,
+        surface.mask,
+        image_from_crop(crop, size),
         camera.fx,
         camera.fy,
         camera.cx,
         camera.cy,
         distance,
-        mm_per_crop_unit(face.crop, camera, distance),
-        depth_jump=ISOLATED * jump,
+        mm_per_crop_unit(crop, camera, distance),
+        depth_jump=connect_jump(size) if jump is None else jump,
         compute=compute,
     )
-    return Mesh(
-        vertices=grid.vertices,
-        normals=grid.normals,
-        uv=grid.uv,
-        triangles=grid.triangles,
-        valid=grid.valid,
-        texture=crop_image(frame.image, face.crop, texture_size(face.crop)),
-    )
+
+
+def textured(grid: GridMesh, texture: Array) -> Mesh:
+    """A grid's triangles with the crop's picture (T, T, 3) uint8 RGB."""
+    return Mesh(grid.vertices, grid.normals, grid.uv, grid.triangles, grid.valid, texture)
