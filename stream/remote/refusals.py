@@ -1,0 +1,24 @@
+"""What a server refuses, each with the HTTP status that says so."""
+
+from __future__ import annotations
+
+from stream.errors import RemoteError
+
+
+class UnknownSessionError(RemoteError):
+    """There is no such session or viewer (404)."""
+
+
+class NameTakenError(RemoteError):
+    """A live session has that name (409)."""
+
+
+class ServerFullError(RemoteError):
+    """No more sessions or viewers fit (503).
+
+    :ivar retry_after: seconds after which to try again.
+    """
+
+    def __init__(self, message: str, retry_after: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
