@@ -219,9 +219,11 @@ def test_device_arrays_in_and_out(place: str) -> None:
     with place_for(place):
         d, m, v, past, keep = uploaded(depth, mask, views, smoothing.past, smoothing.keep)
         there = replace(smoothing, past=past, keep=keep)
-        meshes = depth_to_meshes(d, m, v, smoothing=there, stream=current_driver().stream())
-        if place == "cuda":
-            current_driver().synchronize(current_driver().default_stream)
+        driver = current_driver()
+        stream = driver.stream()
+        driver.synchronize(driver.default_stream)
+        meshes = depth_to_meshes(d, m, v, smoothing=there, stream=stream)
+        driver.synchronize(stream)
         assert all(isinstance(getattr(meshes, f.name), DeviceArray) for f in fields(meshes))
         smooth, host = to_host(current_driver(), past), downloaded(meshes)
     check_against_single_maps(host, smooth, mask, views)

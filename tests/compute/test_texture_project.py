@@ -312,7 +312,7 @@ def test_first_sight_replaces_and_steady_sight_converges(place: str) -> None:
 
 
 def inside(point: Array, corners: Array) -> bool:
-    turns = [np.cross(corners[(k + 1) % 3] - corners[k], point - corners[k]).item() for k in range(3)]
+    turns = [np.linalg.det([corners[(k + 1) % 3] - corners[k], point - corners[k]]) for k in range(3)]
     return min(turns) > 1e-9 or max(turns) < -1e-9
 
 

@@ -23,6 +23,9 @@ OPTIONS = ("--std=c++17", "--ptxas-options=-v")
 CHECKED_ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 """Those that tests and tools/report_kernels.py compile for."""
 
+CACHING_NVRTC = (12, 8)
+"""The first NVRTC that keeps what it compiled."""
+
 MAX_LINES, MAX_COLUMNS = 20, 200
 """How much of a failed build's log an error carries."""
 
@@ -88,6 +91,9 @@ class Nvrtc:
     def __init__(self) -> None:
         self._library = _load_nvrtc()
         self.architectures = tuple(sorted(self._call("nvrtcGetSupportedArchs")[0]))
+        # What comes from its cache has no log, and we have a cache of our own.
+        cached = self._call("nvrtcVersion") >= CACHING_NVRTC
+        self._options = [option.encode() for option in (*OPTIONS, *(["--no-cache"] if cached else []))]
         # NVRTC tells major and minor only, but signs its PTX with all three numbers.
         ptx, _ = self.compile(Sources("empty", "", {}), f"compute_{self.architectures[0]}")
         found = re.search(rb"V(\d+\.\d+\.\d+)", ptx or b"")
@@ -106,7 +112,7 @@ class Nvrtc:
             names,
         )
         try:
-            options = [option.encode() for option in (f"--gpu-architecture={target}", *OPTIONS)]
+            options = [f"--gpu-architecture={target}".encode(), *self._options]
             status = self._library.nvrtcCompileProgram(program, len(options), options)[0]
             log = self._text(program, "nvrtcGetProgramLogSize", "nvrtcGetProgramLog").decode(errors="replace")
             if status != self._library.nvrtcResult.NVRTC_SUCCESS:
