@@ -38,7 +38,11 @@ def encode_glb(positions: Array, normals: Array, uv: Array, triangles: Array, pn
         view: dict[str, Any] = {"buffer": 0, "byteOffset": len(body), "byteLength": len(part)}
         views.append(view if target is None else view | {"target": target})
         body += part + bytes(-len(part) % 4)
-    document = _document(positions, len(triangles), views, len(body))
+    return pack_glb(_document(positions, len(triangles), views, len(body)), body)
+
+
+def pack_glb(document: dict[str, Any], body: bytes) -> bytes:
+    """A GLB file of its JSON chunk and its binary one, whose length is a multiple of 4."""
     text = json.dumps(document, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 4)
     length = 12 + 8 + len(text) + 8 + len(body)

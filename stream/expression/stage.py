@@ -1,0 +1,127 @@
+"""The pipeline's expression stage: tracked faces in, their coefficients out."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+
+from stream.errors import BackendError
+from stream.expression.basis import expression_basis
+from stream.expression.calibration import Identity, Rest
+from stream.expression.gaze import LOOK_PLACES, eye_opening, gaze_angles, look_coefficients
+from stream.expression.observation import observe
+from stream.expression.solver import ExpressionSolver
+from stream.face.filters import MAX_GAP, OneEuroFilter
+from stream.face.head_model import check_ipd
+from stream.geometry import INTER_PUPIL_MM
+from stream.types import Array, Capture, Expression, Face
+
+KEEP_SECONDS = 60.0
+"""A face that did not come for longer is forgotten; a server asks for expressions now and then only."""
+
+FIRST_STEP = 1 / 30
+"""Seconds that the first picture of a face stands for."""
+
+SHUT = 0.3
+"""An eye that is open by less than this share of its opening at rest shows no gaze; the last one stays."""
+
+
+def lid_moves(looks: Array) -> Array:
+    """(3, 478) float32 mm by which the lids follow the gaze; ``looks`` (52,) as `look_coefficients` gives."""
+    return np.einsum("i,icp->cp", looks[LOOK_PLACES], _lid_shapes())
+
+
+@functools.cache
+def _lid_shapes() -> Array:
+    """(8, 3, 478) float32, the eyeLook shapes."""
+    return np.ascontiguousarray(expression_basis().shapes[LOOK_PLACES].transpose(0, 2, 1))
+
+
+class FollowedFace:
+    """One face: who it is and what it does, picture by picture.
+
+    :param ipd_mm: the inter-pupil distance that its poses are solved for.
+    """
+
+    def __init__(self, solver: ExpressionSolver, ipd_mm: float) -> None:
+        self._solver = solver
+        self._ipd_mm = ipd_mm
+        self._identity = Identity()
+        self._rest = Rest()
+        self._calm = OneEuroFilter(min_cutoff=3.0, beta=3.0)
+        self._coefficients: Array | None = None
+        self._gaze = (0.0, 0.0)
+        self.seen: float | None = None
+
+    def __call__(self, face: Face, time: float) -> Array:
+        """(52,) float32 coefficients in 0..1.
+
+        :param time: the picture's capture time, seconds.
+        """
+        step = FIRST_STEP if self.seen is None else max(time - self.seen, 0.0)
+        self.seen = time
+        neutral = self._identity.neutral()
+        displacement, view = observe(face, neutral, self._ipd_mm)
+        moved = view.unsee(displacement)
+        if eye_opening(neutral, moved) > SHUT:
+            self._gaze = gaze_angles(moved)
+        looks = look_coefficients(self._gaze)
+        displacement -= view.see(lid_moves(looks))
+        previous = self._coefficients if step <= MAX_GAP else None
+        solution = self._solver(displacement, view, self._identity.precision, previous)
+        self._coefficients = solution.coefficients
+        self._identity.learn(solution.information, solution.pull, solution.coefficients, step)
+        coefficients = self._rest(solution.coefficients + looks, step)
+        return np.clip(self._calm(coefficients[:, None], time)[:, 0], 0, 1)
+
+
+class ExpressionStage:
+    """Adds ARKit's coefficients of every face to the capture (a `stream.pipeline.stage.Stage`).
+
+    It works from the landmarks alone. Each face is calibrated while it is seen, without being asked to do
+    anything, and anew when the tracker gives it a new number.
+
+    :param ipd_mm: the inter-pupil distance given to the face stage.
+    :raises ConfigError: it is not within 30..90 mm.
+    """
+
+    name = "expression"
+
+    def __init__(self, ipd_mm: float = INTER_PUPIL_MM) -> None:
+        check_ipd(ipd_mm)
+        self._ipd_mm = ipd_mm
+        self._solver: ExpressionSolver | None = None
+        self._faces: dict[int, FollowedFace] = {}
+
+    def open(self) -> None:
+        """:raises ModelError: a file of the package is missing or damaged."""
+        self._solver = ExpressionSolver()
+
+    def __call__(self, capture: Capture) -> Capture:
+        """The capture with its ``expressions``, one for each of its ``faces``."""
+        if self._solver is None:
+            raise BackendError("The expression stage is not open; call open() before the first frame.")
+        time = capture.frame.captured
+        self._forget(time)
+        found = []
+        for face in capture.faces:
+            followed = self._faces.get(face.track_id)
+            if followed is None:
+                followed = self._faces[face.track_id] = FollowedFace(self._solver, self._ipd_mm)
+            found.append(Expression(followed(face, time)))
+        return replace(capture, expressions=tuple(found))
+
+    def close(self) -> None:
+        """Forget all faces."""
+        self._solver = None
+        self._faces = {}
+
+    def _forget(self, time: float) -> None:
+        """Drop faces that are gone, and all where time went back."""
+        self._faces = {
+            number: face
+            for number, face in self._faces.items()
+            if face.seen is not None and 0 <= time - face.seen <= KEEP_SECONDS
+        }
