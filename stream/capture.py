@@ -42,6 +42,7 @@ class CaptureSettings(Settings):
     :ivar fov: diagonal field of view of the camera, degrees; a calibration file overrides it.
     :ivar calibration: camera calibration file (`stream.face.calibration`).
     :ivar ipd_mm: the person's inter-pupil distance, millimetres; sets the scale.
+    :ivar expression: solve ARKit's coefficients of each face, too (`stream.expression.stage`).
     :ivar inference: backend of the networks, by name.
     :ivar compute: backend of the kernels, by name.
     :ivar threads: threads of the depth network; ``None`` lets the library choose.
@@ -52,6 +53,7 @@ class CaptureSettings(Settings):
     fov: float = Field(DEFAULT_FOV, ge=MIN_FOV, le=MAX_FOV)
     calibration: Path | None = None
     ipd_mm: float = Field(INTER_PUPIL_MM, ge=30.0, le=90.0)
+    expression: bool = False
     inference: str = "auto"
     compute: str = "auto"
     threads: int | None = Field(None, ge=1, le=64)
@@ -72,6 +74,8 @@ def live_model(inference: str) -> str:
 def capture_stages(settings: CaptureSettings) -> list[Stage]:
     """The stages from face to mesh, to be opened: face, depth and mesh, or face and device (`DeviceStage`).
 
+    Where expressions are wanted, their stage comes right after the faces', of which alone it works.
+
     :raises ConfigError: a setting is out of range.
     :raises BackendError: CUDA was asked for by name and cannot run here; the message says why.
     """
@@ -88,7 +92,16 @@ def capture_stages(settings: CaptureSettings) -> list[Stage]:
         ipd_mm=settings.ipd_mm,
     )
     device = _device_stage_that_runs(settings) if _may_stay_on_device(settings) else None
-    return [face, *(_host_stages(settings) if device is None else [device])]
+    expression = _expression_stages(settings)
+    return [face, *expression, *(_host_stages(settings) if device is None else [device])]
+
+
+def _expression_stages(settings: CaptureSettings) -> list[Stage]:
+    if not settings.expression:
+        return []
+    from stream.expression.stage import ExpressionStage
+
+    return [ExpressionStage(settings.ipd_mm)]
 
 
 def _may_stay_on_device(settings: CaptureSettings) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_serializer
 
 from stream.capture import CaptureSettings, capture_stages
 from stream.config import Settings
@@ -15,9 +15,11 @@ from stream.errors import BackendError
 from stream.outputs.latest import LatestCapture
 from stream.pipeline.run import run_pipeline
 from stream.pipeline.runner import Pipeline, Summary
+from stream.remote.watch_address import shown_url
 from stream.sources.factory import SAMPLES, open_source
 
 if TYPE_CHECKING:
+    from stream.outputs.publish import PublishStage
     from stream.outputs.recorder import VideoRecorder
     from stream.pipeline.stage import Stage
     from stream.sources.source import Source
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 10.0
-"""How long the endless sample plays where there is no window that could be closed."""
+"""How long the endless sample plays where there is no window that could be closed, and nobody to watch."""
 
 PREVIEW_RATE = 30.0
 
@@ -41,11 +43,14 @@ class LiveSettings(Settings):
     :ivar rate: frames per second asked of a webcam, or forced on another source.
     :ivar fast: files only: every frame as fast as it can be worked on, none dropped.
     :ivar duration: seconds after which to stop; None runs until the source ends (the sample 10 s where
-        there is no window).
+        there is no window and nothing is published).
     :ivar show: a window, a preview video without one, or nothing drawn; ``auto`` takes what is there.
     :ivar out: folder for ``preview.mp4``, ``face.glb``, ``live.json``, screenshots and recordings.
     :ivar decode: who decodes a video file, the CPU or the GPU (NVDEC), where it can.
     :ivar metrics_port: serve Prometheus' ``/metrics`` on 127.0.0.1 at this port.
+    :ivar publish: address of a server (`prosopon serve`) that the meshes are sent to, and the expressions.
+    :ivar session: the name they are published under; None lets the server choose.
+    :ivar token: what that server wants to see; None takes ``PROSOPON_TOKEN``.
     """
 
     source: str = "webcam"
@@ -57,7 +62,14 @@ class LiveSettings(Settings):
     out: Path = Path("out")
     decode: Literal["cpu", "nvdec"] = "cpu"
     metrics_port: int | None = Field(None, ge=1, le=65535)
+    publish: str | None = None
+    session: str | None = None
+    token: SecretStr | None = None
     capture: CaptureSettings = CaptureSettings()
+
+    @field_serializer("publish", when_used="json")
+    def _without_token(self, publish: str | None) -> str | None:
+        return None if publish is None else shown_url(publish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +78,13 @@ class LiveResult:
 
     :ivar summary: how the run went.
     :ivar files: what was written, by what it is (``preview``, ``mesh``).
+    :ivar published: how publishing went (`stream.remote.publisher.PublisherFigures`, and the session's name),
+        empty where nothing was published.
     """
 
     summary: Summary
     files: dict[str, Path]
+    published: dict[str, Any] = field(default_factory=dict)
 
 
 class LiveSession:
@@ -84,15 +99,18 @@ class LiveSession:
 
     def __init__(self, settings: LiveSettings) -> None:
         self._settings = settings
-        self.drawing = _choose_drawing(settings.show)
+        self.drawing = choose_drawing(settings.show)
         self._latest = LatestCapture()
         self._recorder: VideoRecorder | None = None
+        self._publisher = self._publish_stage()
         stages, sinks = self._drawing_stages()
+        if self._publisher is not None:
+            sinks.append(self._publisher)
         self.duration = self._choose_duration()
         source = self._open_source()
         self.pipeline = Pipeline(
             source,
-            [*capture_stages(settings.capture), *stages],
+            [*capture_stages(self._capture_settings()), *stages],
             [*sinks, self._latest],
             duration=self.duration,
             metrics_port=settings.metrics_port,
@@ -101,11 +119,13 @@ class LiveSession:
     def run(self) -> LiveResult:
         """Run to the end (or Ctrl-C) and write the last mesh.
 
-        :raises ProsoponError: the source, a model or a backend is not to be had.
+        :raises ProsoponError: the source, a model or a backend is not to be had, or the server to publish to.
         :raises OutputError: a result cannot be written.
         """
         from stream.mesh.export import write_mesh
 
+        if self._publisher is not None:
+            self._publisher.open()  # first, so that no model has begun to load where there is no server
         summary = run_pipeline(self.pipeline)
         files = {}
         if self._recorder is not None and self._recorder.finished:
@@ -113,7 +133,7 @@ class LiveSession:
         if self._latest.capture is not None:
             files["mesh"] = self._settings.out / "face.glb"
             write_mesh(self._latest.capture.meshes[0], files["mesh"])
-        return LiveResult(summary, files)
+        return LiveResult(summary, files, self._published())
 
     def _open_source(self) -> Source:
         settings = self._settings
@@ -126,7 +146,8 @@ class LiveSession:
         )
 
     def _choose_duration(self) -> float | None:
-        endless = self._settings.source in SAMPLES and self.drawing != "window"
+        watched = self.drawing == "window" or self._publisher is not None
+        endless = self._settings.source in SAMPLES and not watched
         return self._settings.duration or (SAMPLE_SECONDS if endless else None)
 
     def _drawing_stages(self) -> tuple[list[Stage], list[Stage]]:
@@ -143,11 +164,32 @@ class LiveSession:
             return [PreviewStage(self._panel)], [self._recorder]
         return [], []
 
+    def _publish_stage(self) -> PublishStage | None:
+        """The sink that publishes, if one is wanted."""
+        settings = self._settings
+        if settings.publish is None:
+            return None
+        from stream.outputs.publish import PublishStage
+
+        token = None if settings.token is None else settings.token.get_secret_value()
+        return PublishStage(settings.publish, settings.session, token)
+
+    def _capture_settings(self) -> CaptureSettings:
+        """Those given; with the expressions, which viewers may ask for, where it is published."""
+        capture = self._settings.capture
+        return capture if self._publisher is None else capture.model_copy(update={"expression": True})
+
+    def _published(self) -> dict[str, Any]:
+        if self._publisher is None:
+            return {}
+        return {"session": self._publisher.session, **asdict(self._publisher.figures)}
+
     def _stop(self) -> None:
         self.pipeline.stop()
 
     def _panel(self) -> list[str]:
-        return panel_lines(self.pipeline.metrics.snapshot())
+        lines = panel_lines(self.pipeline.metrics.snapshot())
+        return lines if self._publisher is None else [*lines[:3], *self._publisher.panel(), *lines[3:]]
 
 
 def panel_lines(metrics: dict[str, Any]) -> list[str]:
@@ -162,7 +204,7 @@ def panel_lines(metrics: dict[str, Any]) -> list[str]:
     return lines + [f"{name} {time:.1f} ms" for name, time in chain if time is not None]
 
 
-def _choose_drawing(show: Show) -> Drawing:
+def choose_drawing(show: Show) -> Drawing:
     """What can be drawn here: ``auto`` tries a window, then off-screen rendering, then does without."""
     from stream.render.context import probe_context
     from stream.render.display import has_display

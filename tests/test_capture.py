@@ -12,7 +12,7 @@ from stream.mesh.device_stage import DeviceStage
 ON_HOST, ON_DEVICE = ["face", "depth", "mesh"], ["face", "device"]
 
 
-def stages(**settings: str) -> list[str]:
+def stages(**settings: str | bool) -> list[str]:
     return [stage.name for stage in capture_stages(CaptureSettings(**settings))]  # type: ignore[arg-type]
 
 
@@ -37,6 +37,13 @@ def test_with_a_gpu_network_and_kernels_decide_together(
 ) -> None:
     with use_driver(HostDriver()):
         assert stages(**settings) == expected
+
+
+@pytest.mark.parametrize("inference", ["openvino", "tensorrt"])
+def test_expressions_need_faces_only(inference: str) -> None:
+    with use_driver(HostDriver()):
+        with_expressions = stages(inference=inference, expression=True)
+        assert with_expressions == ["face", "expression", *stages(inference=inference)[1:]]
 
 
 @pytest.mark.parametrize("ready", [True, False])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream.cli.tables import console, device_tables, given, stage_table, write_json
+from stream.cli.tables import console, device_tables, given, remote_table, stage_table, write_json
 from stream.config import load_config, parse_settings
 from stream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stream.evaluation.benchmark import BenchSettings
 
 
 def bench(
@@ -22,14 +26,15 @@ def bench(
         str | None, typer.Option(help="tensorrt, openvino, onnxruntime, torch or auto.")
     ] = None,
     compute: Annotated[str | None, typer.Option(help="auto, numba or cuda.")] = None,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Measure a remote session: camera, server, viewer.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="Settings, e.g. configs/bench.yaml.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the plot here (beside --json by default).")] = None,
 ) -> None:
     """Measure rate, latency, drops, CPU and memory: unpaced, and offered at 30 and 60 frames a second."""
-    from stream.evaluation.bench_plot import draw_benchmark
-    from stream.evaluation.benchmark import BenchSettings, run_benchmark
-    from stream.evaluation.machine import machine_sentence
+    from stream.evaluation.benchmark import BenchSettings
 
     values = (load_config(config, BenchSettings) if config else BenchSettings()).model_dump()
     values |= given(source=source, frames=frames, warmup=warmup, render=render, decode=decode)
@@ -39,17 +44,48 @@ def bench(
     if picture is not None and (picture == json or picture.suffix != ".png"):
         raise ConfigError("The plot is a .png file and the figures are another; name them so.")
     with console.status("Measuring") as status:
-        result = run_benchmark(settings, lambda name: status.update(f"Measuring: {name}"))
+        result = _measure(settings, remote, lambda name: status.update(f"Measuring: {name}"))
+    _show(result, remote)
+    if json:
+        write_json(result, json)
+        console.print(f"Figures: {json}")
+    if picture:
+        _draw(result, remote, picture)
+        console.print(f"Plot: {picture}")
+
+
+def _measure(settings: BenchSettings, remote: bool, progress: Callable[[str], None]) -> dict[str, Any]:
+    if remote:
+        from stream.evaluation.remote_benchmark import run_remote_benchmark
+
+        return run_remote_benchmark(settings, progress)
+    from stream.evaluation.benchmark import run_benchmark
+
+    return run_benchmark(settings, progress)
+
+
+def _show(result: dict[str, Any], remote: bool) -> None:
+    from stream.evaluation.machine import machine_sentence
+
     console.print(f"Machine: {machine_sentence()}")
+    if remote:
+        console.print(stage_table({**result, "latency_ms": result["server_latency_ms"]}, "server"))
+        console.print(remote_table(result))
+        return
     for name, run in result["runs"].items():
         used = f"CPU {run['cpu_percent']:.0f} % of one core, {run['rss_mb']:.0f} MB"
         title = f"{name}: {run['fps']:.1f} fps, {used}"
         console.print(stage_table(run, title))
     for table in device_tables(result["device"]) if "device" in result else []:
         console.print(table)
-    if json:
-        write_json(result, json)
-        console.print(f"Figures: {json}")
-    if picture:
-        draw_benchmark(result, picture)
-        console.print(f"Plot: {picture}")
+
+
+def _draw(result: dict[str, Any], remote: bool, picture: Path) -> None:
+    if remote:
+        from stream.evaluation.remote_plot import draw_remote_benchmark
+
+        draw_remote_benchmark(result, picture)
+        return
+    from stream.evaluation.bench_plot import draw_benchmark
+
+    draw_benchmark(result, picture)

@@ -13,6 +13,7 @@ from stream.cli.tables import console, given, stage_table, write_json
 from stream.config import load_config, parse_settings
 from stream.errors import ConfigError, OutputError
 from stream.live import LiveResult, LiveSession, LiveSettings, Show
+from stream.remote.watch_address import shown_url
 
 REFRESHES = 4
 """Times a second that the table on a terminal is drawn anew."""
@@ -36,6 +37,9 @@ def live(
     compute: Annotated[str | None, typer.Option(help="auto, numba or cuda.")] = None,
     decode: Annotated[str | None, typer.Option(help="Video files: cpu, or nvdec on a GPU.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Serve /metrics on 127.0.0.1.")] = None,
+    publish: Annotated[str | None, typer.Option(help="Send the meshes to this server.")] = None,
+    session: Annotated[str | None, typer.Option(help="Name to publish under.")] = None,
+    token: Annotated[str | None, typer.Option(help="For the server; or set PROSOPON_TOKEN.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for what is written (out).")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, e.g. configs/live.yaml.")] = None,
 ) -> None:
@@ -44,6 +48,7 @@ def live(
     values = settings.model_dump()
     values |= given(source=source, duration=duration, show=show, rate=rate, fast=fast, out=out)
     values |= given(metrics_port=metrics_port, decode=decode, size=_size(size))
+    values |= given(publish=publish, session=session, token=token)
     values["capture"] |= given(fov=fov, calibration=calibration, ipd_mm=ipd, max_faces=max_faces)
     values["capture"] |= given(smooth=smooth, inference=inference, compute=compute)
     run_live(parse_settings(values, LiveSettings, "the command line"))
@@ -87,7 +92,8 @@ def _opening(settings: LiveSettings, session: LiveSession) -> str:
     ending = "until the window is closed" if session.drawing == "window" else "until the source ends"
     if session.duration:
         ending = f"for {session.duration:g} s"
-    return f"Capturing from {settings.source} {shown[session.drawing]}, {ending}; Ctrl-C stops."
+    published = "" if settings.publish is None else f" and for {shown_url(settings.publish)}"
+    return f"Capturing from {settings.source} {shown[session.drawing]}{published}, {ending}; Ctrl-C stops."
 
 
 def _report(settings: LiveSettings, result: LiveResult) -> None:
@@ -101,9 +107,13 @@ def _report(settings: LiveSettings, result: LiveResult) -> None:
         "ended": summary.reason,
         "failures": [*summary.failures, *(f"{name} did not stop" for name in summary.abandoned)],
         "files": {kind: str(path) for kind, path in result.files.items()},
+        "published": result.published,
         "machine": describe_machine(),
         "settings": settings.model_dump(mode="json"),
     }
+    if result.published:
+        sent, dropped = result.published["sent"], result.published["dropped"]
+        console.print(f"Published as {result.published['session']}: {sent} sent, {dropped} left out.")
     path = settings.out / "live.json"
     write_json(figures, path)
     if "mesh" not in result.files:

@@ -9,7 +9,7 @@ import sys
 import typer
 
 from stream import __version__
-from stream.cli import bench, data, doctor, evaluate, export, live, models, reconstruct, train
+from stream.cli import bench, data, doctor, evaluate, export, live, models, reconstruct, serve, train, view
 from stream.cli.system_libraries import missing_library
 from stream.errors import ConfigError, ProsoponError
 
@@ -21,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("live")(live.live)
+app.command("serve")(serve.serve)
+app.command("view")(view.view)
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)

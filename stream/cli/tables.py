@@ -32,6 +32,35 @@ def stage_table(metrics: dict[str, Any], title: str) -> Table:
     return table
 
 
+def remote_table(result: dict[str, Any]) -> Table:
+    """What `stream.evaluation.remote_benchmark.run_remote_benchmark` measured, beside what is promised."""
+    codec, limits = result["codec"], result["limits"]
+    lost = f"{result['skipped']} skipped, {result['lost']} lost"
+    title = (
+        f"viewer: {result['fps']:.1f} meshes a second, {lost}, longest gap {result['longest_gap_ms']:.0f} ms"
+    )
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("way")
+    for heading in ("p50 ms", "p95 ms", "p99 ms", "limit"):
+        table.add_column(heading, justify="right")
+    table.add_row("the camera's interval, on top of all below", "33.33", "", "", "")
+    latency = f"p95 {limits['latency_ms']:g}"
+    table.add_row("capture to mesh received", *_times(result["latency_ms"]), latency)
+    table.add_row("capture to mesh with its picture", *_times(result["shown_ms"]), "")
+    table.add_row("header's capture time less the picture's clock", *_times(result["clock_error_ms"]), "")
+    table.add_row("mesh encoding", *_times(codec["encode_ms"]), f"p50 {limits['encode_ms']:g}")
+    table.add_row("mesh decoding", *_times(codec["decode_ms"]), f"p50 {limits['decode_ms']:g}")
+    table.add_section()
+    rate = f"{codec['mbit_s']:.2f} Mbit/s"
+    table.add_row("meshes at 30 a second, with all headers", rate, "", "", f"{limits['mesh_mbit_s']:g}")
+    table.add_row("meshes as received", f"{result['mesh_mbit_s']:.2f} Mbit/s", "", "", "")
+    table.add_row("video and headers as received", f"{result['video_mbit_s']:.2f} Mbit/s", "", "", "")
+    table.add_row(
+        "depth, RMS of the worst frame", f"{codec['rms_mm']:.3f} mm", "", "", f"{limits['rms_mm']:g}"
+    )
+    return table
+
+
 def _times(values: dict[str, float | None]) -> list[str]:
     times = (values[key] for key in ("p50", "p95", "p99"))
     return ["-" if time is None else f"{time:.2f}" for time in times]

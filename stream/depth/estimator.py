@@ -32,6 +32,7 @@ class DepthEstimator:
         (`stream.inference.backend_openvino`), so right for still images.
     :param normals: give `Depth.normal` where the network has it; live capture, which does not use it, saves
         a fifth of a millisecond without.
+    :param engine: a network that is loaded already, instead of all the above that says which one.
     :ivar size: side of the crop and of the maps, pixels.
     :ivar engine: the network.
     :ivar repaired: maps so far in which the network gave values that are not finite.
@@ -47,9 +48,12 @@ class DepthEstimator:
         threads: int | None = None,
         precision: str | None = None,
         normals: bool = True,
+        engine: Engine | None = None,
     ) -> None:
-        path = model if isinstance(model, Path) else open_model(model)
-        self.engine: Engine = load_engine(path, backend, threads, precision)
+        if engine is None:
+            path = model if isinstance(model, Path) else open_model(model)
+            engine = load_engine(path, backend, threads, precision)
+        self.engine = engine
         self.size = _crop_size(self.engine)
         self.repaired = 0
         self._normals = normals

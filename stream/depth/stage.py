@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from stream.depth.estimator import DepthEstimator
 from stream.errors import ModelError
+from stream.inference.engine import Engine
 from stream.types import Array, Capture, Depth
 
 
@@ -19,6 +21,7 @@ class DepthStage:
     The parameters are those of `DepthEstimator`, which `open` makes on the worker thread.
 
     :param side: side of the maps handed on, pixels, where the network's are larger; ``None`` keeps them.
+    :param engine: gives a network that is loaded already (`stream.inference.shared.SharedEngine.front`).
     """
 
     name = "depth"
@@ -30,10 +33,12 @@ class DepthStage:
         threads: int | None = None,
         precision: str | None = None,
         side: int | None = None,
+        engine: Callable[[], Engine] | None = None,
     ) -> None:
         self._backend, self._model = backend, model
         self._threads, self._precision = threads, precision
         self._side = side
+        self._engine = engine
         self._estimator: DepthEstimator | None = None
 
     def open(self) -> None:
@@ -42,7 +47,12 @@ class DepthStage:
         :raises ModelError, BackendError, ConfigError: as `DepthEstimator`.
         """
         self._estimator = DepthEstimator(
-            self._backend, self._model, self._threads, self._precision, normals=False
+            self._backend,
+            self._model,
+            self._threads,
+            self._precision,
+            normals=False,
+            engine=None if self._engine is None else self._engine(),
         )
 
     def __call__(self, capture: Capture) -> Capture:

@@ -137,14 +137,14 @@ def _tracked(settings: BenchSettings, frames: int = 60) -> list[Capture]:
     """
     faces: list[Capture] = []
     source = open_source(settings.source, fast=True, loop=True, decode=settings.decode)
-    pipeline = Pipeline(source, capture_stages(settings.capture)[:1], [_Keep(faces)], frames=frames)
+    pipeline = Pipeline(source, capture_stages(settings.capture)[:1], [Keep(faces)], frames=frames)
     run_pipeline(pipeline)
     if not faces:
         raise FaceError("The source's first frames show no face; measure with another --source.")
     return faces
 
 
-class _Keep:
+class Keep:
     """A sink that keeps every capture with a face."""
 
     name = "keep"

@@ -69,11 +69,13 @@ class MeshMessage:
 
     :ivar sequence: the number it was encoded for; deltas name their reference by it.
     :ivar key: it can be decoded by itself.
+    :ivar reference: sequence of the key message that it is predicted from; 0 in a key message.
     """
 
     sequence: int
     key: bool
     body: bytes
+    reference: int = 0
 
 
 class MeshEncoder:
@@ -122,7 +124,7 @@ class MeshEncoder:
         if not reference:
             self._levels, self._reference = key.levels, (sequence, captured, face.track_id)
         header = self._header(face, size, reference, index, captured)
-        return MeshMessage(sequence, not reference, header + packed)
+        return MeshMessage(sequence, not reference, header + packed, reference)
 
     def _may_predict(self, size: int, track: int, captured: int) -> bool:
         _, since, reference_track = self._reference
@@ -237,6 +239,6 @@ def _decompress(data: bytes, size: int) -> bytes:
         # The declared size is checked first: the library allocates what a frame declares.
         if zstandard.frame_content_size(data) != size:
             raise ProtocolError("A mesh message's depths do not have the declared size.")
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=size, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise ProtocolError(f"A mesh message's depths cannot be decompressed ({error}).") from error

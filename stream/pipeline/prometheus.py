@@ -1,9 +1,9 @@
-"""`/metrics`: the pipeline's figures in Prometheus's text format, for this machine only."""
+"""`/metrics`: the figures of pipelines in Prometheus's text format; of one alone, for this machine only."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
 ADDRESS = "127.0.0.1"
+
+Labels = tuple[str, ...]
+"""The values of a series' labels."""
 
 
 class MetricsServer:
@@ -68,24 +71,50 @@ class _Collector:
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        stages, outputs, lag = self._metrics.totals()
-        yield _counter("frames", "Items a stage finished.", {name: s.count for name, s in stages.items()})
-        yield _counter("dropped", "Items a stage never read.", {name: s.drops for name, s in stages.items()})
-        yield _counter("errors", "Items a stage failed on.", {name: s.errors for name, s in stages.items()})
-        yield _histogram("stage_seconds", "Time of one item in a stage.", "stage", stages)
-        yield _histogram("latency_seconds", "Capture to output.", "output", outputs)
-        yield GaugeMetricFamily("prosopon_loop_lag_seconds", "Worst recent event-loop lag.", value=lag)
+        yield from families({"": self._metrics}, by_session=False)
+        yield lag_gauge(self._metrics)
 
 
-def _counter(name: str, text: str, values: dict[str, int]) -> Metric:
-    family = CounterMetricFamily(f"prosopon_{name}", text, labels=["stage"])
-    for stage, value in values.items():
-        family.add_metric([stage], value)
+def families(metrics: Mapping[str, Metrics], by_session: bool = True) -> Iterator[Metric]:
+    """The metric families of one or several pipelines.
+
+    :param metrics: by session.
+    :param by_session: give each series the session's name as a second label; otherwise there is one pipeline.
+    """
+    totals = {session: each.totals()[:2] for session, each in metrics.items()}
+    extra = ["session"] if by_session else []
+    stages: dict[Labels, Totals] = {}
+    outputs: dict[Labels, Totals] = {}
+    for session, parts in totals.items():
+        end = (session,) if by_session else ()
+        for series, part in zip((stages, outputs), parts, strict=True):
+            series.update({(name, *end): total for name, total in part.items()})
+    labels = ["stage", *extra]
+    yield _counter("frames", "Items a stage finished.", labels, {key: s.count for key, s in stages.items()})
+    yield _counter(
+        "dropped", "Items a stage never read.", labels, {key: s.drops for key, s in stages.items()}
+    )
+    yield _counter("errors", "Items a stage failed on.", labels, {key: s.errors for key, s in stages.items()})
+    yield _histogram("stage_seconds", "Time of one item in a stage.", labels, stages)
+    yield _histogram("latency_seconds", "Capture to output.", ["output", *extra], outputs)
+
+
+def lag_gauge(metrics: Metrics) -> Metric:
+    """The event loop's lag."""
+    return GaugeMetricFamily(
+        "prosopon_loop_lag_seconds", "Worst recent event-loop lag.", value=metrics.totals()[2]
+    )
+
+
+def _counter(name: str, text: str, labels: list[str], values: dict[Labels, int]) -> Metric:
+    family = CounterMetricFamily(f"prosopon_{name}", text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
     return family
 
 
-def _histogram(name: str, text: str, label: str, series: dict[str, Totals]) -> Metric:
-    family = HistogramMetricFamily(f"prosopon_{name}", text, labels=[label])
+def _histogram(name: str, text: str, labels: list[str], series: dict[Labels, Totals]) -> Metric:
+    family = HistogramMetricFamily(f"prosopon_{name}", text, labels=labels)
     bounds = [str(bound) for bound in BUCKETS] + ["+Inf"]
     for key, totals in series.items():
         cumulated = 0
@@ -93,5 +122,5 @@ def _histogram(name: str, text: str, label: str, series: dict[str, Totals]) -> M
         for bound, count in zip(bounds, totals.buckets, strict=True):
             cumulated += count
             buckets.append((bound, cumulated))
-        family.add_metric([key], buckets=buckets, sum_value=totals.seconds)
+        family.add_metric(key, buckets=buckets, sum_value=totals.seconds)
     return family

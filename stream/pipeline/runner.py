@@ -80,6 +80,8 @@ class Pipeline:
     :param warmup: forget the metrics once, when that many captures came through the stages.
     :param metrics_port: serve `/metrics` on 127.0.0.1 while it runs.
     :param window: durations the metrics keep per stage.
+    :param metrics: where to count instead of in metrics of its own (``window`` and ``warmup`` are theirs).
+    :param settle: see `settle_heap`; not where other runs of the process would be held up by it.
     :raises ConfigError: two members share a name or a limit is not positive.
     """
 
@@ -95,10 +97,13 @@ class Pipeline:
         warmup: int = 0,
         metrics_port: int | None = None,
         window: int = WINDOW,
+        metrics: Metrics | None = None,
+        settle: bool = True,
     ) -> None:
         _check_names([stage.name for stage in (*stages, *sinks)])
         _check_limits(duration, frames, warmup)
-        self.metrics = Metrics(window, warmup)
+        self.metrics = metrics or Metrics(window, warmup)
+        self._settle_heap = settle
         self._source = source
         self._policy: Policy = policy or ("latest" if source.paced else "wait")
         self._duration = duration
@@ -142,7 +147,8 @@ class Pipeline:
         began = time.monotonic()
         try:
             await self._open()
-            settle_heap()
+            if self._settle_heap:
+                settle_heap()
             began = time.monotonic()
             if not self._stop_event.is_set():
                 await self._stream()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from stream.errors import RemoteError
 
 
@@ -22,3 +24,16 @@ class ServerFullError(RemoteError):
     def __init__(self, message: str, retry_after: int = 5) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RefusedError(RemoteError):
+    """A request that breaks HTTP's or this server's rules.
+
+    :ivar status: of the answer.
+    :ivar headers: that the answer needs besides.
+    """
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})

@@ -51,6 +51,7 @@ class ServeSettings(Settings):
     :ivar publish_token, view_token: what publishers and viewers must show; ``PROSOPON_TOKEN`` stands in for
         each that is not set. A publish token may also view.
     :ivar origins: pages of other origins (``https://host:port``) that may use the server.
+    :ivar proxies: addresses of reverse proxies, whose ``X-Forwarded-For`` is believed.
     :ivar max_sessions, max_viewers: at once; viewers are counted per session.
     :ivar idle_seconds: a session without a picture, or a peer without a sign of life, ends after that long.
     :ivar offers_per_minute: SDP offers taken from one address.
@@ -64,6 +65,7 @@ class ServeSettings(Settings):
     publish_token: SecretStr | None = None
     view_token: SecretStr | None = None
     origins: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
     max_sessions: int = Field(4, ge=1, le=256)
     max_viewers: int = Field(32, ge=1, le=1000)
     idle_seconds: float = Field(30.0, ge=1, le=3600)

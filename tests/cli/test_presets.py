@@ -8,6 +8,7 @@ import yaml
 from stream.config import Settings, load_config
 from stream.evaluation.benchmark import BenchSettings
 from stream.live import LiveSettings
+from stream.remote.settings import ServeSettings
 from stream.training.settings import DepthTraining
 from stream.training.study import StudySettings
 
@@ -15,6 +16,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 PRESETS: list[tuple[str, type[Settings]]] = [
     ("live.yaml", LiveSettings),
     ("bench.yaml", BenchSettings),
+    ("serve.yaml", ServeSettings),
     ("train/depth.yaml", DepthTraining),
     ("train/study.yaml", StudySettings),
 ]

@@ -1,0 +1,72 @@
+"""Control messages: bounded, answered, harmless."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from stream.remote.clock import wall_micros
+from stream.remote.control import MOST_TEXT, RATE, ControlInbox, PublisherControl, answer
+from stream.remote.messages import Clock, KeyRequest, Ping, Pong, read_message, write_message
+
+
+def test_messages_that_are_none_are_passed_over_and_counted() -> None:
+    inbox = ControlInbox()
+    assert [inbox.read(text, 1.0) for text in ("", "{", '{"type":"dance"}', b"\xff", "[" * 9000)] == [
+        None
+    ] * 5
+    assert inbox.refused == 5
+    assert inbox.read('{"type":"key","more":1}', 1.0) == KeyRequest()
+    assert not inbox.flooded
+
+
+def test_too_many_a_second_are_a_flood() -> None:
+    inbox = ControlInbox()
+    key = write_message(KeyRequest())
+    for second in (5.0, 6.1):
+        assert all(inbox.read(key, second) is not None for _ in range(RATE))
+        assert not inbox.flooded
+    assert inbox.read(key, 6.5) is None
+    assert inbox.flooded
+
+
+def test_a_pong_has_the_pings_time_and_the_servers() -> None:
+    pong = answer(Ping(time=12.5))
+    assert pong.time == 12.5
+    assert abs(pong.server - wall_micros(time.monotonic())) < 1e6
+
+
+class FakeChannel:
+    def __init__(self) -> None:
+        self.readyState = "open"
+        self.bufferedAmount = 0
+        self.sent: list[str] = []
+        self.handlers: dict[str, Any] = {}
+
+    def on(self, event: str, handler: Any) -> None:
+        self.handlers[event] = handler
+
+    def send(self, text: str) -> None:
+        self.sent.append(text)
+
+
+def test_a_publisher_tells_its_clock_and_is_answered() -> None:
+    clocks: list[Clock] = []
+    floods: list[bool] = []
+    control, channel = PublisherControl(clocks.append, lambda: floods.append(True)), FakeChannel()
+    control.tell(KeyRequest())  # there is no way yet
+    assert not control.taken
+    control.take(channel)  # type: ignore[arg-type]
+    hear = channel.handlers["message"]
+    hear(write_message(Clock(rtp=7)))
+    hear(write_message(Ping(time=3.0)))
+    assert clocks == [Clock(rtp=7)]
+    (pong,) = map(read_message, channel.sent)
+    assert isinstance(pong, Pong)
+    assert pong.time == 3.0
+    channel.bufferedAmount = MOST_TEXT
+    control.tell(KeyRequest())
+    assert len(channel.sent) == 1
+    for _ in range(RATE):
+        hear("?")
+    assert floods

@@ -1,0 +1,161 @@
+"""What an ICE connection takes from the other side, and what it keeps."""
+
+import asyncio
+import inspect
+import time
+from typing import Any
+
+import pytest
+from aioice import Candidate, Connection
+from aioice.ice import StunProtocol
+from remote.rtc_pair import Client, join, make_peer, until
+
+from stream.remote import ice_path
+from stream.remote.ice_link import MAX_CANDIDATES, MAX_WAITING, IceLink
+from stream.remote.peer import Peer
+from stream.remote.settings import IceSettings
+
+
+def candidate(
+    host: str = "192.0.2.7", port: int = 5000, component: int = 1, transport: str = "udp"
+) -> Candidate:
+    return Candidate("1", component, transport, 1, host, port, "host")
+
+
+def test_the_private_parts_of_aioice_are_there() -> None:
+    """What `stream.remote.ice_path` overrides is called, and what it reads is there."""
+    source = inspect.getsource(Connection)
+    for call in (
+        "self.query_consent()",
+        "self.get_component_candidates(component=component, addresses=addresses)",
+        "self.check_incoming(message, addr, protocol)",
+        "self._nominated[pair.component] = pair",
+        "self._query_consent_task",
+        "def build_request(self, pair: CandidatePair, nominate: bool)",
+    ):
+        assert call in source, call
+    protocol = inspect.getsource(StunProtocol)
+    assert "self.receiver.data_received(data, self.local_candidate.component)" in protocol
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [candidate(transport="tcp"), candidate(component=2), candidate(port=0), candidate(port=70_000)]
+    + [candidate(host) for host in ("224.0.0.1", "0.0.0.0", "::", "example.org", "a" * 90 + ".local")],
+)
+def test_useless_candidates_are_passed_over(useless: Candidate) -> None:
+    async def run() -> None:
+        link = IceLink(False)
+        await link.add_remote_candidate(useless)
+        assert link.remote_candidates == []
+        await link.close()
+
+    asyncio.run(run())
+
+
+def test_a_peer_has_checks_sent_to_few_addresses_only() -> None:
+    async def run() -> None:
+        link = IceLink(False)
+        for port in range(1, 500):
+            await link.add_remote_candidate(candidate(port=port))
+        assert len(link.remote_candidates) == MAX_CANDIDATES
+        await link.close()
+
+    asyncio.run(run())
+
+
+def test_a_name_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nowhere(*_: object) -> None:
+        raise OSError("no multicast here")
+
+    monkeypatch.setattr("aioice.ice.get_or_create_mdns_protocol", nowhere)
+
+    async def run() -> None:
+        link = IceLink(False)
+        await link.add_remote_candidate(candidate("0c3ab2de-77aa.local"))
+        await until(lambda: not link._tasks)
+        assert link.remote_candidates == []
+        await link.close()
+
+    asyncio.run(run())
+
+
+def test_without_a_network_the_loopback_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aioice.ice.get_host_addresses", lambda use_ipv4, use_ipv6: [])
+
+    async def run() -> None:
+        link = IceLink(False)
+        await link.gather_candidates()
+        assert [found.host for found in link.local_candidates] == ["127.0.0.1"]
+        await link.close()
+
+    asyncio.run(run())
+
+
+def test_an_answer_does_not_wait_long_for_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ice_path.IcePath.get_component_candidates, "__defaults__", (0.2,))
+
+    async def run() -> None:
+        client, peer = Client(), Peer(IceSettings(stun=("stun:127.0.0.1:9",)), 5.0)
+        client.receives()
+        offer, begun = await client.offer(), time.monotonic()
+        answer = await peer.accept(offer, receive=False, send=None)
+        assert "a=candidate" in answer
+        assert 0.15 < time.monotonic() - begun < 2
+        await peer.close()
+        await client.close()
+
+    asyncio.run(run())
+
+
+def test_datagrams_that_nobody_reads_are_dropped() -> None:
+    async def run() -> None:
+        link = IceLink(False)
+        for _ in range(MAX_WAITING + 7):
+            link.received(b"x")
+        assert link.lost == 7
+        await link.close()
+        with pytest.raises(ConnectionError):
+            await link.recv()
+        with pytest.raises(ConnectionError):
+            await link.send(b"x")
+        with pytest.raises(ConnectionError):
+            await link.renew()
+
+    asyncio.run(run())
+
+
+def test_a_network_that_is_too_slow_gets_no_more() -> None:
+    async def run() -> None:
+        client, peer = Client(), make_peer()
+        client.receives()
+        await join(client, peer, receive=False)
+        link = peer._rtc.links[0]
+        transport: Any = link.path._nominated[1].protocol.transport
+        transport.get_write_buffer_size = lambda: ice_path.MAX_UNSENT + 1
+        await link.send(b"late")
+        assert link.lost == 1
+        await peer.close()
+        await client.close()
+
+    asyncio.run(run())
+
+
+def test_consent_that_is_not_given_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ice_path, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(ice_path, "CONSENT_SECONDS", 0.6)
+
+    async def run() -> None:
+        client, peer, closed = Client(), make_peer(), []
+        peer.on_closed = lambda: closed.append(peer.state)
+        client.receives()
+        await join(client, peer, receive=False)
+        link = peer._rtc.links[0]
+        heard = link.heard
+        await until(lambda: link.heard > heard)
+        for protocol in client.rtc.links[0].path._protocols:
+            protocol.datagram_received = lambda *_: None
+        await until(lambda: closed == ["failed"], 5)
+        await client.close()
+
+    asyncio.run(run())

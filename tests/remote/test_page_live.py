@@ -1,0 +1,194 @@
+"""The page and `prosopon serve`, end to end: a camera goes in, a face comes out, after a restart too."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from remote.page_helpers import (
+    DESKTOP,
+    PHONE,
+    browser,
+    need_browser,
+    picture,
+    probe,
+    rig,
+    skin,
+    until,
+    write_clip,
+)
+
+OUT = Path(__file__).parents[2] / "out"
+AVATAR = Path(__file__).parents[2] / "stream" / "remote" / "web" / "dist" / "assets" / "avatar.glb"
+
+COMMAND = "from stream.cli.main import main; main()"
+
+READY_SECONDS = 90
+"""How long a server may take to load its models on a busy machine."""
+
+NO_WAY = """
+const take = RTCPeerConnection.prototype.setRemoteDescription;
+RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }) {
+  return take.call(this, { type, sdp: sdp.replaceAll(/a=ice-pwd:.*/g, "a=ice-pwd:0123456789012345678901") });
+};
+"""
+"""With a wrong password no check of a candidate succeeds: as if a firewall were in between."""
+
+RECOVERED = "view.state === 'live' && view.frames.at(-1)?.connection === view.connections"
+
+
+class Served:
+    """`prosopon serve` in a process of its own, that can be killed and started again on the same port."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        command = [sys.executable, "-c", COMMAND, "serve", "--port", str(self.port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until_then = time.monotonic() + READY_SECONDS
+        async with aiohttp.ClientSession() as client:
+            while not await self._is_ready(client):
+                assert self._process.poll() is None, "the server ended by itself"
+                assert time.monotonic() < until_then, "the server does not get ready"
+                await asyncio.sleep(0.05)
+
+    def end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(10)
+        self._process = None
+
+    async def _is_ready(self, client: aiohttp.ClientSession) -> bool:
+        try:
+            async with client.get(f"{self.url}/readyz") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    need_browser()
+    server = Served()
+    yield server
+    server.end(signal.SIGKILL)
+
+
+@contextlib.asynccontextmanager
+async def publishing(served: Served, clip: Path) -> AsyncIterator[tuple[Any, Any]]:
+    """A browser, and its page that sends its camera as the session "me"."""
+    async with browser(clip) as chromium:
+        page = await chromium.new_page(viewport=DESKTOP)
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(served.url)
+        await page.fill("#send-name", "me")
+        await page.click("#send-button")
+        yield chromium, page
+        assert complaints == []
+
+
+def in_order(frames: list[dict[str, Any]]) -> bool:
+    """No picture is shown after a newer one, connection by connection."""
+    for connection in {frame["connection"] for frame in frames}:
+        indices = [frame["index"] for frame in frames if frame["connection"] == connection]
+        if indices != sorted(set(indices)):
+            return False
+    return True
+
+
+def face_share(image: np.ndarray) -> float:
+    """How much of the stage's middle has the colour of skin."""
+    return float(skin(image)[150:600, 300:600].mean())
+
+
+async def avatar(page: Any, tmp_path: Path) -> None:
+    """The avatar appears and is driven: the shipped one, or one of our own where none is shipped."""
+    await page.check("input[value=avatar]")
+    if not AVATAR.exists():
+        await page.set_input_files("#avatar-file", rig(tmp_path / "egg.glb"))
+    said = "() => document.getElementById('avatar-words').textContent.includes(\"of ARKit's\")"
+    await page.wait_for_function(said)
+    shown = (await probe(page))["shown"]
+    await until(page, f"view.faces === 1 && view.shown > {shown} + 5", 30)
+    await picture(page, OUT / "page-live-avatar.png")
+    await page.check("input[value=textured]")
+
+
+def test_a_camera_goes_in_and_a_face_comes_out(served: Served, tmp_path: Path) -> None:
+    async def run() -> None:
+        await served.start()
+        clip = write_clip(tmp_path / "camera.y4m")
+        async with publishing(served, clip) as (chromium, page):
+            await until(page, "send.state === 'live' && view.frames.length > 20", 60)
+            image = await picture(page, OUT / "page-live.png")
+            assert face_share(image) > 0.3, "a face is on the stage"
+            assert skin(image)[:, :100].mean() < 0.02, "and nothing beside it"
+            await page.focus("#stage")
+            for _ in range(10):
+                await page.keyboard.press("ArrowLeft")
+            turned = await picture(page, OUT / "page-live-turned.png")
+            assert (skin(image) != skin(turned)).mean() > 0.02, "orbiting changes the picture"
+            assert skin(turned).mean() > 0.03
+            await page.keyboard.press("0")
+
+            second = await chromium.new_page(viewport=PHONE)
+            await second.goto(f"{served.url}/#session=me")
+            await until(second, "view.transport === 'webrtc' && view.frames.length > 10", 40)
+            await until(page, "view.viewers === 2")
+            await second.screenshot(path=OUT / "page-live-phone.png")
+            await avatar(page, tmp_path)
+            views = [await probe(each) for each in (page, second)]
+            assert all(in_order(view["frames"]) for view in views)
+            assert any(frame["exact"] for frame in views[1]["frames"]), "the pictures fit their meshes"
+
+            served.end(signal.SIGKILL)
+            await until(second, "view.state === 'reconnecting'")
+            await served.start()
+            ready = [await each.evaluate("performance.now()") for each in (page, second)]
+            for each, since in zip((page, second), ready, strict=True):
+                await until(each, f"view.connections >= 2 && {RECOVERED}", 60)
+                first = "window.prosopon.view.frames.find(({connection}) => connection >= 2).at"
+                seconds = (await each.evaluate(first) - since) / 1000
+                print(f"recovered after {seconds:.1f} s")
+                assert seconds < 5, "the sender and the viewers are back"
+            assert (await probe(page, "send"))["session"] == "me"
+            views = [await probe(each) for each in (page, second)]
+            assert all(in_order(view["frames"]) for view in views)
+
+    asyncio.run(run())
+
+
+def test_where_ice_finds_no_way_a_sender_is_told_and_a_viewer_gets_a_websocket(
+    served: Served, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        await served.start()
+        clip = write_clip(tmp_path / "camera.y4m")
+        async with publishing(served, clip) as (chromium, page):
+            await until(page, "view.frames.length > 3", 60)
+            viewer = await chromium.new_page(viewport=DESKTOP)
+            await viewer.add_init_script(NO_WAY)
+            await viewer.goto(f"{served.url}/#session=me")
+            await until(viewer, "view.transport === 'websocket' && view.frames.length > 5", 30)
+            assert face_share(await picture(viewer)) > 0.3, "texture messages stand in for the video"
+            await viewer.click("#send-button")
+            await until(viewer, "send.state === 'failed'", 30)
+            assert "No direct way to the server" in (await probe(viewer, "send"))["words"]
+
+    asyncio.run(run())

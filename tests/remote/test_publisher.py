@@ -1,0 +1,207 @@
+"""A publisher of meshes and a small server that keeps to the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from mesh.mesh_samples import CAMERA, dome, sample_face
+from remote.fake_server import FakeServer, level, server_micros
+
+from stream.errors import RemoteError
+from stream.expression.codec import decode_expression
+from stream.mesh.build import surface_of
+from stream.outputs.publish import PublishStage
+from stream.remote import publish_link
+from stream.remote.clock import media_time
+from stream.remote.loop_thread import LoopThread
+from stream.remote.publisher import RemotePublisher
+from stream.remote.watch_http import AccessError
+from stream.types import Capture, Expression, Frame
+
+
+@pytest.fixture(autouse=True)
+def without_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROSOPON_TOKEN", raising=False)
+
+
+def capture(index: int, faces: int = 1, size: int = 48) -> Capture:
+    image = np.full((480, 640, 3), level(index), np.uint8)
+    expression = Expression(np.full(52, 0.25, np.float32))
+    return Capture(
+        Frame(image, time.monotonic(), index, "test"),
+        faces=tuple(sample_face(track) for track in range(1, faces + 1)),
+        depths=(dome(size),) * faces,
+        expressions=(expression,) * faces,
+    )
+
+
+async def offer_until(publisher: RemotePublisher, done: Callable[[], object], rate: float = 40.0) -> int:
+    """Offer captures until something is so; how many there were."""
+    async with asyncio.timeout(15):
+        index = 0
+        while not done():
+            index += 1
+            publisher.offer(capture(index))
+            await asyncio.sleep(1 / rate)
+    return index
+
+
+def test_meshes_expressions_and_the_picture_arrive_on_the_servers_clock() -> None:
+    async def work() -> None:
+        async with FakeServer() as server, RemotePublisher(server.url, "studio") as publisher:
+            began = server_micros()
+            got = server.publishers[0]
+            await offer_until(publisher, lambda: got.rtp is not None and len(got.surfaces) > 20)
+            ended = server_micros()
+            assert (publisher.session, got.name) == ("studio", "studio")
+            surface = surface_of(dome(48))
+            for frame in got.surfaces:
+                assert np.array_equal(np.isfinite(frame.depth), surface.mask > 0.5)
+                assert np.nanmax(np.abs(frame.depth - surface.map)) < 1.3 * 2.5 / 2**11 / 2
+                assert frame.intrinsics == CAMERA
+                assert began - 50_000 < frame.captured < ended
+            indices = [frame.index for frame in got.surfaces]
+            assert indices == sorted(set(indices))
+            decoded = decode_expression(got.expressions[-1])
+            assert decoded.coefficients == pytest.approx(0.25, abs=1e-4)
+            times = {media_time(frame.captured): frame.index for frame in got.surfaces}
+            await asyncio.sleep(0)
+            assert got.rtp is not None
+            matched = [((rtp - got.rtp) % 2**32, image) for rtp, image in got.pictures]
+            known = [(times[media], image) for media, image in matched if media in times]
+            assert len(known) >= 10
+            for index, image in known:
+                assert image.shape == (480, 640, 3)
+                assert abs(float(image.mean()) - level(index)) < 3
+            assert publisher.figures.sent >= 20
+            assert publisher.figures.failed == 0
+
+    asyncio.run(work())
+
+
+def test_the_server_may_choose_the_name_and_each_face_has_its_lane() -> None:
+    async def work() -> None:
+        async with FakeServer() as server, RemotePublisher(server.url) as publisher:
+            assert publisher.session == "assigned"
+            got = server.publishers[0]
+            async with asyncio.timeout(10):
+                while {frame.track for frame in got.surfaces} != {1, 2}:
+                    publisher.offer(capture(1, faces=2))
+                    await asyncio.sleep(0.03)
+            tracks = [frame.track for frame in got.surfaces]
+            assert abs(tracks.count(1) - tracks.count(2)) <= 1
+
+    asyncio.run(work())
+
+
+def test_maps_finer_than_live_ones_are_shrunk() -> None:
+    async def work() -> None:
+        async with FakeServer() as server, RemotePublisher(server.url) as publisher:
+            got = server.publishers[0]
+            async with asyncio.timeout(10):
+                while not got.surfaces:
+                    publisher.offer(capture(1, size=192))
+                    await asyncio.sleep(0.03)
+            assert got.surfaces[0].depth.shape == (128, 128)
+
+    asyncio.run(work())
+
+
+def test_a_congested_line_gets_fewer_meshes_never_queued_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish_link.PublishLink, "room", lambda self: False)
+
+    async def work() -> None:
+        async with FakeServer() as server, RemotePublisher(server.url) as publisher:
+            offered = await offer_until(publisher, lambda: len(server.publishers[0].pictures) > 5)
+            assert publisher.figures.sent == 0
+            assert publisher.figures.dropped >= offered - 2
+            assert not server.publishers[0].surfaces
+
+    asyncio.run(work())
+
+
+def test_captures_that_cannot_be_encoded_are_counted_and_the_rest_goes_on() -> None:
+    async def work() -> None:
+        async with FakeServer() as server, RemotePublisher(server.url) as publisher:
+            bad = capture(1)
+            far = replace(bad.faces[0], pose=np.full((4, 4), np.nan, np.float32))
+            async with asyncio.timeout(10):
+                while publisher.figures.failed < 2:
+                    publisher.offer(replace(bad, faces=(far,)))
+                    await asyncio.sleep(0.02)
+            await offer_until(publisher, lambda: server.publishers[0].surfaces)
+
+    asyncio.run(work())
+
+
+def test_it_comes_back_to_a_restarted_server_under_the_same_name() -> None:
+    async def work() -> None:
+        async with FakeServer() as server, RemotePublisher(server.url) as publisher:
+            await offer_until(publisher, lambda: server.publishers[0].surfaces)
+            await server.stop()
+            began = time.monotonic()
+            await server.start()
+            await offer_until(publisher, lambda: len(server.publishers) > 1 and server.publishers[1].surfaces)
+            assert time.monotonic() - began < 5
+            assert server.publishers[1].name == "assigned"
+            assert publisher.figures.reconnections == 1
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "--token"), (409, "another name"), (503, "is full")])
+def test_refusals_are_one_sentence_with_what_to_do(status: int, words: str) -> None:
+    async def work() -> None:
+        async with FakeServer() as server:
+            server.refuse = {"whip": status}
+            with pytest.raises(RemoteError, match=words):
+                await RemotePublisher(server.url).open()
+
+    asyncio.run(work())
+
+
+def test_a_token_taken_away_ends_publishing_with_a_reason() -> None:
+    async def work() -> None:
+        async with FakeServer() as server, RemotePublisher(server.url) as publisher:
+            server.tokens = {"new"}
+            await server.stop()
+            await server.start()
+            async with asyncio.timeout(10):
+                while publisher.error is None:
+                    await asyncio.sleep(0.02)
+            assert isinstance(publisher.error, AccessError)
+
+    asyncio.run(work())
+
+
+def test_the_sink_publishes_from_a_pipelines_thread() -> None:
+    server, thread = FakeServer(), LoopThread("test-server")
+    thread.submit(server.start()).result(10)
+    stage = PublishStage(server.url, "studio")
+    try:
+        stage.open()
+        until = time.monotonic() + 10
+        while not server.publishers[0].surfaces and time.monotonic() < until:
+            given = capture(1)
+            assert stage(given) is given
+            time.sleep(0.03)
+        assert server.publishers[0].surfaces
+        assert stage.panel()[0] == "published as studio"
+    finally:
+        stage.close()
+        thread.submit(server.stop()).result(10)
+        thread.stop()
+    assert server.left == ["/whip/studio"]
+
+
+def test_a_sink_that_cannot_connect_says_so_and_closes() -> None:
+    stage: Any = PublishStage("http://127.0.0.1:9", "studio")
+    with pytest.raises(RemoteError, match="cannot be reached"):
+        stage.open()
+    stage.close()

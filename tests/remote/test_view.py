@@ -1,0 +1,257 @@
+"""Watching a session: what is drawn and written, and that it is the face that was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from mesh.mesh_samples import CAMERA, dome, sample_face, sample_frame
+from PIL import Image
+from remote.fake_server import FakeServer, level
+from typer.testing import CliRunner
+
+from stream.cli.main import app
+from stream.errors import BackendError, ConfigError, RemoteError
+from stream.mesh.build import build_mesh, surface_of
+from stream.mesh.codec import MeshDecoder, MeshEncoder
+from stream.outputs.latest import LatestCapture
+from stream.remote import watch_view
+from stream.remote.client import RemoteFrame, RemoteViewer, ViewerFigures
+from stream.remote.loop_thread import LoopThread
+from stream.remote.watch_build import blank_picture, remote_mesh
+from stream.remote.watch_source import RemoteSource
+from stream.remote.watch_view import ViewSession
+from stream.render.context import probe_context
+from stream.types import Capture, Intrinsics
+
+
+@pytest.fixture(autouse=True)
+def without_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROSOPON_TOKEN", raising=False)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    fake, thread = FakeServer(), LoopThread("test-server")
+    thread.submit(fake.start()).result(10)
+    try:
+        yield fake
+    finally:
+        thread.submit(fake.stop()).result(10)
+        thread.stop()
+
+
+@pytest.fixture
+def egl() -> None:
+    try:
+        probe_context("egl")
+    except BackendError as error:
+        pytest.skip(str(error))
+
+
+def sent(size: int = 48) -> tuple[RemoteFrame, Any]:
+    """A frame as it comes out of the decoder, and the mesh that the sender made of the same depth."""
+    frame, face, depth = sample_frame(), sample_face(), dome(size)
+    message = MeshEncoder(bits=14).encode(1, face, surface_of(depth), 0, 10**15)
+    surface = MeshDecoder().decode(1, message.body)
+    assert surface is not None
+    received = RemoteFrame(surface, frame.image, True, 0, 1, 1.0, 1.1)
+    return received, build_mesh(frame, face, depth, "numba")
+
+
+def test_the_mesh_is_the_one_that_the_sender_has() -> None:
+    received, local = sent()
+    face, depth, mesh = remote_mesh(received, received.picture, "numba")  # type: ignore[arg-type]
+    assert np.array_equal(mesh.triangles, local.triangles)
+    assert np.abs(mesh.vertices - local.vertices)[local.valid].max() < 0.02  # mm
+    assert np.array_equal(mesh.texture, local.texture)
+    assert np.array_equal(mesh.uv, local.uv)
+    assert (face.crop, face.intrinsics) == (received.surface.crop, CAMERA)
+    assert depth.map.dtype == np.float32
+    assert np.isfinite(depth.map).all()
+    assert received.latency == pytest.approx(0.1)
+
+
+def test_a_picture_that_was_made_smaller_on_its_way_still_fits() -> None:
+    received, local = sent()
+    assert received.picture is not None
+    half = received.picture[::2, ::2]
+    face, _, mesh = remote_mesh(replace(received, picture=half), half, "numba")
+    assert face.crop.half == received.surface.crop.half / 2
+    assert (face.intrinsics.width, face.intrinsics.fx) == (320, CAMERA.fx / 2)
+    middle = mesh.texture[mesh.texture.shape[0] // 2, mesh.texture.shape[1] // 2].astype(int)
+    expected = local.texture[local.texture.shape[0] // 2, local.texture.shape[1] // 2].astype(int)
+    assert np.abs(middle - expected).max() <= 3
+    assert np.array_equal(mesh.vertices, remote_mesh(received, received.picture, "numba")[2].vertices)
+
+
+@pytest.mark.parametrize("picture", [None, np.zeros((640, 480, 3), np.uint8)])
+def test_without_its_picture_the_mesh_is_grey(picture: Any) -> None:
+    received, _ = sent()
+    shown = blank_picture(received.surface.intrinsics) if picture is None else picture
+    mesh = remote_mesh(replace(received, picture=picture), shown, "numba")[2]
+    assert np.unique(mesh.texture).tolist() == [150]
+
+
+def test_a_blank_picture_is_bounded_whatever_a_header_says() -> None:
+    assert blank_picture(Intrinsics(1.0, 1.0, 0, 0, 32766, 32766)).shape == (640, 640, 3)
+    assert blank_picture(Intrinsics(1.0, 1.0, 0, 0, 32766, 1)).shape == (1, 640, 3)
+
+
+def test_a_picture_is_drawn_into_a_file(server: FakeServer, egl: None, tmp_path: Path) -> None:
+    result = ViewSession(RemoteViewer(server.url), tmp_path / "face.png").run()
+    assert result.written == tmp_path / "face.png"
+    drawn = np.asarray(Image.open(result.written)).astype(int)
+    middle = drawn[drawn.shape[0] // 2, drawn.shape[1] // 2]
+    assert drawn.shape == (512, 512, 3)
+    assert np.ptp(middle) <= 2  # the pictures sent are grey, one level each
+    assert level(0) - 8 <= middle[0] <= level(19) + 8
+    corner = drawn[4, 4]
+    assert np.abs(middle - corner).max() > 20
+    assert result.figures.transport == "webrtc"
+    assert result.figures.frames >= watch_view.SNAPSHOT_MESHES
+
+
+def test_a_video_is_drawn_into_a_file(server: FakeServer, egl: None, tmp_path: Path) -> None:
+    out = tmp_path / "face.mp4"
+    viewer = RemoteViewer(server.url, transport="websocket")
+    result = ViewSession(viewer, out, duration=1.5).run()
+    assert result.written == out
+    with av.open(str(out)) as video:
+        count = sum(1 for _ in video.decode(video=0))
+    assert count >= 10
+    assert result.summary.metrics["stages"]["mesh"]["errors"] == 0
+    assert result.summary.metrics["latency_ms"]["p50"] < 500
+
+
+def test_a_mesh_is_written_without_drawing(server: FakeServer, tmp_path: Path) -> None:
+    session = ViewSession(RemoteViewer(server.url), tmp_path / "face.glb")
+    assert session.drawing == "off"
+    result = session.run()
+    assert result.written is not None
+    assert result.written.read_bytes()[:4] == b"glTF"
+    assert result.summary.reason == "stopped"
+
+
+def test_the_panel_tells_the_line(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = ViewSession(RemoteViewer(server.url), show="off", duration=1.6)
+    assert session._panel()[-1] == "not connected"
+    lines: list[list[str]] = []
+
+    def watch(self: LatestCapture, capture: Capture) -> Capture:
+        lines.append(session._panel())
+        return capture
+
+    monkeypatch.setattr(LatestCapture, "__call__", watch)
+    session.run()
+    assert lines[-1][-1] == "webrtc"
+    assert lines[-1][-2].endswith("Mbit/s")
+    assert lines[-1][0].endswith("fps")
+
+
+@pytest.mark.parametrize(("out", "show"), [("face.jpg", "auto"), ("face.mp4", "window"), ("face.png", "off")])
+def test_what_cannot_be_had_is_said_before_anything_starts(out: str, show: Any) -> None:
+    with pytest.raises(ConfigError):
+        ViewSession(RemoteViewer("http://127.0.0.1:9"), Path(out), show)
+
+
+def test_an_address_without_a_server_ends_the_run_with_its_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RemoteError, match="cannot be reached"):
+        ViewSession(RemoteViewer("http://127.0.0.1:9"), tmp_path / "x.glb").run()
+
+
+def test_the_command_writes_its_figures(server: FakeServer, tmp_path: Path) -> None:
+    mesh, figures = tmp_path / "face.glb", tmp_path / "figures.json"
+    arguments = ["view", f"{server.url}#token=secret", "--out", str(mesh), "--json", str(figures)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "secret" not in done.output
+    written = json.loads(figures.read_text())
+    assert written["viewer"]["frames"] >= 20
+    assert written["stages"]["mesh"]["count"] >= 20
+    assert mesh.stat().st_size > 5000
+
+
+def test_while_no_mesh_comes_there_is_a_frame_without_faces_now_and_then(server: FakeServer) -> None:
+    source = RemoteSource(RemoteViewer(server.url))
+    source.open()
+    try:
+        first = source.read()
+        assert first is not None
+        assert len(source.taken(first.index)) == 1
+        server.rate = 0.1
+        began = time.monotonic()
+        while True:
+            frame = source.read()
+            assert frame is not None
+            assert frame.index > first.index
+            first = frame
+            if not source.taken(frame.index):
+                break
+        assert time.monotonic() - began < 3
+    finally:
+        source.interrupt()
+        assert source.read() is None
+        source.close()
+
+
+class ScriptedViewer:
+    """A viewer whose frames are given in advance."""
+
+    def __init__(self, frames: list[RemoteFrame]) -> None:
+        self.frames = frames
+        self.figures = ViewerFigures(True, "webrtc", 0, 0, 0, 0, 0.0, None, 0)
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def next_frame(self) -> RemoteFrame | None:
+        if not self.frames:
+            await asyncio.Event().wait()
+        return self.frames.pop(0)
+
+
+def test_the_faces_of_one_picture_come_together() -> None:
+    base, _ = sent()
+
+    def frame(lane: int, number: int) -> RemoteFrame:
+        surface = replace(base.surface, captured=10**15 + number * 33_333, track=lane)
+        return replace(base, lane=lane, sequence=2 * number + lane, surface=surface)
+
+    frames = [frame(0, 1), frame(1, 1), frame(0, 2), frame(1, 2), frame(0, 3), frame(0, 4), frame(1, 4)]
+    viewer: Any = ScriptedViewer(frames)
+    source = RemoteSource(viewer)
+    source.open()
+    try:
+        groups = []
+        for _ in range(5):
+            read = source.read()
+            assert read is not None
+            taken = source.taken(read.index)
+            groups.append([(one.lane, (one.surface.captured - 10**15) // 33_333) for one in taken])
+    finally:
+        source.interrupt()
+        source.close()
+    # Nobody waits for a face that was never seen; one that is known is waited for, not for long.
+    assert groups == [[(0, 1)], [(1, 1)], [(0, 2), (1, 2)], [(0, 3)], [(0, 4), (1, 4)]]
+
+
+def test_the_snapshot_waits_for_enough_meshes() -> None:
+    stopped: list[int] = []
+    enough = watch_view._Enough(lambda: stopped.append(1))
+    without = Capture(sample_frame())
+    for _ in range(watch_view.SNAPSHOT_MESHES + 5):
+        enough(without)
+    assert not stopped
+    for _ in range(watch_view.SNAPSHOT_MESHES + 5):
+        enough(replace(without, meshes=(sent()[1],)))
+    assert stopped == [1]
