@@ -1,16 +1,21 @@
 # `make live` and `make test` set up all they need in .venv, can be run again at any time, and say what they do.
 #   make live [SOURCE=webcam|PATH] [ARGS="--max-faces 2"]
+#   make serve [ARGS="--port 8080"]
 PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
+WEB := stream/remote/web
 SOURCE ?= sample
 ARGS ?=
 
-.PHONY: live test check bench clean
+.PHONY: live serve test check bench nightly web clean
 .DELETE_ON_ERROR:
 
 live: $(VENV)/.live
 	@$(BIN)/prosopon live --source "$(SOURCE)" $(ARGS)
+
+serve: $(VENV)/.live
+	@$(BIN)/prosopon serve $(ARGS)
 
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest $(ARGS)
@@ -22,6 +27,18 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@$(BIN)/prosopon bench --json out/bench.json $(ARGS)
+
+# What is too long for every change: a hundred times as many hostile inputs to what reads from the network.
+nightly: $(VENV)/.test
+	@PROSOPON_FUZZ=100000 $(BIN)/python -m pytest tests/fuzz $(ARGS)
+
+# The browser's page: its types, its tests, and that the committed dist/ is what the sources give.
+web: $(WEB)/node_modules/.package-lock.json
+	@cd $(WEB) && npm run --silent check && npm test --silent && npm run --silent build -- --check
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	@cd $(WEB) && npm ci --silent --no-audit --no-fund
+	@touch $@
 
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || \

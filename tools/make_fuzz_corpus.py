@@ -185,6 +185,7 @@ def offers() -> dict[str, bytes]:
         "no-media": OFFER[: OFFER.index(b"m=")],
         "many-sections": OFFER + OFFER[OFFER.index(b"m=") :] * 40,
         "same-mid-twice": OFFER + OFFER[OFFER.index(b"m=") :],
+        "two-names-for-a-section": OFFER.replace(b"a=mid:0", b"a=mid:0\r\na=mid:1"),
         "many-formats": OFFER.replace(b"SAVPF 97", b"SAVPF " + b" ".join([b"97"] * 9000)),
         "many-rtpmaps": OFFER + b"a=rtpmap:97 VP8/90000\r\n" * 2000,
         "many-feedbacks": OFFER + b"a=rtcp-fb:* nack\r\n" * 3000,

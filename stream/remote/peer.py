@@ -139,12 +139,12 @@ class Peer:
     async def _negotiate(self, offer: Offer, receive: bool, send: VideoFeed | None) -> str:
         try:
             await self._rtc.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
-        except Exception as error:  # aiortc's parser raises whatever it stumbles over
+            for transceiver in self._rtc.getTransceivers():
+                self._direct(transceiver, receive, send)
+            await self._rtc.setLocalDescription(await self._rtc.createAnswer())
+        except Exception as error:  # aiortc raises whatever it stumbles over in what it parsed
             log.debug("aiortc refuses an offer: %r", error)
             raise ProtocolError("The offer is damaged, or has no codec in common (VP8, H264).") from error
-        for transceiver in self._rtc.getTransceivers():
-            self._direct(transceiver, receive, send)
-        await self._rtc.setLocalDescription(await self._rtc.createAnswer())
         await asyncio.sleep(0)  # aiortc's own task begins to connect: a restart may come from now on
         if self._feed is not None:
             self._feed.bind(self._video())

@@ -152,6 +152,8 @@ def _inherit(session: list[str], sections: list[_Section]) -> None:
 def _check_section(section: _Section) -> None:
     if any(len(section.values(name)) > most for name, most in LIMITS.items()):
         raise ProtocolError("The offer has more lines than any browser writes.")
+    if len(section.values("mid")) > 1:  # we would take the first, aiortc takes the last
+        raise ProtocolError("The offer names an m-line twice (a=mid).")
     ufrag, password = section.values("ice-ufrag"), section.values("ice-pwd")
     if not (len(ufrag) == len(password) == 1 and _UFRAG.fullmatch(ufrag[0])):
         raise ProtocolError("The offer has no ICE credentials (ice-ufrag, ice-pwd).")
