@@ -29,6 +29,7 @@ from stream.evaluation.remote_parts import Server, in_process, run_camera, wait_
 from stream.files import atomic_path
 from stream.remote.client import RemoteViewer
 from stream.remote.clock import wall_micros
+from stream.remote.event_loop import run
 from stream.remote.settings import ServeSettings
 
 RATE = 30.0
@@ -71,7 +72,7 @@ class Freshness:
 
 def run_viewers(url: str, session: str, count: int, seconds: float) -> list[Freshness]:
     """Watch a session ``count`` times over from one process."""
-    return asyncio.run(_viewers(url, session, count, seconds))
+    return run(_viewers(url, session, count, seconds))
 
 
 async def _viewers(url: str, session: str, count: int, seconds: float) -> list[Freshness]:

@@ -25,6 +25,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, V
 from stream.errors import RemoteError
 from stream.evaluation.clock_strip import read_clock, with_clock
 from stream.remote.clock import MEDIA_RATE, wall_micros
+from stream.remote.event_loop import run
 from stream.remote.settings import ServeSettings
 from stream.sources.sample import bounce
 from stream.types import Array
@@ -89,7 +90,7 @@ class Server:
 
 
 def _serve(settings: ServeSettings, pipe: Connection) -> None:
-    asyncio.run(_serving(settings, pipe))
+    run(_serving(settings, pipe))
 
 
 async def _serving(settings: ServeSettings, pipe: Connection) -> None:
@@ -164,7 +165,7 @@ def run_camera(url: str, session: str, source: str, rate: float, seconds: float)
 
     :raises RemoteError: the server refuses.
     """
-    return asyncio.run(_camera(url, session, pictures_of(source), rate, seconds))
+    return run(_camera(url, session, pictures_of(source), rate, seconds))
 
 
 async def _camera(url: str, session: str, pictures: list[Array], rate: float, seconds: float) -> int:
@@ -225,7 +226,7 @@ def run_viewer(url: str, session: str, warmup: float, seconds: float) -> Watched
 
     :raises RemoteError: it cannot be watched.
     """
-    return asyncio.run(_viewer(url, session, warmup, seconds))
+    return run(_viewer(url, session, warmup, seconds))
 
 
 async def _viewer(url: str, session: str, warmup: float, seconds: float) -> Watched:
