@@ -15,7 +15,7 @@ from stream.errors import BackendError
 from stream.outputs.latest import LatestCapture
 from stream.pipeline.run import run_pipeline
 from stream.pipeline.runner import Pipeline, Summary
-from stream.remote.watch_address import shown_url
+from stream.remote.watching.address import shown_url
 from stream.sources.factory import SAMPLES, open_source
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class LiveResult:
 
     :ivar summary: how the run went.
     :ivar files: what was written, by what it is (``preview``, ``mesh``).
-    :ivar published: how publishing went (`stream.remote.publisher.PublisherFigures`, and the session's name),
-        empty where nothing was published.
+    :ivar published: how publishing went (`stream.remote.publishing.publisher.PublisherFigures`, and the
+        session's name), empty where nothing was published.
     """
 
     summary: Summary

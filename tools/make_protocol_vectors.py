@@ -21,8 +21,8 @@ import numpy as np
 from stream.expression.arkit import ARKIT_NAMES
 from stream.expression.codec import ExpressionFrame, decode_expression, encode_expression
 from stream.mesh.codec import MeshDecoder, MeshEncoder
-from stream.remote.clock import media_time
-from stream.remote.fragments import Kind, Message, split
+from stream.remote.wire.clock import media_time
+from stream.remote.wire.fragments import Kind, Message, split
 from stream.types import Array, Crop, Depth, Face, Intrinsics
 
 FOLDER = Path(__file__).parents[1] / "tests" / "data" / "protocol"

@@ -27,10 +27,10 @@ import psutil
 from stream.evaluation.machine import machine_sentence
 from stream.evaluation.remote_parts import Server, in_process, run_camera, wait_alive
 from stream.files import atomic_path
-from stream.remote.client import RemoteViewer
-from stream.remote.clock import wall_micros
 from stream.remote.event_loop import run
 from stream.remote.settings import ServeSettings
+from stream.remote.watching.viewer import RemoteViewer
+from stream.remote.wire.clock import wall_micros
 
 RATE = 30.0
 WARMUP_SECONDS = 20.0
@@ -56,7 +56,7 @@ class Freshness:
     :ivar longest_gap: seconds between two meshes.
     :ivar age_p50, age_p95: seconds since capture of the newest mesh it has, looked at ten times a second.
     :ivar first_half, second_half: medians of that age.
-    :ivar skipped, lost, reconnections: see `stream.remote.client.ViewerFigures`.
+    :ivar skipped, lost, reconnections: see `stream.remote.watching.viewer.ViewerFigures`.
     """
 
     fps: float

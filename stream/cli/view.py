@@ -28,9 +28,9 @@ def view(
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Watch a remote session: each face as a live mesh, turned with the mouse."""
-    from stream.remote.client import RemoteViewer
-    from stream.remote.watch_address import shown_url
-    from stream.remote.watch_view import ViewResult, ViewSession
+    from stream.remote.watching.address import shown_url
+    from stream.remote.watching.view import ViewResult, ViewSession
+    from stream.remote.watching.viewer import RemoteViewer
 
     viewing = ViewSession(RemoteViewer(url, token, session=session, transport=transport), out, show, duration)
     console.print(f"Watching {shown_url(url)}{_ending(viewing.drawing, out, duration)}; Ctrl-C stops.")

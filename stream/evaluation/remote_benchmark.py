@@ -119,8 +119,8 @@ def measure_codec(settings: BenchSettings, frames: int = CODEC_FRAMES) -> dict[s
     :raises FaceError: no frame shows a face.
     """
     from stream.mesh.codec import MeshDecoder, MeshEncoder
-    from stream.remote.fragments import Kind, Message, split
     from stream.remote.settings import SendSettings
+    from stream.remote.wire.fragments import Kind, Message, split
 
     send = SendSettings()
     encoder, decoder = MeshEncoder(send.bits, send.key_seconds), MeshDecoder()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from stream.errors import OutputError
 from stream.remote.loop_thread import LoopThread
-from stream.remote.publisher import PublisherFigures, RemotePublisher
+from stream.remote.publishing.publisher import PublisherFigures, RemotePublisher
 from stream.types import Capture
 
 CLOSE_SECONDS = 1.5

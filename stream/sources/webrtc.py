@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from stream.types import Frame
 
 if TYPE_CHECKING:
-    from stream.remote.incoming import IncomingVideo
+    from stream.remote.peers.incoming import IncomingVideo
 
 
 class WebRtcSource:

@@ -43,7 +43,7 @@ def leave() -> None:
 def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "_leave", leave)
     monkeypatch.delenv("PROSOPON_TOKEN", raising=False)
-    monkeypatch.setattr("stream.remote.hub.SessionHub", QuietHub)
+    monkeypatch.setattr("stream.remote.sessions.hub.SessionHub", QuietHub)
 
 
 def run(*arguments: str) -> int:

@@ -17,7 +17,7 @@ from stream.expression.codec import (
     decode_expression,
     encode_expression,
 )
-from stream.remote.fragments import Kind, Message, split
+from stream.remote.wire.fragments import Kind, Message, split
 from stream.types import Array, Intrinsics
 
 CAMERA = Intrinsics(620.0, 621.0, 319.5, 239.5, 640, 480)

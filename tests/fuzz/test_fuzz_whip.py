@@ -13,12 +13,12 @@ from fuzz.hostile import INPUTS, INTEGERS, corpus, fuzz, mutations, survives
 from hypothesis import strategies as st
 
 from stream.errors import ProtocolError
-from stream.remote.messages import CONTROL, MESH
-from stream.remote.peer import Peer
-from stream.remote.rtc_inner import Connection
-from stream.remote.sdp import MAX_BYTES, MAX_SECTIONS, check_offer, read_fragment
+from stream.remote.peers.peer import Peer
+from stream.remote.peers.rtc_inner import Connection
+from stream.remote.peers.sdp import MAX_BYTES, MAX_SECTIONS, check_offer, read_fragment
+from stream.remote.peers.video import SharedVideo
 from stream.remote.settings import IceSettings
-from stream.remote.video import SharedVideo
+from stream.remote.wire.messages import CONTROL, MESH
 
 NEGOTIATED = max(50, INPUTS // 20)
 """Offers that go through a whole peer, which takes some ten times as long."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stream.errors import ProtocolError
 from stream.expression.arkit import ARKIT_NAMES
-from stream.remote.fragments import (
+from stream.remote.wire.fragments import (
     HEADER,
     MAX_BODY,
     WAITING,
@@ -24,7 +24,7 @@ from stream.remote.fragments import (
     Reassembler,
     split,
 )
-from stream.remote.messages import (
+from stream.remote.wire.messages import (
     MAX_BYTES,
     Clock,
     Hello,

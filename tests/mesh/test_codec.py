@@ -14,7 +14,7 @@ from stream.face.crop import crop_image
 from stream.geometry import mm_per_crop_unit
 from stream.mesh.build import build_mesh, connect_jump, surface_grid, texture_size, textured
 from stream.mesh.codec import HEADER, RANGE, REFERENCES, MeshDecoder, MeshEncoder
-from stream.remote.fragments import Kind, Message, split
+from stream.remote.wire.fragments import Kind, Message, split
 from stream.types import Crop, Intrinsics
 
 PACKET_BYTES = 20 + 8 + 13 + 8 + 16 + 12 + 16

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from stream.errors import ProtocolError
 from stream.pipeline.metrics import Metrics
+from stream.remote.http.server import RemoteServer
 from stream.remote.refusals import UnknownSessionError
-from stream.remote.server import RemoteServer
 from stream.remote.settings import ServeSettings
 
 OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n"

@@ -15,9 +15,10 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, V
 from stream.expression.arkit import ARKIT_NAMES
 from stream.expression.codec import ExpressionFrame, encode_expression
 from stream.mesh.codec import MeshDecoder, MeshEncoder, SurfaceFrame
-from stream.remote.clock import media_time
-from stream.remote.fragments import Kind, Message, Reassembler, split, whole
-from stream.remote.messages import (
+from stream.remote.sessions.textures import encode_texture
+from stream.remote.wire.clock import media_time
+from stream.remote.wire.fragments import Kind, Message, Reassembler, split, whole
+from stream.remote.wire.messages import (
     Clock,
     Hello,
     KeyRequest,
@@ -29,7 +30,6 @@ from stream.remote.messages import (
     read_message,
     write_message,
 )
-from stream.remote.textures import encode_texture
 from stream.types import Array, Crop, Depth, Face, Intrinsics
 
 CAMERA = Intrinsics(300.0, 300.0, 159.5, 119.5, 320, 240)

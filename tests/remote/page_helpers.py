@@ -25,9 +25,9 @@ from stream.expression.arkit import ARKIT_NAMES
 from stream.expression.codec import ExpressionFrame, encode_expression
 from stream.mesh.build import surface_of
 from stream.mesh.codec import MeshEncoder
-from stream.remote import messages
-from stream.remote.clock import wall_micros
-from stream.remote.fragments import Kind, Message, whole
+from stream.remote.wire import messages
+from stream.remote.wire.clock import wall_micros
+from stream.remote.wire.fragments import Kind, Message, whole
 from stream.sources.sample import SampleSource
 from stream.types import Array, Capture, Depth, Face
 

@@ -14,13 +14,13 @@ from rtc_pair import Client
 from stream.expression.arkit import ARKIT_NAMES
 from stream.mesh.codec import MeshDecoder, MeshEncoder, SurfaceFrame
 from stream.pipeline.stage import Stage
-from stream.remote.clock import wall_micros
-from stream.remote.fragments import Kind, Message, Reassembler, split
-from stream.remote.hub import SessionHub
-from stream.remote.messages import CONTROL, MESH, AnyMessage, read_message, write_message
-from stream.remote.models import SharedModels, Wanted
+from stream.remote.peers.video import SharedVideo
+from stream.remote.sessions.hub import SessionHub
+from stream.remote.sessions.models import SharedModels, Wanted
 from stream.remote.settings import IceSettings, SendSettings, ServeSettings
-from stream.remote.video import SharedVideo
+from stream.remote.wire.clock import wall_micros
+from stream.remote.wire.fragments import Kind, Message, Reassembler, split
+from stream.remote.wire.messages import CONTROL, MESH, AnyMessage, read_message, write_message
 from stream.types import Capture, Crop, Depth, Expression, Face, Intrinsics
 
 SIZE = 32

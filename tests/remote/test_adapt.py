@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from stream.remote.adapt import LEVELS, LOSS, MOST_PATIENCE, PATIENCE, SMALLEST, WINDOW, Adaptation
-from stream.remote.mailbox import Tier
-from stream.remote.messages import Report
+from stream.remote.sessions.adapt import LEVELS, LOSS, MOST_PATIENCE, PATIENCE, SMALLEST, WINDOW, Adaptation
+from stream.remote.sessions.mailbox import Tier
+from stream.remote.wire.messages import Report
 
 RATE = 30
 BYTES = {Tier.FULL: 6000, Tier.COARSE: 5000, Tier.HALF: 1500}

@@ -19,14 +19,14 @@ from stream.errors import InputError
 from stream.expression.arkit import ARKIT_NAMES
 from stream.expression.codec import decode_expression
 from stream.mesh.codec import MeshDecoder, MeshEncoder
-from stream.remote import broadcast as broadcast_module
-from stream.remote.broadcast import KEY_PAUSE, LATE_SECONDS, UNDELIVERED, Broadcast
-from stream.remote.clock import wall_micros
-from stream.remote.fragments import Kind
-from stream.remote.mailbox import Packet, Tier
+from stream.remote.sessions import broadcast as broadcast_module
+from stream.remote.sessions.broadcast import KEY_PAUSE, LATE_SECONDS, UNDELIVERED, Broadcast
+from stream.remote.sessions.mailbox import Packet, Tier
+from stream.remote.sessions.textures import HEADER, encode_texture
+from stream.remote.sessions.viewer import Wants
 from stream.remote.settings import SendSettings
-from stream.remote.textures import HEADER, encode_texture
-from stream.remote.viewer import Wants
+from stream.remote.wire.clock import wall_micros
+from stream.remote.wire.fragments import Kind
 from stream.types import Capture, Crop, Depth, Expression, Face, Frame, Intrinsics
 
 SIZE = 32

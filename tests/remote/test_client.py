@@ -12,11 +12,12 @@ import pytest
 from remote.fake_server import AHEAD, FakeServer, level
 
 from stream.errors import RemoteError
-from stream.remote import watch_connection, watch_links
-from stream.remote.client import RemoteFrame, RemoteViewer
-from stream.remote.messages import KeyRequest, Report
 from stream.remote.refusals import ServerFullError, UnknownSessionError
-from stream.remote.watch_http import AccessError, WaitError
+from stream.remote.watching import connection as watch_connection
+from stream.remote.watching import links as watch_links
+from stream.remote.watching.http import AccessError, WaitError
+from stream.remote.watching.viewer import RemoteFrame, RemoteViewer
+from stream.remote.wire.messages import KeyRequest, Report
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.remote.clock import MEDIA_RATE, media_time, monotonic_of, wall_micros
+from stream.remote.wire.clock import MEDIA_RATE, media_time, monotonic_of, wall_micros
 
 
 def test_the_wall_clock_is_the_systems_at_the_start() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import ProtocolError
-from stream.remote.fragments import (
+from stream.remote.wire.fragments import (
     HEADER,
     MAX_BODY,
     MAX_DATAGRAM,

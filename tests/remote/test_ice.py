@@ -3,7 +3,7 @@
 import pytest
 
 from stream.errors import ConfigError
-from stream.remote.ice import ice_servers_json, link_headers, rtc_servers, turn_credentials
+from stream.remote.peers.ice import ice_servers_json, link_headers, rtc_servers, turn_credentials
 from stream.remote.settings import IceSettings
 
 TURN = IceSettings(

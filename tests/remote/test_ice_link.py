@@ -10,9 +10,9 @@ from aioice import Candidate, Connection
 from aioice.ice import StunProtocol
 from remote.rtc_pair import Client, join, make_peer, until
 
-from stream.remote import ice_path
-from stream.remote.ice_link import MAX_CANDIDATES, MAX_WAITING, IceLink
-from stream.remote.peer import Peer
+from stream.remote.peers import ice_path
+from stream.remote.peers.ice_link import MAX_CANDIDATES, MAX_WAITING, IceLink
+from stream.remote.peers.peer import Peer
 from stream.remote.settings import IceSettings
 
 
@@ -23,7 +23,7 @@ def candidate(
 
 
 def test_the_private_parts_of_aioice_are_there() -> None:
-    """What `stream.remote.ice_path` overrides is called, and what it reads is there."""
+    """What `stream.remote.peers.ice_path` overrides is called, and what it reads is there."""
     source = inspect.getsource(Connection)
     for call in (
         "self.query_consent()",

@@ -11,11 +11,11 @@ import pytest
 from aiortc.rtp import RtcpSenderInfo, RtcpSrPacket
 from remote.rtc_pair import number_of, numbered
 
-from stream.remote.assembly import EncodedPicture
-from stream.remote.clock import media_time, wall_micros
-from stream.remote.encoders import VideoEncoder, fit
-from stream.remote.incoming import MAX_WAITING, IncomingVideo
-from stream.remote.rtc_inner import Connection
+from stream.remote.peers.assembly import EncodedPicture
+from stream.remote.peers.encoders import VideoEncoder, fit
+from stream.remote.peers.incoming import MAX_WAITING, IncomingVideo
+from stream.remote.peers.rtc_inner import Connection
+from stream.remote.wire.clock import media_time, wall_micros
 from stream.sources.webrtc import WebRtcSource
 
 SIZES = [(192, 128), (640, 480), (128, 192), (480, 360)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream.remote.limits import ADDRESSES, Places, RateLimit, address_key
+from stream.remote.http.limits import ADDRESSES, Places, RateLimit, address_key
 from stream.remote.refusals import RefusedError
 
 

@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 
 from stream.errors import RemoteError
-from stream.remote.control import MOST_TEXT
-from stream.remote.fragments import Kind, Message, Reassembler
-from stream.remote.links import LOW, UNSENT, ChannelLink, SocketLink
-from stream.remote.mailbox import Packet
+from stream.remote.sessions.control import MOST_TEXT
+from stream.remote.sessions.links import LOW, UNSENT, ChannelLink, SocketLink
+from stream.remote.sessions.mailbox import Packet
+from stream.remote.wire.fragments import Kind, Message, Reassembler
 
 
 class FakeChannel:

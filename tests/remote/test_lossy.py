@@ -16,9 +16,9 @@ from mesh.wire_samples import START, real_shots
 from remote.udp_relay import UdpRelay
 
 from stream.mesh.codec import MeshDecoder, MeshEncoder
-from stream.remote.fragments import Kind, Message, Reassembler, split
-from stream.remote.messages import CONTROL, MESH, KeyRequest, read_message, write_message
-from stream.remote.rtc_inner import LEAST_WINDOW, Connection
+from stream.remote.peers.rtc_inner import LEAST_WINDOW, Connection
+from stream.remote.wire.fragments import Kind, Message, Reassembler, split
+from stream.remote.wire.messages import CONTROL, MESH, KeyRequest, read_message, write_message
 
 RATE = 30.0
 ASK_AGAIN = 0.25

@@ -16,12 +16,12 @@ from remote.session_helpers import Camera, FakeModels
 from remote.udp_relay import UdpRelay
 
 from stream.pipeline.stage import Stage
-from stream.remote.client import RemoteViewer
-from stream.remote.hub import SessionHub
-from stream.remote.models import Wanted
-from stream.remote.server import RemoteServer
+from stream.remote.http.server import RemoteServer
+from stream.remote.sessions.hub import SessionHub
+from stream.remote.sessions.models import Wanted
 from stream.remote.settings import ServeSettings
-from stream.remote.watch_frame import RemoteFrame
+from stream.remote.watching.frame import RemoteFrame
+from stream.remote.watching.viewer import RemoteViewer
 from stream.types import Capture
 
 SECONDS = 5.0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stream.errors import ProtocolError
 from stream.expression.arkit import ARKIT_NAMES
-from stream.remote.messages import (
+from stream.remote.wire.messages import (
     MAX_BYTES,
     AnyMessage,
     Clock,

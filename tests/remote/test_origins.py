@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import ConfigError
-from stream.remote.origins import Origins, client_address
+from stream.remote.http.origins import Origins, client_address
 from stream.remote.refusals import RefusedError
 from stream.remote.settings import ServeSettings
 

@@ -8,11 +8,11 @@ import pytest
 from remote.rtc_pair import Client, join, make_peer, number_of, numbered, until
 
 from stream.errors import ProtocolError
-from stream.remote.clock import media_time, wall_micros
-from stream.remote.incoming import IncomingVideo, Picture
-from stream.remote.rtc_inner import Connection
-from stream.remote.sdp import read_fragment
-from stream.remote.video import SharedVideo
+from stream.remote.peers.incoming import IncomingVideo, Picture
+from stream.remote.peers.rtc_inner import Connection
+from stream.remote.peers.sdp import read_fragment
+from stream.remote.peers.video import SharedVideo
+from stream.remote.wire.clock import media_time, wall_micros
 
 
 async def show(shared: SharedVideo, count: int, first: int = 0) -> dict[int, tuple[int, int]]:

@@ -17,11 +17,11 @@ from stream.errors import RemoteError
 from stream.expression.codec import decode_expression
 from stream.mesh.build import surface_of
 from stream.outputs.publish import PublishStage
-from stream.remote import publish_link
-from stream.remote.clock import media_time
 from stream.remote.loop_thread import LoopThread
-from stream.remote.publisher import RemotePublisher
-from stream.remote.watch_http import AccessError
+from stream.remote.publishing import link as publish_link
+from stream.remote.publishing.publisher import RemotePublisher
+from stream.remote.watching.http import AccessError
+from stream.remote.wire.clock import media_time
 from stream.types import Capture, Expression, Frame
 
 

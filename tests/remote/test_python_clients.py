@@ -18,15 +18,15 @@ from remote.fake_server import FakeServer
 from stream.capture import CaptureSettings, capture_stages
 from stream.errors import BackendError, RemoteError
 from stream.live import LiveSession, LiveSettings
-from stream.remote.client import RemoteViewer
-from stream.remote.hub import SessionHub
+from stream.remote.http.server import RemoteServer
 from stream.remote.loop_thread import LoopThread
-from stream.remote.publisher import RemotePublisher
+from stream.remote.publishing.publisher import RemotePublisher
 from stream.remote.refusals import UnknownSessionError
-from stream.remote.server import RemoteServer
+from stream.remote.sessions.hub import SessionHub
 from stream.remote.settings import ServeSettings
-from stream.remote.watch_http import AccessError
-from stream.remote.watch_view import ViewSession
+from stream.remote.watching.http import AccessError
+from stream.remote.watching.view import ViewSession
+from stream.remote.watching.viewer import RemoteViewer
 from stream.render.context import probe_context
 from stream.sources.sample import SampleSource
 from stream.types import Capture

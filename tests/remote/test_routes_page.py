@@ -10,8 +10,8 @@ import pytest
 from fake_hub import serving
 
 from stream.errors import ConfigError
-from stream.remote import routes_page, server
-from stream.remote.routes_page import read_assets
+from stream.remote.http import routes_page, server
+from stream.remote.http.routes_page import read_assets
 
 SCRIPT = "console.log('hello');\n" * 100
 

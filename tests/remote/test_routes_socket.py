@@ -10,9 +10,9 @@ import pytest
 from fake_hub import OFFER, serving
 
 from stream.errors import ProtocolError
-from stream.remote import guard
-from stream.remote.messages import MAX_BYTES
+from stream.remote.http import guard
 from stream.remote.refusals import ServerFullError, UnknownSessionError
+from stream.remote.wire.messages import MAX_BYTES
 
 
 def token_protocol(token: str) -> str:

@@ -14,12 +14,12 @@ from aiortc.rtcicetransport import RTCIceTransport
 from aiortc.rtcsctptransport import RTCSctpTransport
 from aiortc.rtp import RTCP_RTPFB_NACK, RtcpRtpfbPacket
 
-from stream.remote import rtc_inner
-from stream.remote.rtc_inner import Connection, hear_requests, prefer_codec
+from stream.remote.peers import rtc_inner
+from stream.remote.peers.rtc_inner import Connection, hear_requests, prefer_codec
 
 
 def test_the_version_is_the_one_that_was_read() -> None:
-    assert version("aiortc") == "1.16.0", "read stream/remote/rtc_inner.py against the new version first"
+    assert version("aiortc") == "1.16.0", "read peers/rtc_inner.py against the new version first"
 
 
 def test_the_parts_are_there() -> None:

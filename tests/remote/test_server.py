@@ -14,8 +14,8 @@ import pytest
 from fake_hub import OFFER, FakeHub, serving
 
 from stream.errors import ConfigError, ModelError
-from stream.remote import connection, limits
-from stream.remote.server import RemoteServer
+from stream.remote.http import connection, limits
+from stream.remote.http.server import RemoteServer
 from stream.remote.settings import ServeSettings
 
 SDP = {"Content-Type": "application/sdp"}

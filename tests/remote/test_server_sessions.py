@@ -9,7 +9,7 @@ import time
 import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 
-from stream.remote.server import RemoteServer
+from stream.remote.http.server import RemoteServer
 from stream.remote.settings import ServeSettings
 
 SDP = {"Content-Type": "application/sdp"}

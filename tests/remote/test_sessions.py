@@ -15,11 +15,13 @@ from session_helpers import Camera, FakeModels, MeshPublisher, Watcher, a_surfac
 
 from stream.errors import ProtocolError, RemoteError
 from stream.expression.codec import decode_expression
-from stream.remote import session as session_module
-from stream.remote.clock import wall_micros
-from stream.remote.fragments import Kind, Message, Reassembler
-from stream.remote.hub import SessionHub
-from stream.remote.messages import (
+from stream.remote.refusals import NameTakenError, ServerFullError, UnknownSessionError
+from stream.remote.sessions import session as session_module
+from stream.remote.sessions.hub import SessionHub
+from stream.remote.sessions.viewer import SEND
+from stream.remote.wire.clock import wall_micros
+from stream.remote.wire.fragments import Kind, Message, Reassembler
+from stream.remote.wire.messages import (
     Clock,
     Hello,
     KeyRequest,
@@ -30,8 +32,6 @@ from stream.remote.messages import (
     read_message,
     write_message,
 )
-from stream.remote.refusals import NameTakenError, ServerFullError, UnknownSessionError
-from stream.remote.viewer import SEND
 
 
 @asynccontextmanager

@@ -13,8 +13,8 @@ from stream.capture import LIVE_SIDE, CaptureSettings, capture_stages
 from stream.depth.stage import DepthStage
 from stream.mesh.stage import SurfaceStage
 from stream.pipeline.stage import Stage
-from stream.remote import models as models_module
-from stream.remote.models import SharedModels
+from stream.remote.sessions import models as models_module
+from stream.remote.sessions.models import SharedModels
 from stream.sources.sample import SampleSource
 from stream.types import Capture
 

@@ -11,11 +11,11 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 from remote.rtc_pair import number_of, numbered, until
 
-from stream.remote import encoders, video
-from stream.remote.assembly import is_key
-from stream.remote.clock import media_time
-from stream.remote.encoders import CODECS, VideoEncoder, fit
-from stream.remote.video import KEY_SECONDS, MAX_WAITING, SharedVideo, VideoFeed
+from stream.remote.peers import encoders, video
+from stream.remote.peers.assembly import is_key
+from stream.remote.peers.encoders import CODECS, VideoEncoder, fit
+from stream.remote.peers.video import KEY_SECONDS, MAX_WAITING, SharedVideo, VideoFeed
+from stream.remote.wire.clock import media_time
 
 DECODERS = {"VP8": "libvpx", "H264": "h264"}
 NOW = 1_763_000_000_000_000

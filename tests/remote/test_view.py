@@ -23,12 +23,12 @@ from stream.errors import BackendError, ConfigError, RemoteError
 from stream.mesh.build import build_mesh, surface_of
 from stream.mesh.codec import MeshDecoder, MeshEncoder
 from stream.outputs.latest import LatestCapture
-from stream.remote import watch_view
-from stream.remote.client import RemoteFrame, RemoteViewer, ViewerFigures
 from stream.remote.loop_thread import LoopThread
-from stream.remote.watch_build import blank_picture, remote_mesh
-from stream.remote.watch_source import RemoteSource
-from stream.remote.watch_view import ViewSession
+from stream.remote.watching import view as watch_view
+from stream.remote.watching.build import blank_picture, remote_mesh
+from stream.remote.watching.source import RemoteSource
+from stream.remote.watching.view import ViewSession
+from stream.remote.watching.viewer import RemoteFrame, RemoteViewer, ViewerFigures
 from stream.render.context import probe_context
 from stream.types import Capture, Intrinsics
 

@@ -12,14 +12,14 @@ import pytest
 
 from stream.errors import RemoteError
 from stream.pipeline.metrics import Metrics
-from stream.remote import viewer as viewer_module
-from stream.remote.adapt import LEVELS
-from stream.remote.clock import wall_micros
-from stream.remote.control import RATE
-from stream.remote.fragments import Kind, Message
-from stream.remote.mailbox import Packet, Tier
-from stream.remote.messages import KeyRequest, Ping, Pong, State, Subscribe, read_message, write_message
-from stream.remote.viewer import SEND, WAITING_TEXTS, Viewer, Wants
+from stream.remote.sessions import viewer as viewer_module
+from stream.remote.sessions.adapt import LEVELS
+from stream.remote.sessions.control import RATE
+from stream.remote.sessions.mailbox import Packet, Tier
+from stream.remote.sessions.viewer import SEND, WAITING_TEXTS, Viewer, Wants
+from stream.remote.wire.clock import wall_micros
+from stream.remote.wire.fragments import Kind, Message
+from stream.remote.wire.messages import KeyRequest, Ping, Pong, State, Subscribe, read_message, write_message
 
 
 class FakeLink:

@@ -15,14 +15,14 @@ from remote.fake_server import CAMERA, CROP, face, surface
 
 from stream.errors import ConfigError, ProtocolError
 from stream.mesh.codec import MeshEncoder, SurfaceFrame
-from stream.remote.clock import media_time
-from stream.remote.fragments import Kind, Message
-from stream.remote.messages import Pong
-from stream.remote.textures import HEADER
-from stream.remote.watch_address import Address, parse_address, shown_url
-from stream.remote.watch_clock import ServerClock
-from stream.remote.watch_meshes import MeshReceiver, Surface
-from stream.remote.watch_pictures import PATIENCE, Picture, PictureMatcher, decode_texture
+from stream.remote.sessions.textures import HEADER
+from stream.remote.watching.address import Address, parse_address, shown_url
+from stream.remote.watching.clock import ServerClock
+from stream.remote.watching.meshes import MeshReceiver, Surface
+from stream.remote.watching.pictures import PATIENCE, Picture, PictureMatcher, decode_texture
+from stream.remote.wire.clock import media_time
+from stream.remote.wire.fragments import Kind, Message
+from stream.remote.wire.messages import Pong
 
 
 @pytest.fixture(autouse=True)

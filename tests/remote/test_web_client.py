@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stream.mesh.codec import MeshDecoder
-from stream.remote.fragments import Reassembler
+from stream.remote.wire.fragments import Reassembler
 
 WEB = Path(__file__).parents[2] / "stream" / "remote" / "web"
 VECTORS = Path(__file__).parents[1] / "data" / "protocol"

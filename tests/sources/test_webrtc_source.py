@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stream.remote.incoming import Picture
+from stream.remote.peers.incoming import Picture
 from stream.sources.source import Source
 from stream.sources.webrtc import WebRtcSource
 

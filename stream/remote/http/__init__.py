@@ -1,0 +1,1 @@
+"""The HTTP server: WHIP, WHEP, WebSocket, the page, access, limits, figures."""

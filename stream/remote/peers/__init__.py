@@ -1,0 +1,1 @@
+"""One WebRTC connection of the server: negotiation, ICE, video in and out."""

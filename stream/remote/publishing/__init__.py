@@ -1,0 +1,1 @@
+"""Publishing captured meshes from Python."""

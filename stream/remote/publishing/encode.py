@@ -1,0 +1,67 @@
+"""From a capture to what a publisher sends: mesh and expression messages."""
+
+from __future__ import annotations
+
+from stream.depth.stage import shrunk
+from stream.expression.codec import ExpressionFrame, encode_expression
+from stream.mesh.build import surface_of
+from stream.mesh.codec import MeshEncoder
+from stream.remote.wire.fragments import MAX_LANES, Kind, Message
+from stream.types import Capture, Depth, Expression, Face
+
+SIDE = 128
+"""Largest side of a map that is sent: `stream.capture.LIVE_SIDE`. The GPU's chain makes finer ones."""
+
+KEY_SECONDS = 1.0
+"""Shorter than a server's: what is lost on the way to it, all viewers lack."""
+
+
+class CaptureEncoder:
+    """Encodes captures one after the other, each face in its lane.
+
+    :param bits: see `MeshEncoder`.
+    """
+
+    def __init__(self, bits: int = 11) -> None:
+        self._bits = bits
+        self._encoders: dict[int, MeshEncoder] = {}
+        self._sequence = 0
+
+    def request_key(self) -> None:
+        """Make the next message of each lane a key frame: whoever receives them is new."""
+        for encoder in self._encoders.values():
+            encoder.request_key()
+
+    def encode(self, capture: Capture, captured: int) -> list[Message]:
+        """The messages of one capture.
+
+        :param captured: when it was captured, microseconds on the server's clock.
+        :raises InputError: a depth map or a face's values cannot be sent.
+        """
+        messages = []
+        for lane, (face, depth) in enumerate(zip(capture.faces, capture.depths, strict=False)):
+            if lane < MAX_LANES:
+                messages.append(self._mesh(lane, face, depth, capture.frame.index, captured))
+        for lane, (face, expression) in enumerate(zip(capture.faces, capture.expressions, strict=False)):
+            if lane < MAX_LANES:
+                messages.append(self._expression(lane, face, expression, capture.frame.index, captured))
+        return messages
+
+    def _mesh(self, lane: int, face: Face, depth: Depth, index: int, captured: int) -> Message:
+        if depth.map.shape[0] > SIDE:
+            depth = shrunk(depth, SIDE)
+        encoder = self._encoders.setdefault(lane, MeshEncoder(self._bits, KEY_SECONDS))
+        encoded = encoder.encode(self._next(), face, surface_of(depth), index, captured)
+        return Message(Kind.MESH, lane, encoded.sequence, encoded.body)
+
+    def _expression(
+        self, lane: int, face: Face, expression: Expression, index: int, captured: int
+    ) -> Message:
+        frame = ExpressionFrame(
+            index, captured, face.track_id, face.intrinsics, face.pose, expression.coefficients
+        )
+        return Message(Kind.EXPRESSION, lane, self._next(), encode_expression(frame))
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence

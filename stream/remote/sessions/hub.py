@@ -1,0 +1,195 @@
+"""All sessions of a server, by name, over shared models."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stream.errors import ProtocolError
+from stream.pipeline.metrics import Metrics
+from stream.remote.peers.peer import Peer
+from stream.remote.refusals import NameTakenError, ServerFullError, UnknownSessionError
+from stream.remote.sessions.models import SharedModels
+from stream.remote.sessions.session import Session
+from stream.remote.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+log = logging.getLogger(__name__)
+
+NAME = re.compile(r"[a-z0-9-]{1,64}")
+
+CLOSE_SECONDS = 2.0
+"""How long sessions may take to end when the server stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A session that has begun.
+
+    :ivar session: its name.
+    :ivar answer: SDP.
+    """
+
+    session: str
+    peer: Peer
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A viewer that was let in.
+
+    :ivar viewer: its id.
+    :ivar answer: SDP.
+    """
+
+    viewer: str
+    peer: Peer
+    answer: str
+
+
+class SessionHub:
+    """The sessions of a server. Everything on one event loop.
+
+    :param models: for tests; by default those that the settings say.
+    :ivar ready: the models are loaded: sessions can begin.
+    """
+
+    def __init__(self, settings: ServeSettings, models: SharedModels | None = None) -> None:
+        self.ready = False
+        self._settings = settings
+        self._models = models or SharedModels(settings.capture, settings.send.size, settings.max_sessions)
+        self._sessions: dict[str, Session] = {}
+        self._ending: set[Session] = set()
+
+    async def open(self) -> None:
+        """Load the models, on another thread.
+
+        :raises ModelError, BackendError, ConfigError: they cannot run here.
+        """
+        await asyncio.to_thread(self._models.load)
+        self.ready = True
+
+    async def close(self) -> None:
+        """End all sessions, within 2 s, and free the models."""
+        self.ready = False
+        sessions = [*self._sessions.values(), *self._ending]
+        for session in sessions:
+            session.end()
+        if sessions:
+            await asyncio.wait(
+                [asyncio.create_task(session.ended()) for session in sessions], timeout=CLOSE_SECONDS
+            )
+        await asyncio.to_thread(self._models.close)
+
+    async def publish(self, offer: str, name: str | None) -> Published:
+        """Begin a session with a publisher's offer.
+
+        A name of a session whose publisher is gone or silent passes on to the new one.
+
+        :raises ProtocolError: the offer or the name cannot be used.
+        :raises NameTakenError: a live session has that name.
+        :raises ServerFullError: there are as many sessions as may be, or the models are not loaded yet.
+        """
+        if name is not None and NAME.fullmatch(name) is None:
+            raise ProtocolError("A session's name has 1 to 64 of the characters a-z, 0-9 and -.")
+        if not self.ready:
+            raise ServerFullError("The server is loading its models; try again soon.", retry_after=2)
+        name = name or secrets.token_hex(8)
+        self._make_room(name)
+        session = Session(
+            name,
+            Peer(self._settings.ice, self._settings.idle_seconds),
+            self._settings,
+            self._models,
+            self._forget,
+        )
+        self._sessions[name] = session
+        try:
+            answer = await session.start(offer)
+        except BaseException:
+            self._forget(session)
+            raise
+        log.info("A session begins.", extra={"session": name})
+        return Published(name, session.peer, answer)
+
+    async def watch(self, session: str, offer: str) -> Watched:
+        """Let a viewer in by WebRTC.
+
+        :raises UnknownSessionError: there is no such session.
+        :raises ServerFullError: it has as many viewers as may be.
+        :raises ProtocolError: the offer cannot be answered.
+        """
+        return Watched(*await self._find(session).audience.join(offer))
+
+    async def watch_socket(self, session: str, socket: web.WebSocketResponse) -> None:
+        """Serve a viewer by WebSocket, which is prepared, until it leaves.
+
+        :raises UnknownSessionError: there is no such session, or it is over.
+        :raises ServerFullError: it has as many viewers as may be.
+        :raises ProtocolError: the viewer broke the rules.
+        """
+        await self._find(session).audience.serve_socket(socket)
+
+    def peer(self, session: str, viewer: str | None = None) -> Peer:
+        """The connection of a session's publisher, or of a viewer.
+
+        :raises UnknownSessionError: there is no such session or viewer.
+        """
+        found = self._find(session)
+        return found.peer if viewer is None else found.audience.peer(viewer)
+
+    async def end(self, session: str, viewer: str | None = None) -> None:
+        """End a session, or let a viewer go. The name is free at once; the rest may take a moment.
+
+        :raises UnknownSessionError: there is no such session or viewer.
+        """
+        found = self._find(session)
+        if viewer is not None:
+            found.audience.end(viewer)
+        else:
+            self._retire(found)
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Each session's ``name``, ``state``, ``faces``, ``viewers``, ``fps`` and age in ``seconds``."""
+        return [session.listing() for session in self._sessions.values()]
+
+    def metrics(self) -> dict[str, Metrics]:
+        """The figures of all sessions there are, by name."""
+        return {name: session.metrics for name, session in self._sessions.items()}
+
+    def _find(self, name: str) -> Session:
+        session = self._sessions.get(name)
+        if session is None or session.over:
+            raise UnknownSessionError("There is no such session; it may have ended.")
+        return session
+
+    def _make_room(self, name: str) -> None:
+        """See that the name and a place are free."""
+        before = self._sessions.get(name)
+        if before is not None:
+            if not before.lost:
+                raise NameTakenError(f"There is a live session {name}; choose another name.")
+            self._retire(before)
+        # Those that are ending still hold threads and memory: a place is free when they are gone. The one
+        # that is replaced counts no more, or its publisher could not come back to a full server.
+        if len(self._sessions) + len(self._ending) - (before is not None) >= self._settings.max_sessions:
+            raise ServerFullError("The server has as many sessions as it may have; try again later.")
+
+    def _retire(self, session: Session) -> None:
+        """End a session and free its name."""
+        session.end()
+        if self._sessions.get(session.name) is session:
+            del self._sessions[session.name]
+            self._ending.add(session)
+
+    def _forget(self, session: Session) -> None:
+        self._ending.discard(session)
+        if self._sessions.get(session.name) is session:
+            del self._sessions[session.name]

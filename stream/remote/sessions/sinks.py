@@ -1,0 +1,61 @@
+"""The ends of a session's pipeline: faces to the broadcast, pictures to the video."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from stream.remote.sessions.broadcast import Broadcast
+from stream.remote.wire.clock import wall_micros
+from stream.types import Array, Capture
+
+ENCODE, TEXTURE = "encode", "texture"
+"""The metrics' names of the sinks."""
+
+
+class Video(Protocol):
+    """Who encodes pictures as video (`stream.remote.peers.video.SharedVideo`)."""
+
+    def offer(self, image: Array, captured_micros: int) -> None: ...
+
+
+class BroadcastSink:
+    """Encodes each capture for those who watch."""
+
+    name = ENCODE
+
+    def __init__(self, broadcast: Broadcast) -> None:
+        self._broadcast = broadcast
+
+    def open(self) -> None:
+        """Nothing to open: encoders are made when they are needed."""
+
+    def __call__(self, capture: Capture) -> Capture:
+        """See `Broadcast.send_capture`."""
+        self._broadcast.send_capture(capture)
+        return capture
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class TextureSink:
+    """Hands each picture to the video encoder, and to those who take JPEGs."""
+
+    name = TEXTURE
+
+    def __init__(self, broadcast: Broadcast, video: Video) -> None:
+        self._broadcast, self._video = broadcast, video
+
+    def open(self) -> None:
+        """Nothing to open: the video has a thread of its own."""
+
+    def __call__(self, capture: Capture) -> Capture:
+        """See `Broadcast.send_picture`."""
+        frame = capture.frame
+        captured = wall_micros(frame.captured)
+        self._video.offer(frame.image, captured)
+        self._broadcast.send_picture(frame.image, frame.index, captured)
+        return capture
+
+    def close(self) -> None:
+        """Nothing to close."""

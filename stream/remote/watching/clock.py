@@ -1,0 +1,68 @@
+"""The difference between this program's clock and a server's, by pings (docs/protocol.md)."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable
+
+from stream.remote.wire.messages import Ping, Pong
+
+PINGS = 15
+"""Differences kept; their median is the one that counts."""
+
+FIRST_PINGS, FIRST_SECONDS = 5, 0.05
+"""At the beginning pings go out quickly, so that times are known soon."""
+
+PING_SECONDS = 0.5
+"""Seconds between later pings, which are signs of life, too."""
+
+MAX_ROUND_TRIP = 10_000.0
+"""Milliseconds after which a pong says nothing any more."""
+
+
+class ServerClock:
+    """Knows what time it is at the server.
+
+    :param clock: seconds, monotonic; for tests.
+    :ivar round_trip: the newest ping's, seconds, or None before the first pong.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._differences: deque[float] = deque(maxlen=PINGS)
+        self._sent = 0
+        self._median: float | None = None
+        self.round_trip: float | None = None
+
+    def ping(self) -> Ping:
+        """The next ping to send."""
+        self._sent += 1
+        return Ping(time=self._clock() * 1e3)
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the ping after."""
+        return FIRST_SECONDS if self._sent < FIRST_PINGS else PING_SECONDS
+
+    def pong(self, pong: Pong) -> None:
+        """Take an answer; one that cannot be to a ping of ours is passed over."""
+        now = self._clock() * 1e3
+        if 0 <= now - pong.time <= MAX_ROUND_TRIP:
+            self.round_trip = (now - pong.time) / 1e3
+            self._differences.append(pong.server / 1e3 - (pong.time + now) / 2)
+            self._median = statistics.median(self._differences)
+
+    @property
+    def known(self) -> bool:
+        """Whether a pong came."""
+        return self._median is not None
+
+    def local(self, captured: int) -> float | None:
+        """A time of the server's, microseconds, as seconds of our clock; None while nothing is known."""
+        return None if self._median is None else (captured / 1e3 - self._median) / 1e3
+
+    def server(self, seconds: float) -> int | None:
+        """A time of our clock as the server's microseconds; None while nothing is known."""
+        return None if self._median is None else round((seconds * 1e3 + self._median) * 1e3)
