@@ -123,7 +123,7 @@ def measure_codec(settings: BenchSettings, frames: int = CODEC_FRAMES) -> dict[s
     from stream.remote.wire.fragments import Kind, Message, split
 
     send = SendSettings()
-    encoder, decoder = MeshEncoder(send.bits, send.key_seconds), MeshDecoder()
+    encoder, decoder = MeshEncoder(send.bits, send.key_seconds, send.mesh_budget), MeshDecoder()
     encoding, decoding, errors, keys, sent = [], [], [], 0, 0
     captures = _surfaces(settings, frames)
     for number, capture in enumerate(captures, start=1):

@@ -18,6 +18,7 @@ from stream.compute.depth_mesh import check_maps
 from stream.compute.mesh_quantize import MAX_BITS, MIN_BITS, mesh_dequantize, mesh_quantize
 from stream.errors import InputError, ProtocolError
 from stream.mesh.build import connect_jump
+from stream.mesh.precision import Precision
 from stream.types import Array, Crop, Depth, Face, Intrinsics
 
 HEADER = struct.Struct("<BBHIIQI3f4fHH4f12f")
@@ -87,13 +88,14 @@ class MeshEncoder:
 
     :param bits: of a level, 10..14; at 12 cm to a crop unit 10 are steps of 0.29 mm, 12 of 0.07.
     :param key_seconds: the longest time, by capture, without a key frame.
+    :param budget: bytes that a message may have on average; where they are not enough, bits are taken away.
     :raises InputError: a parameter is out of range.
     """
 
-    def __init__(self, bits: int = 11, key_seconds: float = 2.0) -> None:
+    def __init__(self, bits: int = 11, key_seconds: float = 2.0, budget: float | None = None) -> None:
         if not MIN_BITS <= bits <= MAX_BITS or not 0 <= key_seconds < math.inf:
             raise InputError(f"Meshes cannot be sent with {bits} bits and a key every {key_seconds} s.")
-        self._bits, self._key_micros = bits, round(key_seconds * 1e6)
+        self._precision, self._key_micros = Precision(bits, budget), round(key_seconds * 1e6)
         self._compressor = zstandard.ZstdCompressor(level=LEVEL)
         self._levels: Array | None = None
         self._reference = (0, 0, 0)  # sequence, capture time, track
@@ -113,7 +115,7 @@ class MeshEncoder:
         size = check_maps(surface.map, surface.mask)
         if size > MAX_SIDE:
             raise InputError(f"A map of {size}x{size} is too large to send; shrink it to {MAX_SIDE}.")
-        maps = surface.map[None], surface.mask[None], -RANGE, RANGE, self._bits
+        maps = surface.map[None], surface.mask[None], -RANGE, RANGE, self._precision.bits
         key = mesh_quantize(*maps, compute="numba")
         packed, reference = self._compressor.compress(key.planes), 0
         if self._may_predict(size, face.track_id, captured):
@@ -121,10 +123,12 @@ class MeshEncoder:
             smaller = self._compressor.compress(delta.planes)
             if len(smaller) < len(packed):
                 packed, reference = smaller, self._reference[0]
+        body = self._header(face, size, reference, index, captured) + packed
         if not reference:
             self._levels, self._reference = key.levels, (sequence, captured, face.track_id)
-        header = self._header(face, size, reference, index, captured)
-        return MeshMessage(sequence, not reference, header + packed, reference)
+        if self._precision.sent(len(body)):
+            self.request_key()
+        return MeshMessage(sequence, not reference, body, reference)
 
     def _may_predict(self, size: int, track: int, captured: int) -> bool:
         _, since, reference_track = self._reference
@@ -142,7 +146,7 @@ class MeshEncoder:
         flags, track = 0 if reference else KEY, face.track_id & 0xFFFFFFFF
         try:
             packed = HEADER.pack(
-                self._bits, flags, size, index & 0xFFFFFFFF, reference, captured, track, *values
+                self._precision.bits, flags, size, index & 0xFFFFFFFF, reference, captured, track, *values
             )
             _fields(packed)
         except (struct.error, OverflowError, ProtocolError) as error:

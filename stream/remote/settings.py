@@ -30,6 +30,8 @@ class SendSettings(Settings):
 
     :ivar size: side of the depth maps.
     :ivar bits: of a depth level on the wire.
+    :ivar mesh_kbps: bit rate of a face's meshes at 30 a second, all headers included; where a restless face
+        needs more, it gets fewer bits, 10 at least.
     :ivar key_seconds: a key frame comes at least that often.
     :ivar video_side: longer side of the texture's video, pixels; smaller pictures are not enlarged.
     :ivar video_kbps: its bit rate.
@@ -37,9 +39,15 @@ class SendSettings(Settings):
 
     size: int = Field(128, ge=32, le=192)
     bits: int = Field(11, ge=10, le=14)
+    mesh_kbps: int = Field(1500, ge=100, le=8000)
     key_seconds: float = Field(2.0, gt=0, le=60)
     video_side: int = Field(640, ge=64, le=1920)
     video_kbps: int = Field(1000, ge=100, le=8000)
+
+    @property
+    def mesh_budget(self) -> float:
+        """Bytes that a mesh message may have on average: headers on its way make a tenth more."""
+        return self.mesh_kbps * 125 / 30 / 1.1
 
 
 class ServeSettings(Settings):

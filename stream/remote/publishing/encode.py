@@ -50,8 +50,9 @@ class CaptureEncoder:
     def _mesh(self, lane: int, face: Face, depth: Depth, index: int, captured: int) -> Message:
         if depth.map.shape[0] > SIDE:
             depth = shrunk(depth, SIDE)
-        encoder = self._encoders.setdefault(lane, MeshEncoder(self._bits, KEY_SECONDS))
-        encoded = encoder.encode(self._next(), face, surface_of(depth), index, captured)
+        if lane not in self._encoders:
+            self._encoders[lane] = MeshEncoder(self._bits, KEY_SECONDS)
+        encoded = self._encoders[lane].encode(self._next(), face, surface_of(depth), index, captured)
         return Message(Kind.MESH, lane, encoded.sequence, encoded.body)
 
     def _expression(

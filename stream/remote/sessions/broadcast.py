@@ -157,8 +157,10 @@ class Broadcast:
         lane, tier = place
         encoder = self._encoders.get(place)
         if encoder is None:
-            bits = self._settings.bits if tier is Tier.FULL else COARSE_BITS
-            encoder = self._encoders[place] = MeshEncoder(bits, self._settings.key_seconds)
+            settings = self._settings
+            bits = settings.bits if tier is Tier.FULL else COARSE_BITS
+            encoder = MeshEncoder(bits, settings.key_seconds, settings.mesh_budget)
+            self._encoders[place] = encoder
         message = encoder.encode(next(self._sequence), face, surface, index, captured)
         return Packet(
             Message(Kind.MESH, lane, message.sequence, message.body), tier, message.reference, captured
