@@ -50,7 +50,7 @@ class SharedEngine:
     :ivar sizes: the sizes that are used, descending.
     :ivar runs: how often the network ran, by size.
     :raises ModelError, BackendError, ConfigError: as ``load``, for single runs; larger batches that cannot
-        be loaded are done without.
+        be loaded or run are done without.
     """
 
     def __init__(
@@ -121,12 +121,15 @@ class SharedEngine:
         engines = {1: self._load(1)}
         best, size = self._seconds_per_call(engines[1], 1) if self._max_batch > 1 else 0.0, 2
         while size <= self._max_batch:
+            engine = None
             try:
                 engine = self._load(size)
+                seconds = self._seconds_per_call(engine, size)
             except (ModelError, BackendError) as error:
-                log.info("The network runs alone only: %s", error)
+                log.info("The network does not run in batches of %d: %s", size, error)
+                if engine is not None:
+                    engine.close()
                 break
-            seconds = self._seconds_per_call(engine, size)
             log.info("The network takes %.1f ms a call in batches of %d.", seconds * 1e3, size)
             if seconds > GAIN * best:
                 engine.close()

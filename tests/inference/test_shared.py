@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_models import tiny_depth_model
 
-from stream.errors import InputError, ModelError
+from stream.errors import BackendError, InputError, ModelError
 from stream.inference.backends import load_engine
 from stream.inference.engine import Engine, TensorSpec
 from stream.inference.shared import SharedEngine
@@ -100,6 +100,27 @@ def test_a_model_of_one_batch_size_runs_alone() -> None:
     shared = World(_1=0.01).shared()
     assert shared.sizes == (1,)
     np.testing.assert_array_equal(shared.run(row(3))["y"], [[6, 6]])
+    shared.close()
+
+
+def test_a_batch_that_loads_but_cannot_run_is_done_without() -> None:
+    world = World(_1=0.010, _2=0.012)
+    run = FakeEngine.run
+
+    class Weak(FakeEngine):
+        def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            if self.batch == 2:
+                raise BackendError("Out of memory.")
+            return run(self, inputs)
+
+    def load(batch: int) -> Engine:
+        world.engines[batch] = Weak(batch, world)
+        return world.engines[batch]
+
+    shared = SharedEngine(load, 4, clock=lambda: world.now)
+    assert shared.sizes == (1,)
+    assert world.engines[2].closed
+    assert shared.run(row(3))["y"][0, 0] == 6
     shared.close()
 
 

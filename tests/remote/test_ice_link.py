@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from aioice import Candidate, Connection
+from aioice import Candidate, Connection, stun
 from aioice.ice import StunProtocol
 from remote.rtc_pair import Client, join, make_peer, until
 
@@ -30,6 +30,8 @@ def test_the_private_parts_of_aioice_are_there() -> None:
         "self.get_component_candidates(component=component, addresses=addresses)",
         "self.check_incoming(message, addr, protocol)",
         "self._nominated[pair.component] = pair",
+        "self._remote_candidates.append(remote_candidate)",
+        "c._network_host == addr[0] and c.port == addr[1]",
         "self._query_consent_task",
         "def build_request(self, pair: CandidatePair, nominate: bool)",
     ):
@@ -59,6 +61,24 @@ def test_a_peer_has_checks_sent_to_few_addresses_only() -> None:
         for port in range(1, 500):
             await link.add_remote_candidate(candidate(port=port))
         assert len(link.remote_candidates) == MAX_CANDIDATES
+        await link.close()
+
+    asyncio.run(run())
+
+
+def test_checks_from_ever_new_addresses_are_passed_over() -> None:
+    async def run() -> None:
+        link = IceLink(False)
+        await link.gather_candidates()
+        link.remote_username, link.remote_password = "them", "p" * 22
+        protocol = link.path._protocols[0]
+        check = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+        check.attributes["PRIORITY"] = 1
+        for port in range(20_000, 20_500):
+            link.path.check_incoming(check, (ice_path.LOOPBACK, port), protocol)
+        assert len(link.remote_candidates) == ice_path.MAX_ADDRESSES > MAX_CANDIDATES
+        link.path.check_incoming(check, (ice_path.LOOPBACK, 20_000), protocol)  # a known one is taken
+        assert len(link.path._check_list) == ice_path.MAX_ADDRESSES
         await link.close()
 
     asyncio.run(run())

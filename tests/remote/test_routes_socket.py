@@ -93,6 +93,18 @@ def test_the_close_code_says_why(error: Exception, code: int) -> None:
     asyncio.run(run())
 
 
+def test_a_server_that_stops_does_not_say_that_the_session_is_over() -> None:
+    async def run() -> None:
+        async with serving() as (_, hub, client):
+            await hub.publish(OFFER, "ada")
+            hub.refusal, hub.ready = UnknownSessionError("It is over."), False
+            async with client.ws_connect("/ws/ada") as socket:
+                closed = await socket.receive(timeout=2)
+                assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1001)
+
+    asyncio.run(run())
+
+
 def test_a_message_that_is_too_long_ends_the_socket() -> None:
     async def run() -> None:
         async with serving() as (_, hub, client):

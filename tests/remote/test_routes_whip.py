@@ -259,6 +259,19 @@ def test_pages_of_allowed_origins_may_offer_and_others_not() -> None:
     asyncio.run(run())
 
 
+def test_a_proxy_that_adds_a_header_of_its_own_is_believed_more_than_its_client() -> None:
+    """HAProxy leaves the client's X-Forwarded-For as it is and writes its own below."""
+
+    async def run() -> None:
+        async with serving(offers_per_minute=1, proxies=("127.0.0.1",)) as (_, _, client):
+            for lie, wanted in (("192.0.2.1", 201), ("192.0.2.2", 429)):
+                hops = [("X-Forwarded-For", lie), ("X-Forwarded-For", "203.0.113.9")]
+                async with client.post(PUBLISH, data="x", headers=[*SDP.items(), *hops]) as answer:
+                    assert answer.status == wanted
+
+    asyncio.run(run())
+
+
 def test_too_many_offers_have_to_wait() -> None:
     async def run() -> None:
         async with serving(offers_per_minute=3) as (_, hub, client):

@@ -15,6 +15,7 @@ from session_helpers import Camera, FakeModels, MeshPublisher, Watcher, a_surfac
 
 from stream.errors import ProtocolError, RemoteError
 from stream.expression.codec import decode_expression
+from stream.remote.peers.peer import Peer
 from stream.remote.refusals import NameTakenError, ServerFullError, UnknownSessionError
 from stream.remote.sessions import session as session_module
 from stream.remote.sessions.hub import SessionHub
@@ -305,6 +306,24 @@ async def served(handler: Any) -> AsyncIterator[str]:
         yield "http://{}:{}/".format(*runner.addresses[0][:2])
     finally:
         await runner.cleanup()
+
+
+@on_hub()
+async def test_a_session_that_ends_while_it_is_answered_asks_for_no_models(hub: SessionHub) -> None:
+    camera, accept = Camera(), Peer.accept
+
+    async def slow(peer: Peer, offer: str, **options: Any) -> str:
+        answer = await accept(peer, offer, **options)
+        await hub.end("s")
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Peer, "accept", slow)
+        await camera.publish(hub, "s")
+    await eventually(lambda: not hub._ending)
+    assert isinstance(hub._models, FakeModels)
+    assert hub._models.given == 0  # they may be gone: the server may be stopping
+    await camera.close()
 
 
 @on_hub(max_viewers=1)

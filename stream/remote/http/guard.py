@@ -77,7 +77,8 @@ class Guard:
 
     def address(self, request: web.BaseRequest) -> str:
         """The client's address, as limits count it."""
-        forwarded = request.headers.get("X-Forwarded-For")
+        # All of them: a proxy may add a header of its own below the client's, which can say anything.
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
         return address_key(client_address(request.remote, forwarded, self._proxies))
 
     def is_proxy(self, peer: str | None) -> bool:

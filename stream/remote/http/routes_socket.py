@@ -71,7 +71,10 @@ class SocketRoutes:
         try:
             await self._hub.watch_socket(session, socket)
         except UnknownSessionError as error:
-            code, reason = NO_SESSION, str(error)
+            if self._hub.ready:
+                code, reason = NO_SESSION, str(error)
+            else:  # the server stops, and with it all sessions
+                code = WSCloseCode.GOING_AWAY
         except ServerFullError as error:
             code, reason = WSCloseCode.TRY_AGAIN_LATER, str(error)
         except ProtocolError as error:

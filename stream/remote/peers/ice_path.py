@@ -21,6 +21,10 @@ CHECK_SECONDS, CONSENT_SECONDS = 5.0, 30.0
 MAX_UNSENT = 262_144
 """Bytes that may wait for the network; asyncio would keep all that it does not take."""
 
+MAX_ADDRESSES = 64
+"""Addresses of the other side that a path keeps, those that it told and those that its checks came from: it
+could send them from ever new ports."""
+
 
 class PathOwner(Protocol):
     """What a path tells its link.
@@ -52,7 +56,11 @@ class IcePath(Connection):
     def check_incoming(self, message: Any, addr: tuple[str, int], protocol: Any) -> None:
         """An authenticated check or consent request of the other side."""
         self._link.heard = time.monotonic()
-        super().check_incoming(message, addr, protocol)
+        if len(self._remote_candidates) < MAX_ADDRESSES or self._knows(addr):
+            super().check_incoming(message, addr, protocol)
+
+    def _knows(self, address: tuple[str, int]) -> bool:
+        return any((known._network_host, known.port) == address for known in self._remote_candidates)
 
     @property
     def congested(self) -> bool:

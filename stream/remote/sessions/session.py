@@ -193,7 +193,7 @@ class Session:
             await self._first(self._meshes_here, seconds=GRACE)
         if not self._meshes_here.is_set():
             await self._first(self._video_here, self._meshes_here)
-        if not self._meshes_here.is_set():
+        if not (self._meshes_here.is_set() or self._ending.is_set()):
             self._log.info("The session is a camera's.")
             sinks: list[Stage] = [BroadcastSink(self._broadcast), TextureSink(self._broadcast, self._video)]
             await self._play(self._models.stages(self._broadcast), sinks)
