@@ -23,6 +23,7 @@ from stream.geometry import DEFAULT_FOV, INTER_PUPIL_MM, MAX_FOV, MIN_FOV
 from stream.types import Array, Capture, Frame
 
 if TYPE_CHECKING:
+    from stream.face.stage import FaceStage
     from stream.mesh.device_stage import DeviceStage
     from stream.pipeline.stage import Stage
 
@@ -80,20 +81,28 @@ def capture_stages(settings: CaptureSettings) -> list[Stage]:
     :raises BackendError: CUDA was asked for by name and cannot run here; the message says why.
     """
     from stream.compute.backends import why_not
-    from stream.face.stage import FaceStage
 
     if settings.compute == "cuda" and (reason := why_not("cuda")) is not None:
         raise BackendError(reason)
-    face = FaceStage(
+    device = _device_stage_that_runs(settings) if _may_stay_on_device(settings) else None
+    expression = _expression_stages(settings)
+    return [face_stage(settings), *expression, *(_host_stages(settings) if device is None else [device])]
+
+
+def face_stage(settings: CaptureSettings) -> FaceStage:
+    """The stage that finds, follows and poses faces, not yet open.
+
+    :raises ConfigError: a setting is out of range.
+    """
+    from stream.face.stage import FaceStage
+
+    return FaceStage(
         max_faces=settings.max_faces,
         smooth=settings.smooth,
         fov=settings.fov,
         calibration=settings.calibration,
         ipd_mm=settings.ipd_mm,
     )
-    device = _device_stage_that_runs(settings) if _may_stay_on_device(settings) else None
-    expression = _expression_stages(settings)
-    return [face, *expression, *(_host_stages(settings) if device is None else [device])]
 
 
 def _expression_stages(settings: CaptureSettings) -> list[Stage]:

@@ -27,6 +27,9 @@ GAIN = 0.9
 """A batch size is kept where it takes less than this share of the smaller one's time per call: all calls of
 a batch wait for the last, which must be worth it."""
 
+CLOSE_SECONDS = 2.0
+"""How long `SharedEngine.close` waits for a run to end."""
+
 TRIALS = 7
 """Runs of which the fastest tells what a batch size takes."""
 
@@ -93,7 +96,10 @@ class SharedEngine:
         return _Front(self)
 
     def close(self) -> None:
-        """Free the network once what runs is done; calls that wait fail. Does nothing the second time."""
+        """Free the network once what runs is done; calls that wait fail. Does nothing the second time.
+
+        A run that does not end is left behind after `CLOSE_SECONDS`.
+        """
         with self._change:
             self._closed = True
             waiting = list(self._waiting)
@@ -101,7 +107,7 @@ class SharedEngine:
             self._change.notify()
         for call in waiting:
             call.outputs.set_exception(closed())
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
 
     # On the worker thread
 

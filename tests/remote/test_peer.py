@@ -8,6 +8,7 @@ import pytest
 from remote.rtc_pair import Client, join, make_peer, number_of, numbered, until
 
 from stream.errors import ProtocolError
+from stream.remote.peers import peer as peer_module
 from stream.remote.peers.incoming import IncomingVideo, Picture
 from stream.remote.peers.rtc_inner import Connection
 from stream.remote.peers.sdp import read_fragment
@@ -256,6 +257,8 @@ def test_an_offer_without_a_common_codec_is_refused() -> None:
 
 @pytest.mark.parametrize("end", ["close", "client", "silence"])
 def test_the_end_is_told_once(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_module, "SILENT_SECONDS", 1.0)
+
     async def run() -> None:
         client, peer, closed = Client(), make_peer(idle=1.0 if end == "silence" else 10.0), []
         peer.on_closed = lambda: closed.append(peer.state)

@@ -250,6 +250,9 @@ def test_a_publisher_that_comes_back_takes_its_name_over(monkeypatch: pytest.Mon
             await viewer.until(lambda: State(state="live", faces=1, viewers=1) in viewer.told)
             before = hub.peer("name")
             await eventually(lambda: hub._sessions["name"].lost)
+            with pytest.raises(ProtocolError):
+                await hub.publish("v=0", "name")
+            assert hub.peer("name") is before
             await again.publish(hub, "name")
             assert hub.peer("name") is not before
             await viewer.until(lambda: any(isinstance(t, State) and t.state == "ended" for t in viewer.told))

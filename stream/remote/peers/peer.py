@@ -188,7 +188,8 @@ class Peer:
             await asyncio.sleep(min(1.0, self._idle_seconds / 4))
             connected = self._rtc.connectionState == "connected"
             silent = self._silent() if connected else time.monotonic() - begun
-            if silent > self._idle_seconds:
+            # One that is alive may say nothing between two requests for consent.
+            if silent > (max(self._idle_seconds, SILENT_SECONDS) if connected else self._idle_seconds):
                 log.info("A peer %s; it is closed.", "fell silent" if connected else "did not connect")
                 self._failed = True
                 self._end()

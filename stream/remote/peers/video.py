@@ -123,16 +123,20 @@ class VideoFeed(MediaStreamTrack):
         if self.readyState != "live":
             return
         if len(self._queue) >= MAX_WAITING:
-            self.dropped += len(self._queue)
+            self._lose(len(self._queue))
             self._queue.clear()
             self._starved = True
             self._ask_key()
         if self._starved and not packet.key:
-            self.dropped += 1
+            self._lose(1)
             return
         self._starved = False
         self._queue.append(packet)
         self._news.set()
+
+    def _lose(self, packets: int) -> None:
+        self.dropped += packets
+        self._shared.unsent += packets
 
 
 class SharedVideo:
@@ -141,10 +145,11 @@ class SharedVideo:
     :param side: longer side of the video, pixels; smaller pictures are not enlarged.
     :param kbps: bit rate.
     :ivar dropped: pictures replaced by newer ones before they were encoded.
+    :ivar unsent: packets that feeds did not send, all together.
     """
 
     def __init__(self, side: int, kbps: int) -> None:
-        self.dropped = 0
+        self.dropped = self.unsent = 0
         self._side = side
         self._kbps = kbps
         self._news = threading.Condition()

@@ -86,8 +86,9 @@ class Audience:
         :raises ProtocolError: the offer cannot be answered.
         :raises UnknownSessionError: the session is over.
         """
-        link, peer = ChannelLink(), Peer(self._settings.ice, self._settings.idle_seconds)
+        link = ChannelLink()
         viewer = self._seat(link)
+        peer = Peer(self._settings.ice, self._settings.idle_seconds)
         peer.on_channel = partial(self._on_channel, viewer, link, peer)
         peer.on_closed = viewer.end
         self._peers[viewer.name] = peer
@@ -184,6 +185,7 @@ async def _hear(viewer: Viewer, websocket: web.WebSocketResponse) -> None:
     try:
         async for message in websocket:
             if message.type is not WSMsgType.TEXT:
+                viewer.dismiss("A viewer sends texts only.")
                 break
             viewer.heard(message.data)
     finally:

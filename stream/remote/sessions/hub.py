@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stream.errors import ProtocolError
 from stream.pipeline.metrics import Metrics
 from stream.remote.peers.peer import Peer
+from stream.remote.peers.sdp import check_offer
 from stream.remote.refusals import NameTakenError, ServerFullError, UnknownSessionError
 from stream.remote.sessions.models import SharedModels
 from stream.remote.sessions.session import Session
@@ -101,6 +102,7 @@ class SessionHub:
             raise ProtocolError("A session's name has 1 to 64 of the characters a-z, 0-9 and -.")
         if not self.ready:
             raise ServerFullError("The server is loading its models; try again soon.", retry_after=2)
+        check_offer(offer, receive=True)  # before it takes anybody's place
         name = name or secrets.token_hex(8)
         self._make_room(name)
         session = Session(
@@ -173,14 +175,14 @@ class SessionHub:
     def _make_room(self, name: str) -> None:
         """See that the name and a place are free."""
         before = self._sessions.get(name)
-        if before is not None:
-            if not before.lost:
-                raise NameTakenError(f"There is a live session {name}; choose another name.")
-            self._retire(before)
+        if before is not None and not before.lost:
+            raise NameTakenError(f"There is a live session {name}; choose another name.")
         # Those that are ending still hold threads and memory: a place is free when they are gone. The one
         # that is replaced counts no more, or its publisher could not come back to a full server.
         if len(self._sessions) + len(self._ending) - (before is not None) >= self._settings.max_sessions:
             raise ServerFullError("The server has as many sessions as it may have; try again later.")
+        if before is not None:
+            self._retire(before)
 
     def _retire(self, session: Session) -> None:
         """End a session and free its name."""

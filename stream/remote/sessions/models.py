@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from stream.capture import CaptureSettings, live_model
+from stream.capture import CaptureSettings, face_stage, live_model
 from stream.depth.stage import DepthStage
 from stream.expression.stage import ExpressionStage
-from stream.face.stage import FaceStage
 from stream.inference.backends import load_engine
 from stream.inference.engine import Engine
 from stream.inference.shared import SharedEngine
@@ -80,16 +79,9 @@ class SharedModels:
         """
         assert self._engine is not None, "load the models before the first session"
         settings = self._settings
-        face = FaceStage(
-            max_faces=settings.max_faces,
-            smooth=settings.smooth,
-            fov=settings.fov,
-            calibration=settings.calibration,
-            ipd_mm=settings.ipd_mm,
-        )
         depth = DepthStage(side=self._side, engine=self._engine.front)
         return [
-            face,
+            face_stage(settings),
             _Where(depth, lambda capture: wanted.meshes_wanted),
             # Not asked again: it must find depth where it wants some.
             _Where(SurfaceStage(settings.smooth), lambda capture: bool(capture.depths)),

@@ -55,6 +55,7 @@ class Relay:
         self._seen: dict[int, float] = {}
         self._index = -1
         self._key_asked = 0.0
+        self._failed = False
 
     @property
     def faces(self) -> int:
@@ -106,8 +107,11 @@ class Relay:
         begun = time.perf_counter()
         try:
             packets = self._mesh(message) if message.kind is Kind.MESH else self._expression(message)
-        except ProsoponError as error:
-            log.debug("A message of a publisher is left out: %s", error)
+        except Exception as error:
+            # One that is not ours must not end the relay unseen; the first of them says what to mend.
+            level = logging.DEBUG if isinstance(error, ProsoponError) or self._failed else logging.ERROR
+            self._failed |= not isinstance(error, ProsoponError)
+            log.log(level, "A message of a publisher is left out: %s", error, exc_info=level == logging.ERROR)
             self._metrics.error(RELAY)
             return False
         self._broadcast.send(packets)

@@ -44,6 +44,9 @@ LOST_SECONDS = 3.0
 """How long after its last picture, or its begin, a publisher who comes anew may replace it: one that crashed
 looks connected until its peer times out."""
 
+VIDEO = "video"
+"""The metrics' name of the video that goes to viewers."""
+
 LOOK_SECONDS = 0.25
 """How often a session looks after itself."""
 
@@ -231,8 +234,7 @@ class Session:
         over = State(state="ended", faces=0, viewers=len(self.audience))
         self._control.tell(over)
         self.audience.tell(over)
-        await self.audience.close()
-        await self.peer.close()
+        await asyncio.gather(self.audience.close(), self.peer.close())
         self._video.close()
         self._log.info("The session is over.")
         self._on_end(self)
@@ -260,6 +262,7 @@ class Session:
             self._fps = (self._broadcast.captures - before) / (now - since)
             self._captures = now, self._broadcast.captures
         self._count_drops(TEXTURE, self._video.dropped)
+        self._count_drops(VIDEO, self._video.unsent)
         self._count_drops(ENCODE, self._broadcast.dropped)
 
     def _count_drops(self, stage: str, ever: int) -> None:

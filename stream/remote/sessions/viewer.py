@@ -93,7 +93,7 @@ class Viewer:
     def tell(self, message: AnyMessage) -> None:
         """Send a control message soon."""
         if len(self._texts) >= WAITING_TEXTS:
-            self._dismiss("The viewer does not take its control messages.")
+            self.dismiss("The viewer does not take its control messages.")
             return
         self._texts.append(write_message(message))
         self._texts_wait.set()
@@ -102,7 +102,7 @@ class Viewer:
         """Take a control message from the viewer; nothing in it is trusted."""
         message = self._inbox.read(text, time.monotonic())
         if self._inbox.flooded:
-            self._dismiss("The viewer sends too many control messages.")
+            self.dismiss("The viewer sends too many control messages.")
         elif isinstance(message, Ping):
             self.tell(answer(message))
         elif isinstance(message, KeyRequest) and self.wants.mesh is not None:
@@ -160,7 +160,8 @@ class Viewer:
         self._over.set()
         self._texts_wait.set()
 
-    def _dismiss(self, fault: str) -> None:
+    def dismiss(self, fault: str) -> None:
+        """Let it go, for it broke the rules."""
         if self.fault is None:
             self.fault = fault
             self._log.warning("%s", fault)
