@@ -18,7 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from meshoptimizer import simplifier  # type: ignore[import-untyped]
+from meshoptimizer import simplifier
 
 from stream.evaluation.anatomy import LIPS_INNER, LIPS_OUTER
 from stream.expression.arkit import ARKIT_NAMES, arkit_name
