@@ -85,7 +85,7 @@ def encodings(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     encode = MeshEncoder.encode
 
     def counting(self: MeshEncoder, *args: Any) -> Any:
-        counted[self._bits] += 1
+        counted[self._precision.bits] += 1
         return encode(self, *args)
 
     monkeypatch.setattr(MeshEncoder, "encode", counting)
