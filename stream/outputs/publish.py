@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from stream.errors import OutputError
@@ -52,10 +53,9 @@ class PublishStage:
         """Say goodbye."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            try:
+            with contextlib.suppress(TimeoutError):
                 thread.submit(self._publisher.close()).result(CLOSE_SECONDS)
-            finally:
-                thread.stop()
+            thread.stop()
 
     @property
     def session(self) -> str | None:

@@ -41,7 +41,10 @@ def test_the_page_gets_what_a_browser_takes() -> None:
     assert set(turn) == {"urls", "username", "credential"}
 
 
-@pytest.mark.parametrize("url", ["turn:turn.example.org", "stun:", 'stun:a"b', "http://stun.example.org"])
+@pytest.mark.parametrize(
+    "url",
+    ["turn:turn.example.org", "stun:", 'stun:a"b', "http://stun.example.org", "stun:a:b", "stun:[::1]:3478"],
+)
 def test_an_address_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"ice\.stun"):
         link_headers(IceSettings(stun=(url,)))

@@ -29,6 +29,9 @@ from remote.page_helpers import (
     write_clip,
 )
 
+from stream.remote.watching.frame import RemoteFrame
+from stream.remote.watching.viewer import RemoteViewer
+
 OUT = Path(__file__).parents[2] / "out"
 AVATAR = Path(__file__).parents[2] / "stream" / "remote" / "web" / "dist" / "assets" / "avatar.glb"
 
@@ -117,6 +120,22 @@ def face_share(image: np.ndarray) -> float:
     return float(skin(image)[150:600, 300:600].mean())
 
 
+@contextlib.asynccontextmanager
+async def watching(url: str) -> AsyncIterator[list[tuple[float, RemoteFrame]]]:
+    """A program that watches, too: what it got, and when."""
+    got: list[tuple[float, RemoteFrame]] = []
+
+    async def follow(viewer: RemoteViewer) -> None:
+        async for frame in viewer:
+            now = time.monotonic()
+            got.append((now, frame))
+
+    async with RemoteViewer(url) as viewer:
+        following = asyncio.create_task(follow(viewer))
+        yield got
+        following.cancel()
+
+
 async def avatar(page: Any, tmp_path: Path) -> None:
     """The avatar appears and is driven: the shipped one, or one of our own where none is shipped."""
     await page.check("input[value=avatar]")
@@ -134,7 +153,7 @@ def test_a_camera_goes_in_and_a_face_comes_out(served: Served, tmp_path: Path) -
     async def run() -> None:
         await served.start()
         clip = write_clip(tmp_path / "camera.y4m")
-        async with publishing(served, clip) as (chromium, page):
+        async with contextlib.AsyncExitStack() as stack, publishing(served, clip) as (chromium, page):
             await until(page, "send.state === 'live' && view.frames.length > 20", 60)
             image = await picture(page, OUT / "page-live.png")
             assert face_share(image) > 0.3, "a face is on the stage"
@@ -152,7 +171,13 @@ def test_a_camera_goes_in_and_a_face_comes_out(served: Served, tmp_path: Path) -
             await until(second, "view.transport === 'webrtc' && view.frames.length > 10", 40)
             await until(page, "view.viewers === 2")
             await second.screenshot(path=OUT / "page-live-phone.png")
+            got = await stack.enter_async_context(watching(f"{served.url}/#session=me"))
+            await until(page, "view.viewers === 3")
             await avatar(page, tmp_path)
+            assert len(got) > 10, "a program gets the face, too"
+            frame = got[-1][1]
+            assert np.isfinite(frame.surface.depth).mean() > 0.3
+            assert frame.picture is not None
             views = [await probe(each) for each in (page, second)]
             assert all(in_order(view["frames"]) for view in views)
             assert any(frame["exact"] for frame in views[1]["frames"]), "the pictures fit their meshes"
@@ -160,6 +185,7 @@ def test_a_camera_goes_in_and_a_face_comes_out(served: Served, tmp_path: Path) -
             served.end(signal.SIGKILL)
             await until(second, "view.state === 'reconnecting'")
             await served.start()
+            restarted = time.monotonic()
             ready = [await each.evaluate("performance.now()") for each in (page, second)]
             for each, since in zip((page, second), ready, strict=True):
                 await until(each, f"view.connections >= 2 && {RECOVERED}", 60)
@@ -167,6 +193,7 @@ def test_a_camera_goes_in_and_a_face_comes_out(served: Served, tmp_path: Path) -
                 seconds = (await each.evaluate(first) - since) / 1000
                 print(f"recovered after {seconds:.1f} s")
                 assert seconds < 5, "the sender and the viewers are back"
+            assert next(at for at, _ in got if at > restarted) - restarted < 5, "the program is back, too"
             assert (await probe(page, "send"))["session"] == "me"
             views = [await probe(each) for each in (page, second)]
             assert all(in_order(view["frames"]) for view in views)

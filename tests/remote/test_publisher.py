@@ -16,6 +16,7 @@ from remote.fake_server import FakeServer, level, server_micros
 from stream.errors import RemoteError
 from stream.expression.codec import decode_expression
 from stream.mesh.build import surface_of
+from stream.outputs import publish as publish_stage
 from stream.outputs.publish import PublishStage
 from stream.remote.loop_thread import LoopThread
 from stream.remote.publishing import link as publish_link
@@ -205,3 +206,44 @@ def test_a_sink_that_cannot_connect_says_so_and_closes() -> None:
     with pytest.raises(RemoteError, match="cannot be reached"):
         stage.open()
     stage.close()
+
+
+def test_the_time_that_connecting_took_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish_link, "SILENCE_SECONDS", 1.0)
+    accept = publish_link.accept_answer
+
+    async def slowly(*args: Any) -> None:
+        await asyncio.sleep(1.2)
+        await accept(*args)
+
+    async def work() -> None:
+        async with FakeServer() as server, RemotePublisher(server.url, "studio") as publisher:
+            await offer_until(publisher, lambda: server.publishers[0].surfaces)
+
+    monkeypatch.setattr(publish_link, "accept_answer", slowly)
+    asyncio.run(work())
+
+
+def test_a_sink_whose_farewell_takes_too_long_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(self: RemotePublisher) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(RemotePublisher, "open", lambda self: asyncio.sleep(0))
+    monkeypatch.setattr(RemotePublisher, "close", never)
+    monkeypatch.setattr(publish_stage, "CLOSE_SECONDS", 0.05)
+    stage = PublishStage("http://127.0.0.1:9", "studio")
+    stage.open()
+    stage.close()
+
+
+def test_a_capture_of_a_program_that_is_none_does_not_end_publishing() -> None:
+    async def work() -> None:
+        async with FakeServer() as server, RemotePublisher(server.url, "studio") as publisher:
+            broken: Any = None
+            publisher.offer(replace(capture(1), faces=(replace(sample_face(1), pose=broken),)))
+            async with asyncio.timeout(5):
+                while publisher.figures.failed == 0:
+                    await asyncio.sleep(0.01)
+            await offer_until(publisher, lambda: server.publishers[0].surfaces)
+
+    asyncio.run(work())

@@ -18,8 +18,9 @@ from stream.remote.settings import IceSettings
 USER = "prosopon"
 """Named in a TURN user name, behind its end."""
 
-_STUN = re.compile(r"stuns?:[\w.\-\[\]:]+")
-_TURN = re.compile(r"turns?:[\w.\-\[\]:]+(\?transport=(udp|tcp))?")
+# What aiortc can parse: names and IPv4 addresses.
+_STUN = re.compile(r"stuns?:[\w.\-]+(:\d{1,5})?")
+_TURN = re.compile(r"turns?:[\w.\-]+(:\d{1,5})?(\?transport=(udp|tcp))?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ class PublishLink:
                 "The server answered, but no WebRTC connection came about: a firewall blocks UDP, or a TURN "
                 "server is needed."
             )
+        self._heard = time.monotonic()  # connecting may have taken longer than silence is allowed to
         self._task = asyncio.get_running_loop().create_task(self._ping())
         if not await self._know_the_time():
             raise RemoteError("The server took the connection but does not answer; is it overloaded?")

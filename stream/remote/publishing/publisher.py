@@ -170,9 +170,10 @@ class RemotePublisher:
         """On the executor's thread; None where it cannot be sent."""
         try:
             return self._encoder.encode(capture, captured)
-        except ProsoponError as error:
+        except Exception as error:  # a program's own capture must not end the publishing unseen
+            level = logging.DEBUG if isinstance(error, ProsoponError) or self._failed else logging.ERROR
+            log.log(level, "A capture was not published: %s", error, exc_info=level == logging.ERROR)
             self._failed += 1
-            log.debug("A capture was not published: %s", error)
             return None
 
     async def _keep(self, signalling: Signalling) -> None:
@@ -187,6 +188,9 @@ class RemotePublisher:
         except RemoteError as error:
             self.error = error
             log.warning("Publishing has ended. %s", error)
+        except Exception as error:
+            log.exception("Publishing has ended by a mistake of ours.")
+            self.error = RemoteError(f"Publishing has ended by a mistake of ours ({error}); start again.")
 
     async def _come_back(self, signalling: Signalling) -> PublishLink:
         """Try until it works.

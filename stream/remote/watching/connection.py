@@ -115,6 +115,7 @@ class Connection:
     def start(self, link: Link) -> None:
         """Begin to talk over an open link."""
         self._link = link
+        self._heard = time.monotonic()  # connecting may have taken longer than silence is allowed to
         self._say(self._wants)
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._ping()), loop.create_task(self._report())]
@@ -210,6 +211,8 @@ class Connection:
 
     def _give(self) -> None:
         """Hand on what has found its picture, and come back when the next has waited long enough."""
+        if self.lost.is_set():  # a newer connection's frames may have been given meanwhile
+            return
         for matched in self._matcher.ready():
             surface = matched.surface
             captured = self.clock.local(surface.frame.captured)

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import InvalidStateError
+from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from stream.errors import RemoteError
 from stream.remote.watching.connection import Connection
@@ -45,9 +46,20 @@ def peer_connection(servers: list[dict[str, Any]]) -> RTCPeerConnection:
     usable = []
     for server in servers:
         urls, user, secret = (server.get(key) for key in ("urls", "username", "credential"))
-        if isinstance(urls, str | list):
-            usable.append(RTCIceServer(urls=urls, username=user, credential=secret))
+        usable += [
+            RTCIceServer(urls=url, username=user, credential=secret)
+            for url in (urls if isinstance(urls, list) else [urls])
+            if _is_ice_url(url)
+        ]
     return RTCPeerConnection(RTCConfiguration(iceServers=usable))
+
+
+def _is_ice_url(url: object) -> bool:
+    """Whether aiortc can read it; one that it cannot would fail every connection."""
+    try:
+        return isinstance(url, str) and bool(parse_stun_turn_uri(url))
+    except ValueError:
+        return False
 
 
 async def describe(connection: RTCPeerConnection) -> str:

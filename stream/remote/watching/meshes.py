@@ -54,7 +54,6 @@ class MeshReceiver:
     :param executor: of one thread, where decoding happens.
     :param deliver: called on the event loop with every surface, sequences rising within a lane.
     :param ask_key: called on the event loop when a key frame is needed, at most every `KEY_SECONDS`.
-    :ivar decoded: surfaces delivered.
     :ivar skipped: messages that newer ones overtook before they were decoded.
     :ivar damaged: messages that are not of the protocol.
     :ivar lacking: delta frames whose key frame is not known.
@@ -68,7 +67,7 @@ class MeshReceiver:
         self._decoders: dict[int, MeshDecoder] = {}
         self._task: asyncio.Task[None] | None = None
         self._asked = float("-inf")
-        self.decoded = self.skipped = self.damaged = self.lacking = 0
+        self.skipped = self.damaged = self.lacking = 0
 
     def accept(self, message: Message) -> None:
         """Take a whole message; on the event loop."""
@@ -90,7 +89,6 @@ class MeshReceiver:
         loop = asyncio.get_running_loop()
         while batch := self._take():
             for surface in await loop.run_in_executor(self._executor, self._decode, batch):
-                self.decoded += 1
                 self._deliver(surface)
             now = time.monotonic()
             if now - self._asked >= KEY_SECONDS and any(one.needs_key for one in self._decoders.values()):

@@ -29,11 +29,6 @@ class VideoReader:
         self._thread = threading.Thread(target=self._read, name="prosopon-video", daemon=True)
         self._thread.start()
 
-    @property
-    def dropped(self) -> int:
-        """Pictures that came and were not decoded, newer ones being there."""
-        return self._incoming.dropped
-
     async def close(self) -> None:
         """Stop reading."""
         self._incoming.interrupt()

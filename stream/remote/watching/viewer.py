@@ -243,6 +243,9 @@ class RemoteViewer:
                 await self._come_back(ended)
         except RemoteError as error:
             self._finish(error)
+        except Exception as error:  # or whoever waits for a frame would wait for ever
+            log.exception("Watching has ended by a mistake of ours.")
+            self._finish(RemoteError(f"Watching has ended by a mistake of ours ({error}); start again."))
 
     async def _come_back(self, ended: bool) -> None:
         """Try until there is a connection again, or patience is over.

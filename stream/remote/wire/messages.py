@@ -119,18 +119,9 @@ class State(_Message):
     viewers: int = Field(ge=0, le=100_000)
 
 
-FromViewer = Subscribe | KeyRequest | Ping | Report
-FromPublisher = Ping | Clock
-FromServer = Hello | Clock | State | Pong
-
-_ANY: TypeAdapter[Subscribe | KeyRequest | Ping | Pong | Report | Hello | Clock | State] = TypeAdapter(
-    Annotated[
-        Subscribe | KeyRequest | Ping | Pong | Report | Hello | Clock | State,
-        Field(discriminator="type"),
-    ]
-)
-
 AnyMessage = Subscribe | KeyRequest | Ping | Pong | Report | Hello | Clock | State
+
+_ANY: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="type")])
 
 
 def write_message(message: AnyMessage) -> str:

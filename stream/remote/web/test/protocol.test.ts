@@ -117,6 +117,15 @@ test("what waits has a bound in bytes", () => {
   assert.equal(reassembler.givenUp, 16 - Math.floor(WAITING_BYTES / (511 * room)));
 });
 
+test("of all lanes together the oldest is given up first", () => {
+  const reassembler = new Reassembler();
+  reassembler.accept(fragment(1, 0, 2));
+  for (let sequence = 2; sequence < 2 + WAITING; sequence++) {
+    for (let number = 0; number < 511; number++) reassembler.accept(fragment(sequence, number, 512, MAX_DATAGRAM, 1));
+  }
+  assert.equal(reassembler.accept(fragment(1, 1, 2, 20)), null);
+});
+
 test("datagrams that cannot be are refused", () => {
   const whole = () => fragment(1, 0, 1, 40);
   const changed = (place: number, value: number) => {

@@ -40,16 +40,21 @@ export function watchByWebSocket(
     else events.datagram(new Uint8Array(data));
   };
   return new Promise((resolve, reject) => {
-    const fail = (reason: unknown) => {
+    const settled = () => {
       clearTimeout(timer);
+      signal.removeEventListener("abort", aborted); // it lives longer than the socket, and would keep it
+    };
+    const fail = (reason: unknown) => {
+      settled();
       close();
       reject(reason);
     };
+    const aborted = () => fail(signal.reason);
     const timer = setTimeout(() => fail(new OfflineError()), OPEN_MS);
-    signal.addEventListener("abort", () => fail(signal.reason), { once: true });
+    signal.addEventListener("abort", aborted);
     socket.onclose = () => fail(new OfflineError());
     socket.onopen = () => {
-      clearTimeout(timer);
+      settled();
       socket.onclose = ({ code }) => {
         if (!open) return;
         open = false;

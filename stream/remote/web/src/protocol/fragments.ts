@@ -126,17 +126,16 @@ export class Reassembler {
     return { kind, lane, sequence, number, count };
   }
 
-  /** Give up the oldest messages of the lane that keeps most, until all fit in `WAITING_BYTES`. */
+  /** Keep to `WAITING_BYTES`: the sequence, common to all lanes, says which message is the oldest. */
   private bound(): void {
     while (this.bytes > WAITING_BYTES) {
-      const lanes = [...this.lanes.values()];
-      const sizes = lanes.map(({ waiting }) => [...waiting.values()].reduce((sum, one) => sum + (one?.size ?? 0), 0));
-      this.giveUp(lanes[sizes.indexOf(Math.max(...sizes))]);
+      const lanes = [...this.lanes.values()].filter(({ waiting }) => waiting.size);
+      this.giveUp(lanes.reduce((one, other) => (oldestOf(other) < oldestOf(one) ? other : one)));
     }
   }
 
   private giveUp(lane: Lane): void {
-    const oldest = Math.min(...lane.waiting.keys());
+    const oldest = oldestOf(lane);
     const partial = lane.waiting.get(oldest);
     if (partial) {
       this.givenUp += 1;
@@ -145,6 +144,10 @@ export class Reassembler {
     lane.waiting.delete(oldest);
     lane.horizon = oldest;
   }
+}
+
+function oldestOf(lane: Lane): number {
+  return Math.min(...lane.waiting.keys());
 }
 
 function joined(partial: Partial): Uint8Array {
