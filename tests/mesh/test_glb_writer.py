@@ -11,9 +11,9 @@ import pytest
 import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mesh.glb_reader import GlbFile
 
 from stream.errors import InputError
-from stream.mesh.glb_reader import GlbFile
 from stream.mesh.glb_writer import GlbWriter
 
 POSITIONS = np.array([[0, 0, 0], [1000, 0, 0], [0, 2000, 0], [0, 0, -3000]], "<i2")

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pygltflib
 import pytest
+from mesh.glb_reader import GlbFile
 
 import stream.remote
 from stream.expression.arkit import ARKIT_NAMES
-from stream.mesh.glb_reader import GlbFile
 from stream.types import Array
 
 FILE = Path(stream.remote.__file__).parent / "web" / "public" / "avatar.glb"

@@ -120,11 +120,6 @@ class PublishLink:
             self._say(Clock(rtp=offset))
         self._video.offer(image, captured)
 
-    @property
-    def dropped_pictures(self) -> int:
-        """Pictures that newer ones replaced."""
-        return self._video.dropped + self._feed.dropped
-
     async def close(self) -> None:
         """Say goodbye and close; harmless when lost."""
         self.lost.set()
