@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import deque
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from stream.remote.wire.messages import Ping, Pong
 
 PINGS = 15
-"""Differences kept; their median is the one that counts."""
+"""Answers kept."""
 
 FIRST_PINGS, FIRST_SECONDS = 5, 0.05
 """At the beginning pings go out quickly, so that times are known soon."""
@@ -25,15 +24,19 @@ MAX_ROUND_TRIP = 10_000.0
 class ServerClock:
     """Knows what time it is at the server.
 
+    The server stamps its answer after the ping was sent and before the answer came, so each ping bounds the
+    difference of the clocks from both sides. What lies within the bounds of all is the estimate (Marzullo 1984):
+    an answer that was held up on one of its ways bounds loosely there, and distorts nothing.
+
     :param clock: seconds, monotonic; for tests.
     :ivar round_trip: the newest ping's, seconds, or None before the first pong.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._differences: deque[float] = deque(maxlen=PINGS)
+        self._bounds: deque[tuple[float, float]] = deque(maxlen=PINGS)
         self._sent = 0
-        self._median: float | None = None
+        self._difference: float | None = None
         self.round_trip: float | None = None
 
     def ping(self) -> Ping:
@@ -51,18 +54,19 @@ class ServerClock:
         now = self._clock() * 1e3
         if 0 <= now - pong.time <= MAX_ROUND_TRIP:
             self.round_trip = (now - pong.time) / 1e3
-            self._differences.append(pong.server / 1e3 - (pong.time + now) / 2)
-            self._median = statistics.median(self._differences)
+            self._bounds.append((pong.server / 1e3 - now, pong.server / 1e3 - pong.time))
+            least, most = zip(*self._bounds, strict=True)
+            self._difference = (max(least) + min(most)) / 2
 
     @property
     def known(self) -> bool:
         """Whether a pong came."""
-        return self._median is not None
+        return self._difference is not None
 
     def local(self, captured: int) -> float | None:
         """A time of the server's, microseconds, as seconds of our clock; None while nothing is known."""
-        return None if self._median is None else (captured / 1e3 - self._median) / 1e3
+        return None if self._difference is None else (captured / 1e3 - self._difference) / 1e3
 
     def server(self, seconds: float) -> int | None:
         """A time of our clock as the server's microseconds; None while nothing is known."""
-        return None if self._median is None else round((seconds * 1e3 + self._median) * 1e3)
+        return None if self._difference is None else round((seconds * 1e3 + self._difference) * 1e3)

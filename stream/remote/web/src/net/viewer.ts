@@ -38,7 +38,8 @@ const RETRY_WEBRTC_MS = 60_000;
 const KEY_REQUEST_MS = 300;
 
 export class Viewer {
-  readonly clock = new ServerClock();
+  /** Of the newest connection: a server that was started anew has a clock of its own. */
+  clock = new ServerClock();
   receiver: Receiver | null = null;
   link: Link | null = null;
   /** As the server told last. */
@@ -115,6 +116,7 @@ export class Viewer {
     const ended = new Promise<never>((_, reject) => (end = reject));
     ended.catch(() => {}); // it may end while the connection is still being made
     this.rtpOffset = null;
+    this.clock = new ServerClock();
     const link = await this.connect(end);
     this.link = link;
     this.heard = performance.now();

@@ -2,9 +2,8 @@
 
 const MEDIA_PERIOD = 2 ** 32;
 
-/** Pings remembered; of those the quickest ones are taken, for a slow one was held up on one of its two ways. */
+/** Answers remembered. */
 const PINGS = 15;
-const QUICKEST = 5;
 
 /** With fewer pings than this nothing is said: the first ones come while the page is busy with its start. */
 const LEAST = 6;
@@ -20,22 +19,27 @@ export function mediaDifference(a: number, b: number): number {
   return (a - b) | 0;
 }
 
-/** The server's clock, by the pongs to our pings. */
+/**
+ * The server's clock, by the pongs to our pings. The server stamps a pong after its ping was sent and before it came back, so
+ * each bounds the difference of the clocks from both sides; what lies within the bounds of all is the estimate (Marzullo 1984).
+ * A pong that was held up on one of its ways bounds loosely there, and distorts nothing.
+ */
 export class ServerClock {
-  private readonly pings: { took: number; difference: number }[] = [];
+  private readonly bounds: { least: number; most: number }[] = [];
 
   /** @param sent, received milliseconds on our clock; @param server microseconds on the server's. */
   pong(sent: number, received: number, server: number): void {
     if (received < sent) return;
-    this.pings.push({ took: received - sent, difference: server / 1000 - (sent + received) / 2 });
-    if (this.pings.length > PINGS) this.pings.shift();
+    this.bounds.push({ least: server / 1000 - received, most: server / 1000 - sent });
+    if (this.bounds.length > PINGS) this.bounds.shift();
   }
 
   /** Milliseconds from a capture time to a time on our clock; null before the first pongs. */
   since(captured: number, now: number): number | null {
-    if (this.pings.length < LEAST) return null;
-    const quickest = [...this.pings].sort((a, b) => a.took - b.took).slice(0, QUICKEST);
-    return now + median(quickest.map(({ difference }) => difference))! - captured / 1000;
+    if (this.bounds.length < LEAST) return null;
+    const least = Math.max(...this.bounds.map(({ least }) => least));
+    const most = Math.min(...this.bounds.map(({ most }) => most));
+    return now + (least + most) / 2 - captured / 1000;
   }
 }
 
