@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and where kept ones lie."""
 
 from __future__ import annotations
 
+import os
 import uuid
 import zipfile
 import zlib
@@ -16,6 +17,12 @@ ARCHIVE_ERRORS = (
 )  # fmt: skip
 """What reading an .npz file raises where it is missing, cut off, damaged, lacks an array, or claims one
 that no memory would hold."""
+
+
+def cache_folder(name: str) -> Path:
+    """Where things of one sort are kept: ``$XDG_CACHE_HOME/prosopon/name``, by default under ``~/.cache``."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "prosopon" / name
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stream.errors import OutputError
-from stream.files import ARCHIVE_ERRORS, atomic_path
+from stream.files import ARCHIVE_ERRORS, atomic_path, cache_folder
 
 
 def test_the_file_appears_only_when_the_block_ends(tmp_path: Path) -> None:
@@ -66,3 +66,11 @@ def test_an_archive_that_claims_more_than_memory_holds_is_one_of_the_errors(tmp_
         archive.writestr("a.npy", header.getvalue() + bytes(64))
     with pytest.raises(ARCHIVE_ERRORS), np.load(path, allow_pickle=False) as data:
         _ = data["a"]
+
+
+def test_what_is_kept_lies_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder("kernels") == tmp_path / "prosopon" / "kernels"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert cache_folder("kernels") == Path("/home/somebody/.cache/prosopon/kernels")

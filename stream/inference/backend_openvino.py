@@ -6,6 +6,7 @@ off: the tracker, the mesher and the renderer want the same cores.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from stream.errors import BackendError, ModelError
 from stream.inference.engine import TensorSpec
+from stream.inference.openvino_cache import kept_networks
 from stream.inference.tensors import check_inputs, closed, pin_batch
 from stream.types import Array
 
@@ -27,6 +29,9 @@ except ImportError as error:  # pragma: no cover - depends on the installation
     raise BackendError(
         f"openvino cannot be imported ({error}); install it with: pip install openvino"
     ) from error
+
+
+log = logging.getLogger(__name__)
 
 
 class OpenVinoEngine:
@@ -47,7 +52,7 @@ class OpenVinoEngine:
             network = core.read_model(model)
             self.inputs = pin_batch([_spec(port) for port in network.inputs], batch)
             network.reshape({spec.name: list(spec.shape) for spec in self.inputs})
-            compiled = core.compile_model(network, "CPU", _properties(threads, precision))
+            compiled = _compiled(core, network, _properties(threads, precision))
         except RuntimeError as error:
             raise ModelError(
                 "OpenVINO cannot read the model; it is damaged or uses operations OpenVINO does not know."
@@ -77,6 +82,16 @@ class OpenVinoEngine:
     def close(self) -> None:
         """See `stream.inference.engine.Engine.close`."""
         self._request = None
+
+
+def _compiled(core: Any, network: Any, properties: dict[str, object]) -> Any:
+    """The network, compiled now or at an earlier start."""
+    if (folder := kept_networks()) is not None:
+        try:
+            return core.compile_model(network, "CPU", properties | {"CACHE_DIR": str(folder)})
+        except RuntimeError as error:  # such as a full disk; a network's own fault comes again
+            log.info("The network is compiled without its cache: %s", error)
+    return core.compile_model(network, "CPU", properties)
 
 
 def _properties(threads: int | None, precision: str | None) -> dict[str, object]:

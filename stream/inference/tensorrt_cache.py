@@ -19,14 +19,17 @@ from typing import Any
 
 from stream.compute.cuda.driver import DeviceInfo
 from stream.errors import BackendError, OutputError
-from stream.files import atomic_path
+from stream.files import atomic_path, cache_folder
+from stream.inference.private_folder import check_folder, check_owner
 
 MAX_BYTES = 4 << 30
 """Largest file that is read."""
 
+FOLDER = "engines"
+"""Of the user's cache (`stream.files.cache_folder`)."""
+
 _MAGIC = b"prosopon engine cache 1\n"
 _MAX_HEADER = 1 << 16
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +65,6 @@ class Entry:
     notes: dict[str, Any]
 
 
-def cache_folder() -> Path:
-    """Where plans lie: ``$XDG_CACHE_HOME/prosopon/engines``, by default under ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "prosopon" / "engines"
-
-
 def plan_key(content: bytes, library: str, device: DeviceInfo, precision: str, max_batch: int) -> PlanKey:
     """The key of a model's plan on this machine.
 
@@ -90,7 +87,7 @@ def driver_version(device: DeviceInfo, path: Path = Path("/proc/driver/nvidia/ve
 def path_of(key: PlanKey, kind: str) -> Path:
     """The file of one ``kind`` (``plan``, ``timing`` or ``runtime``) for a key."""
     digest = hashlib.sha256(json.dumps(asdict(key), sort_keys=True).encode()).hexdigest()
-    return cache_folder() / f"{digest[:32]}.{kind}"
+    return cache_folder(FOLDER) / f"{digest[:32]}.{kind}"
 
 
 def load(key: PlanKey, kind: str) -> Entry | None:
@@ -98,10 +95,10 @@ def load(key: PlanKey, kind: str) -> Entry | None:
 
     :raises BackendError: folder or file could have been written by another user.
     """
-    folder, path = cache_folder(), path_of(key, kind)
+    folder, path = cache_folder(FOLDER), path_of(key, kind)
     if not folder.exists():
         return None
-    _check_folder(folder)
+    check_folder(folder)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -112,7 +109,7 @@ def load(key: PlanKey, kind: str) -> Entry | None:
         ) from error
     with os.fdopen(descriptor, "rb") as file:
         state = os.fstat(descriptor)
-        _check_owner(path, state, stat.S_ISREG(state.st_mode))
+        check_owner(path, state, stat.S_ISREG(state.st_mode))
         content = file.read(MAX_BYTES) if state.st_size <= MAX_BYTES else b""
     entry = _unpacked(content, _header_key(key, kind))
     if entry is None:
@@ -125,13 +122,13 @@ def store(key: PlanKey, kind: str, payload: bytes, notes: Mapping[str, Any] | No
 
     :raises BackendError: the folder could be written to by another user.
     """
-    folder, path = cache_folder(), path_of(key, kind)
+    folder, path = cache_folder(FOLDER), path_of(key, kind)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         logger.warning("Engines are not kept: %s cannot be made (%s).", folder, error.strerror)
         return None
-    _check_folder(folder)
+    check_folder(folder)
     header = {
         "key": _header_key(key, kind),
         "sha256": hashlib.sha256(payload).hexdigest(),
@@ -167,22 +164,3 @@ def _unpacked(content: bytes, key: dict[str, Any]) -> Entry | None:
     if header.get("sha256") != hashlib.sha256(payload).hexdigest() or not isinstance(notes, dict):
         return None
     return Entry(payload, notes)
-
-
-def _check_folder(folder: Path) -> None:
-    parent, state = folder.parent.lstat(), folder.lstat()
-    # The folder above is shared with other caches, which a umask of 002 leaves open to the user's group.
-    if parent.st_uid == os.getuid() and stat.S_ISDIR(parent.st_mode):
-        folder.parent.chmod(stat.S_IMODE(parent.st_mode) & ~_OTHERS_WRITE)
-        parent = folder.parent.lstat()
-    _check_owner(folder.parent, parent, stat.S_ISDIR(parent.st_mode))
-    _check_owner(folder, state, stat.S_ISDIR(state.st_mode))
-
-
-def _check_owner(path: Path, state: os.stat_result, right_kind: bool) -> None:
-    if right_kind and state.st_uid == os.getuid() and not state.st_mode & _OTHERS_WRITE:
-        return
-    raise BackendError(
-        f"The engine cache {path} could have been written by another user, and what is in it is native "
-        f"code; remove it."
-    )

@@ -10,7 +10,7 @@ from typing import Any
 
 from stream.compute.cuda.current import current_driver
 from stream.errors import BackendError, ConfigError, ModelError
-from stream.files import atomic_path
+from stream.files import atomic_path, cache_folder
 from stream.inference import tensorrt_cache
 from stream.inference.backend_tensorrt import TensorRtEngine
 from stream.inference.backends import MAX_BATCH, read_model
@@ -75,7 +75,7 @@ def _for_this_gpu(content: bytes, exact: bool, max_batch: int) -> tuple[dict[str
         "loss": choice.loss,
         "measured": "on the GPU",
         "from_cache": choice.from_cache,
-        "file": str(tensorrt_cache.cache_folder()),
+        "file": str(cache_folder(tensorrt_cache.FOLDER)),
     }, choice.plan
 
 

@@ -26,6 +26,13 @@ class ServerFullError(RemoteError):
         self.retry_after = retry_after
 
 
+class StillLoadingError(ServerFullError):
+    """The models are not loaded yet (503); they are soon."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is still loading its models; try again soon.", retry_after=1)
+
+
 class RefusedError(RemoteError):
     """A request that breaks HTTP's or this server's rules.
 

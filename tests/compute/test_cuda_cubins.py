@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from stream.compute.cuda import cubins
-from stream.compute.cuda.cubins import cache_folder, cache_key, load_image
+from stream.compute.cuda.cubins import FOLDER, cache_key, load_image
 from stream.compute.cuda.kernel_sources import Sources
 from stream.errors import BackendError
+from stream.files import cache_folder
 
 SOURCES = Sources("family", "kernel text", {"one.cuh": "header", "two.cuh": "another"})
 
@@ -43,7 +44,7 @@ def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Counting:
 
 
 def images() -> list[Path]:
-    return sorted(cache_folder().iterdir())
+    return sorted(cache_folder(FOLDER).iterdir())
 
 
 def test_the_second_time_nothing_is_compiled(compiler: Counting, caplog: pytest.LogCaptureFixture) -> None:
@@ -93,7 +94,7 @@ def test_a_failed_build_leaves_nothing(compiler: Counting, monkeypatch: pytest.M
     monkeypatch.setattr(cubins, "read_sources", lambda family: Sources("family", "error", {}))
     with pytest.raises(BackendError, match="does not compile for sm_86"):
         load_image("family", "sm_86")
-    assert not cache_folder().exists()
+    assert not cache_folder(FOLDER).exists()
 
 
 def test_the_key_changes_with_all_that_decides_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,9 +162,3 @@ print(len(runs), hash(image) and len(image))
     ]
     assert [answer[0] for answer in answers] == ["1", "0"]
     assert answers[0][1] == answers[1][1]
-
-
-def test_the_cache_is_under_the_home_folder_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert cache_folder() == Path("/home/somebody/.cache/prosopon/kernels")

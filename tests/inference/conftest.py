@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from tiny_models import tiny_depth_model
@@ -11,14 +9,6 @@ from torch import nn
 
 from stream.depth.unet import AttentionUNet
 from stream.training.export import export_onnx
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _own_engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Engines that tests build on a GPU do not go into the user's cache, nor come from it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,9 @@ import pytest
 
 from stream.compute.cuda.driver import DeviceInfo
 from stream.errors import BackendError
+from stream.files import cache_folder
 from stream.inference import tensorrt_cache
-from stream.inference.tensorrt_cache import PlanKey, cache_folder, driver_version, load, plan_key, store
+from stream.inference.tensorrt_cache import FOLDER, PlanKey, driver_version, load, plan_key, store
 
 GPU = DeviceInfo("A card", "sm_86", 1 << 33, 82, "13.0")
 KEY = plan_key(b"model", "tensorrt 10.13", GPU, "fp16", 4)
@@ -30,7 +31,7 @@ def test_what_was_kept_comes_back(folder: Path) -> None:
     assert load(KEY, "plan") is None
     path = store(KEY, "plan", PLAN, NOTES)
     assert path is not None
-    assert path.parent == folder == cache_folder()
+    assert path.parent == folder == cache_folder(FOLDER)
     entry = load(KEY, "plan")
     assert entry is not None
     assert (entry.payload, entry.notes) == (PLAN, NOTES)
@@ -165,12 +166,6 @@ def test_a_place_that_cannot_be_written_costs_only_time(
         assert store(KEY, "plan", PLAN) is None
     assert "not kept" in caplog.text
     assert load(KEY, "plan") is None
-
-
-def test_the_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_folder() == tmp_path / "home" / ".cache" / "prosopon" / "engines"
 
 
 def test_the_drivers_own_version_counts(tmp_path: Path) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 
 from stream.compute.cuda.compiler import OPTIONS, Compiler, compile_kernels, find_compiler, target_for
 from stream.compute.cuda.kernel_sources import Sources, read_sources
 from stream.errors import OutputError
-from stream.files import atomic_path
+from stream.files import atomic_path, cache_folder
 
 _log = logging.getLogger(__name__)
+
+FOLDER = "kernels"
+"""Of the user's cache (`stream.files.cache_folder`)."""
 
 DIGEST_BYTES = 32
 
@@ -28,7 +30,7 @@ def load_image(family: str, arch: str) -> bytes:
     """
     compiler, sources = find_compiler(), read_sources(family)
     target = target_for(arch, compiler)
-    path = cache_folder() / f"{family}-{target}-{cache_key(sources, target, compiler)[:32]}.image"
+    path = cache_folder(FOLDER) / f"{family}-{target}-{cache_key(sources, target, compiler)[:32]}.image"
     image = _read(path)
     if image is None:
         build = compile_kernels(sources, target, compiler)
@@ -37,12 +39,6 @@ def load_image(family: str, arch: str) -> bytes:
         image = build.image
         _write(path, image)
     return image
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels lie: ``$XDG_CACHE_HOME/prosopon/kernels``, by default under ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "prosopon" / "kernels"
 
 
 def cache_key(sources: Sources, target: str, compiler: Compiler) -> str:

@@ -11,7 +11,7 @@ from stream.remote.http.access import Role, bearer_token
 from stream.remote.http.guard import Guard, sentence
 from stream.remote.http.monitoring import LoopWatch, write_metrics
 from stream.remote.peers.ice import ice_servers_json
-from stream.remote.refusals import ServerFullError
+from stream.remote.refusals import StillLoadingError
 from stream.remote.settings import IceSettings
 from stream.remote.wire.fragments import VERSION
 
@@ -78,7 +78,7 @@ class InfoRoutes:
     async def readiness(self, request: web.Request) -> web.Response:
         """Cameras can come."""
         if not self._hub.ready:
-            raise ServerFullError("The server is still loading its models.", retry_after=2)
+            raise StillLoadingError()
         return sentence(200, "ready")
 
     async def options(self, request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from stream.remote.http.access import Role
 from stream.remote.http.guard import SESSION, Guard
 from stream.remote.http.limits import FRAGMENT_BYTES, OFFER_BYTES, read_body
 from stream.remote.peers.ice import link_headers
-from stream.remote.refusals import RefusedError, ServerFullError
+from stream.remote.refusals import RefusedError, StillLoadingError
 from stream.remote.settings import IceSettings
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class WhipRoutes:
     async def _offer(self, request: web.Request) -> str:
         """The offer, once it is worth to be looked at."""
         if not self._hub.ready:
-            raise ServerFullError("The server is still loading its models.", retry_after=2)
+            raise StillLoadingError()
         if not _accepts(request.headers.get(hdrs.ACCEPT, "*/*"), SDP):
             raise RefusedError(406, f"The answer is {SDP}, which the Accept header leaves out.")
         self._guard.count_offer(request)

@@ -13,7 +13,7 @@ from stream.errors import ProtocolError
 from stream.pipeline.metrics import Metrics
 from stream.remote.peers.peer import Peer
 from stream.remote.peers.sdp import check_offer
-from stream.remote.refusals import NameTakenError, ServerFullError, UnknownSessionError
+from stream.remote.refusals import NameTakenError, ServerFullError, StillLoadingError, UnknownSessionError
 from stream.remote.sessions.models import SharedModels
 from stream.remote.sessions.session import Session
 from stream.remote.settings import ServeSettings
@@ -101,7 +101,7 @@ class SessionHub:
         if name is not None and NAME.fullmatch(name) is None:
             raise ProtocolError("A session's name has 1 to 64 of the characters a-z, 0-9 and -.")
         if not self.ready:
-            raise ServerFullError("The server is loading its models; try again soon.", retry_after=2)
+            raise StillLoadingError()
         check_offer(offer, receive=True)  # before it takes anybody's place
         name = name or secrets.token_hex(8)
         self._make_room(name)

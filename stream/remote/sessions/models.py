@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -67,7 +68,10 @@ class SharedModels:
         def load(batch: int) -> Engine:
             return load_engine(model, self._settings.inference, self._settings.threads, "f16", batch)
 
-        self._engine = SharedEngine(load, min(self._sessions, MAX_BATCH))
+        with ThreadPoolExecutor(1, thread_name_prefix="prosopon-load") as beside:
+            tracker = beside.submit(self._load_tracker)  # a second of imports, while the network is compiled
+            self._engine = SharedEngine(load, min(self._sessions, MAX_BATCH))
+            tracker.result()
         log.info("Depth runs on %s, in batches of %s.", self._engine.backend, self._engine.sizes)
         self._warm_up()
         settle_heap()
@@ -93,6 +97,13 @@ class SharedModels:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+    def _load_tracker(self) -> None:
+        stage = face_stage(self._settings)
+        try:
+            stage.open()
+        finally:
+            stage.close()
 
     def _warm_up(self) -> None:
         """Two frames of the sample through a session's stages and the encoder: imports, kernels, caches."""

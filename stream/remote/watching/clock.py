@@ -25,8 +25,8 @@ class ServerClock:
     """Knows what time it is at the server.
 
     The server stamps its answer after the ping was sent and before the answer came, so each ping bounds the
-    difference of the clocks from both sides. What lies within the bounds of all is the estimate (Marzullo 1984):
-    an answer that was held up on one of its ways bounds loosely there, and distorts nothing.
+    difference of the clocks from both sides. The middle of what lies within the bounds of all is the
+    estimate (Marzullo 1984): an answer that was held up on one of its ways bounds loosely there, no more.
 
     :param clock: seconds, monotonic; for tests.
     :ivar round_trip: the newest ping's, seconds, or None before the first pong.
