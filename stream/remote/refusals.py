@@ -15,6 +15,10 @@ class NameTakenError(RemoteError):
     """A live session has that name (409)."""
 
 
+class SupersededError(RemoteError):
+    """It is about an ICE session that was restarted meanwhile (412)."""
+
+
 class ServerFullError(RemoteError):
     """No more sessions or viewers fit (503).
 

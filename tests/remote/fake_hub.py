@@ -11,12 +11,14 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from stream.errors import ProtocolError
 from stream.pipeline.metrics import Metrics
 from stream.remote.http.server import RemoteServer
-from stream.remote.refusals import UnknownSessionError
+from stream.remote.peers.sdp import Fragment
+from stream.remote.refusals import SupersededError, UnknownSessionError
 from stream.remote.settings import ServeSettings
 
+KEY = "0123456789abcdef0123456789abcdef"
+VIEWER = "fedcba9876543210"
 OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n"
 ANSWER = "v=0\r\nthe answer\r\n"
 FRAGMENT = "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n"
@@ -27,14 +29,15 @@ class FakePeer:
     etag: str = "first"
     trickled: list[str] = field(default_factory=list)
 
-    async def trickle(self, fragment: str) -> None:
-        if "ice-ufrag" not in fragment:
-            raise ProtocolError("The fragment has no ice-ufrag.")
-        self.trickled.append(fragment)
+    def restarts(self, fragment: Fragment) -> bool:
+        if fragment.ufrag == "past":
+            raise SupersededError("ICE was restarted meanwhile.")
+        return fragment.ufrag not in ("", "abcd")
 
-    async def restart(self, fragment: str) -> str:
-        if "ice-ufrag" not in fragment:
-            raise ProtocolError("The fragment has no ice-ufrag.")
+    async def trickle(self, fragment: Fragment) -> None:
+        self.trickled.append(fragment.ufrag)
+
+    async def restart(self, fragment: Fragment) -> str:
         self.etag = "second"
         return "a=ice-ufrag:efgh\r\n"
 
@@ -44,6 +47,7 @@ class Accepted:
     session: str
     viewer: str
     peer: FakePeer
+    key: str = KEY
     answer: str = ANSWER
 
 
@@ -82,25 +86,37 @@ class FakeHub:
 
     async def watch(self, session: str, offer: str) -> Accepted:
         self._refuse()
-        self.peer(session)
+        self.check(session)
         self.offers.append((offer, session))
-        self.viewers[session, "viewer1"] = FakePeer()
-        return Accepted(session, "viewer1", self.viewers[session, "viewer1"])
+        self.viewers[session, VIEWER] = FakePeer()
+        return Accepted(session, VIEWER, self.viewers[session, VIEWER])
 
     async def watch_socket(self, session: str, socket: web.WebSocketResponse) -> None:
         self._refuse()
         async for message in socket:
             await socket.send_str(f"{session} {message.data}")
 
-    def peer(self, session: str, viewer: str | None = None) -> FakePeer:
-        known: Any = self.sessions if viewer is None else self.viewers
-        key = session if viewer is None else (session, viewer)
-        if key not in known:
+    def check(self, session: str) -> None:
+        if session not in self.sessions:
             raise UnknownSessionError("There is no such session.")
-        return known[key]
 
-    async def end(self, session: str, viewer: str | None = None) -> None:
-        self.peer(session, viewer)
+    def publisher(self, session: str, key: str) -> FakePeer:
+        self.check(session)
+        if key != KEY:
+            raise UnknownSessionError("It is another publisher's.")
+        return self.sessions[session]
+
+    def viewer(self, session: str, viewer: str) -> FakePeer:
+        if (session, viewer) not in self.viewers:
+            raise UnknownSessionError("There is no such viewer.")
+        return self.viewers[session, viewer]
+
+    def end(self, session: str, key: str) -> None:
+        self.publisher(session, key)
+        self.ended.append((session, None))
+
+    def dismiss(self, session: str, viewer: str) -> None:
+        self.viewer(session, viewer)
         self.ended.append((session, viewer))
 
     def listing(self) -> list[dict[str, Any]]:

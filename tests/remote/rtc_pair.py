@@ -64,7 +64,7 @@ class Client:
         lines = [f"a=ice-ufrag:{link.local_username}", f"a=ice-pwd:{link.local_password}"]
         lines += ["m=video 9 UDP/TLS/RTP/SAVPF 97", "a=mid:0"]
         lines += [f"a=candidate:{candidate.to_sdp()}" for candidate in link.local_candidates]
-        told = read_fragment(await peer.restart("\r\n".join(lines) + "\r\n"))
+        told = read_fragment(await peer.restart(read_fragment("\r\n".join(lines) + "\r\n")))
         link.reconnect(told.ufrag, told.password)
         for candidate in told.candidates:
             await link.add_remote_candidate(candidate)

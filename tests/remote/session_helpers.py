@@ -94,9 +94,11 @@ class Camera:
         self._video = SharedVideo(160, 300)
         self.client.sends(self._video)  # before any channel: a bundle begins with its first part
         self._playing: asyncio.Task[None] | None = None
+        self.key = ""
 
     async def publish(self, hub: SessionHub, name: str | None = None) -> str:
         published = await hub.publish(await self.client.offer(), name)
+        self.key = published.key
         await self.client.take(published.answer)
         self._playing = asyncio.create_task(self._play())
         return published.session

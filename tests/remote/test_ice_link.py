@@ -10,9 +10,10 @@ from aioice import Candidate, Connection, stun
 from aioice.ice import StunProtocol
 from remote.rtc_pair import Client, join, make_peer, until
 
-from stream.remote.peers import ice_path
+from stream.remote.peers import ice_link, ice_path
 from stream.remote.peers.ice_link import MAX_CANDIDATES, MAX_WAITING, IceLink
 from stream.remote.peers.peer import Peer
+from stream.remote.peers.sdp import read_fragment
 from stream.remote.settings import IceSettings
 
 
@@ -141,6 +142,26 @@ def test_datagrams_that_nobody_reads_are_dropped() -> None:
             await link.send(b"x")
         with pytest.raises(ConnectionError):
             await link.renew()
+
+    asyncio.run(run())
+
+
+def test_a_lost_connection_whose_restart_leads_nowhere_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ice_link, "RESTART_SECONDS", 0.2)
+
+    async def run() -> None:
+        client, peer, closed = Client(), make_peer(), []
+        peer.on_closed = lambda: closed.append(peer.state)
+        client.receives()
+        await join(client, peer, receive=False)
+        await peer.restart(read_fragment("a=ice-ufrag:gone\r\na=ice-pwd:" + "x" * 22))
+        old = peer._rtc.links[0]._active
+        assert old is not None
+        await old.close()  # as when consent has expired
+        await asyncio.sleep(0)
+        assert closed == [], "the restart may yet succeed"
+        await until(lambda: closed == ["failed"])
+        await client.close()
 
     asyncio.run(run())
 

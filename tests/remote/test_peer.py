@@ -1,6 +1,7 @@
 """Real peers on the loopback: offers, video both ways, ICE restarts, and every way a connection ends."""
 
 import asyncio
+import re
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from stream.remote.peers.incoming import IncomingVideo, Picture
 from stream.remote.peers.rtc_inner import Connection
 from stream.remote.peers.sdp import read_fragment
 from stream.remote.peers.video import SharedVideo
+from stream.remote.refusals import SupersededError
 from stream.remote.wire.clock import media_time, wall_micros
 
 
@@ -60,6 +62,39 @@ def test_a_published_picture_arrives_with_the_time_it_was_taken(codec: str) -> N
             assert number_of(picture.image) == number
             assert abs(wall_micros(picture.captured) - micros) <= 12
         assert len(pictures) > 30
+        shared.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "offered", ["profile-level-id=640028;packetization-mode=1", "profile-level-id=4d401f", None]
+)
+def test_h264_of_any_profile_is_received(offered: str | None) -> None:
+    async def run() -> None:
+        shared, client, peer = SharedVideo(640, 1500), Client(), make_peer()
+        client.sends(shared, "H264")
+        tracks: list[IncomingVideo] = []
+        peer.on_video = tracks.append
+        ours = re.compile(r"a=fmtp:(\d+) level-asymmetry-allowed[^\r]*\r\n")
+        theirs = "" if offered is None else rf"a=fmtp:\1 {offered}\r\n"
+        offer = await client.offer()
+        answer = await peer.accept(ours.sub(theirs, offer), receive=True, send=None)
+        assert answer.count("H264/90000") == 2
+        assert answer.count("profile-level-id") == answer.count(str(offered)) == (2 if offered else 0)
+        for kind in ours.findall(offer):  # the client's aiortc knows but what it offered
+            line = f"a=rtpmap:{kind} H264/90000\r\n"
+            wanted = next(found[0] for found in ours.finditer(offer) if found[1] == kind)
+            answer = re.sub(rf"a=fmtp:{kind} [^\r]*\r\n", "", answer).replace(line, line + wanted)
+        await client.take(answer)
+        pictures: list[Picture] = []
+        reader = reading(tracks[0], pictures)
+        await until(lambda: peer.state == "connected")
+        await show(shared, 20)
+        await until(lambda: bool(pictures) and number_of(pictures[-1].image) == 19)
+        await peer.close()
+        await asyncio.wait_for(reader, 10)
+        await client.close()
         shared.close()
 
     asyncio.run(run())
@@ -176,12 +211,13 @@ def test_a_restart_that_leads_nowhere_leaves_the_old_way() -> None:
         await join(client, peer, receive=False)
         await until(lambda: channel.readyState == "open")
         for _ in range(3):  # each gives up the one before
-            answer = read_fragment(await peer.restart("a=ice-ufrag:gone\r\na=ice-pwd:" + "x" * 22))
+            gone = read_fragment("a=ice-ufrag:gone\r\na=ice-pwd:" + "x" * 22)
+            answer = read_fragment(await peer.restart(gone))
             assert answer.candidates
         channel.send("still here")
         await until(lambda: echoed == ["still here"])
         with pytest.raises(ProtocolError, match="credentials"):
-            await peer.restart("a=ice-ufrag:gone\r\n")
+            await peer.restart(read_fragment("a=ice-ufrag:gone\r\n"))
         await peer.close()
         await client.close()
 
@@ -199,16 +235,20 @@ def test_candidates_may_come_later() -> None:
         assert "a=ice-options:trickle" in answer
         assert "a=candidate" in answer
         link = client.rtc.links[0]
-        fragment = [f"a=ice-ufrag:{link.local_username}", f"a=ice-pwd:{link.local_password}"]
-        await peer.trickle("\r\n".join([*fragment, "m=video 9 RTP/AVP 0", "a=mid:0", *found]))
+        lines = [f"a=ice-ufrag:{link.local_username}", f"a=ice-pwd:{link.local_password}"]
+        fragment = read_fragment("\r\n".join([*lines, "m=video 9 RTP/AVP 0", "a=mid:0", *found]))
+        assert not peer.restarts(fragment)
+        await peer.trickle(fragment)
         assert [candidate.port for candidate in peer._rtc.links[0].remote_candidates]
-        with pytest.raises(ProtocolError, match="restart ICE first"):
-            await peer.trickle("a=ice-ufrag:other\r\na=ice-pwd:" + "x" * 22)
         await client.take(answer)
         await until(lambda: peer.state == "connected")
+        await client.restart(peer)
+        with pytest.raises(SupersededError):
+            peer.restarts(fragment)
+        assert peer.restarts(read_fragment("a=ice-ufrag:other\r\na=ice-pwd:" + "x" * 22))
         await peer.close()
         with pytest.raises(ProtocolError, match="over"):
-            await peer.trickle("\r\n".join(fragment))
+            await peer.trickle(fragment)
         await client.close()
 
     asyncio.run(run())

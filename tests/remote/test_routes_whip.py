@@ -6,10 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from fake_hub import ANSWER, FRAGMENT, OFFER, serving
+from fake_hub import ANSWER, FRAGMENT, KEY, OFFER, VIEWER, serving
 
 from stream.errors import ProtocolError
 from stream.remote.refusals import NameTakenError, ServerFullError, UnknownSessionError
+
+PUBLISH, WATCH, SESSION, VIEW = "/whip", "/whep/ada", f"/whip/{KEY}/ada", f"/whep/ada/{VIEWER}"
+
+RESTART = FRAGMENT.replace("abcd", "efgh")
 
 SDP = {"Content-Type": "application/sdp"}
 TRICKLE = {"Content-Type": "application/trickle-ice-sdpfrag"}
@@ -31,7 +35,7 @@ def test_a_session_from_offer_to_end() -> None:
                 assert answer.status == 201
                 assert answer.content_type == "application/sdp"
                 assert await answer.text() == ANSWER
-                assert answer.headers["Location"] == "/whip/ada"
+                assert answer.headers["Location"] == SESSION
                 assert answer.headers["ETag"] == '"first"'
                 assert answer.headers["Accept-Patch"] == TRICKLE["Content-Type"]
                 links = answer.headers.getall("Link")
@@ -41,21 +45,19 @@ def test_a_session_from_offer_to_end() -> None:
             assert hub.offers == [(OFFER, "ada")]
 
             patch = {**TRICKLE, "If-Match": '"first"'}
-            async with client.patch("/whip/ada", data=FRAGMENT, headers=patch) as answer:
+            async with client.patch(SESSION, data=FRAGMENT, headers=patch) as answer:
                 assert (answer.status, await answer.read()) == (204, b"")
-            assert hub.sessions["ada"].trickled == [FRAGMENT]
+            assert hub.sessions["ada"].trickled == ["abcd"]
 
-            async with client.patch(
-                "/whip/ada", data=FRAGMENT, headers={**TRICKLE, "If-Match": "*"}
-            ) as answer:
+            async with client.patch(SESSION, data=RESTART, headers={**TRICKLE, "If-Match": "*"}) as answer:
                 assert answer.status == 200
                 assert answer.content_type == TRICKLE["Content-Type"]
                 assert answer.headers["ETag"] == '"second"'
                 assert await answer.text() == "a=ice-ufrag:efgh\r\n"
-            async with client.patch("/whip/ada", data=FRAGMENT, headers=patch) as answer:
+            async with client.patch(SESSION, data=FRAGMENT, headers=patch) as answer:
                 assert answer.status == 412
 
-            async with client.delete("/whip/ada", headers={"If-Match": '"first"'}) as answer:
+            async with client.delete(SESSION, headers={"If-Match": '"first"'}) as answer:
                 assert answer.status == 200, "an ETag does not matter to the end"
             assert hub.ended == [("ada", None)]
 
@@ -67,22 +69,22 @@ def test_a_viewer_from_offer_to_end() -> None:
         async with serving() as (server, hub, client):
             async with client.post("/whip", data=OFFER, headers=SDP) as answer:
                 location = answer.headers["Location"]
-                assert location == "/whip/0123456789abcdef"
+                assert location == f"/whip/{KEY}/0123456789abcdef"
                 assert "Link" not in answer.headers
             name = location.rpartition("/")[2]
             async with client.post(f"/whep/{name}", data=OFFER, headers=SDP) as answer:
                 assert answer.status == 201
-                assert answer.headers["Location"] == f"/whep/{name}/viewer1"
+                assert answer.headers["Location"] == f"/whep/{name}/{VIEWER}"
                 assert answer.headers["ETag"] == '"first"'
             patch = {**TRICKLE, "If-Match": 'W/"x", "first"'}
-            async with client.patch(f"/whep/{name}/viewer1", data=FRAGMENT, headers=patch) as answer:
+            async with client.patch(f"/whep/{name}/{VIEWER}", data=FRAGMENT, headers=patch) as answer:
                 assert answer.status == 204
             restart = {**TRICKLE, "If-Match": '"*"'}  # as in the RFC's example
-            async with client.patch(f"/whep/{name}/viewer1", data=FRAGMENT, headers=restart) as answer:
+            async with client.patch(f"/whep/{name}/{VIEWER}", data=RESTART, headers=restart) as answer:
                 assert answer.status == 200
-            async with client.delete(f"/whep/{name}/viewer1") as answer:
+            async with client.delete(f"/whep/{name}/{VIEWER}") as answer:
                 assert answer.status == 200
-            assert hub.ended == [(name, "viewer1")]
+            assert hub.ended == [(name, VIEWER)]
             assert server.figures() | {"loop_lag_ms": 0} == {
                 "requests": 5, "refused": 0, "published": 1, "watched": 1, "loop_lag_ms": 0,
             }  # fmt: skip
@@ -90,7 +92,42 @@ def test_a_viewer_from_offer_to_end() -> None:
     asyncio.run(run())
 
 
-PUBLISH, WATCH, SESSION, VIEWER = "/whip", "/whep/ada", "/whip/ada", "/whep/ada/viewer1"
+@pytest.mark.parametrize("match", ["*", '"first"'])
+def test_credentials_tell_a_restart_from_a_candidate_whatever_if_match_says(match: str) -> None:
+    """RFC 9725 section 4.3.3; some players send every candidate with If-Match: *."""
+
+    async def run() -> None:
+        async with serving(offers_per_minute=2) as (_, hub, client):
+            await hub.publish(OFFER, "ada")
+            headers = {**TRICKLE, "If-Match": match}
+            for _ in range(3):
+                async with client.patch(SESSION, data=FRAGMENT, headers=headers) as answer:
+                    assert answer.status == 204
+            assert hub.sessions["ada"].etag == "first"
+            late = FRAGMENT.replace("abcd", "past")
+            async with client.patch(SESSION, data=late, headers=headers) as answer:
+                assert answer.status == 412
+            async with client.patch(SESSION, data=RESTART, headers=headers) as answer:
+                assert (answer.status, answer.headers["ETag"]) == (200, '"second"')
+            async with client.patch(SESSION, data=RESTART, headers={**headers, "If-Match": "*"}) as answer:
+                assert answer.status == 200
+            async with client.patch(SESSION, data=RESTART, headers={**headers, "If-Match": "*"}) as answer:
+                assert answer.status == 429, "restarts are counted as offers, candidates not"
+
+    asyncio.run(run())
+
+
+def test_another_publishers_session_is_not_found() -> None:
+    async def run() -> None:
+        async with serving() as (_, hub, client):
+            await hub.publish(OFFER, "ada")
+            for path in (f"/whip/{'0' * 32}/ada", f"/whip/{KEY}/other", "/whip/ada"):
+                for method in ("PATCH", "DELETE", "GET"):
+                    async with client.request(method, path) as answer:
+                        assert answer.status == 404
+            assert hub.ended == []
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(
@@ -115,10 +152,12 @@ PUBLISH, WATCH, SESSION, VIEWER = "/whip", "/whep/ada", "/whip/ada", "/whep/ada/
         ("PATCH", SESSION, {**TRICKLE, "If-Match": "*"}, "nonsense", 400),
         ("PATCH", SESSION, {**SDP, "If-Match": '"first"'}, FRAGMENT, 415),
         ("PATCH", SESSION, {**TRICKLE, "If-Match": '"first"'}, "a" * 16_385, 413),
-        ("PATCH", "/whip/nobody", {**TRICKLE, "If-Match": '"first"'}, FRAGMENT, 404),
-        ("PATCH", "/whep/ada/nobody", {**TRICKLE, "If-Match": '"first"'}, FRAGMENT, 404),
-        ("DELETE", "/whip/nobody", {}, None, 404),
-        ("DELETE", VIEWER, {}, None, 404),
+        ("PATCH", f"/whip/{KEY}/nobody", {**TRICKLE, "If-Match": '"first"'}, FRAGMENT, 404),
+        ("PATCH", f"/whep/ada/{KEY}", {**TRICKLE, "If-Match": '"first"'}, FRAGMENT, 404),
+        ("DELETE", f"/whip/{KEY}/nobody", {}, None, 404),
+        ("DELETE", VIEW, {}, None, 404),
+        ("GET", "/whep/nobody", {}, None, 404),
+        ("GET", VIEW, {}, None, 404),
     ],
 )
 def test_misuse_has_its_status_and_a_sentence(
@@ -141,19 +180,37 @@ def test_misuse_has_its_status_and_a_sentence(
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE"])
-def test_an_offers_address_takes_post_only(method: str) -> None:
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "POST"])
+def test_addresses_take_their_methods_only(method: str) -> None:
     async def run() -> None:
-        async with serving() as (_, _, client):
-            for path in (PUBLISH, WATCH):
-                async with client.request(method, path) as answer:
-                    assert answer.status == 405
-                    assert answer.headers["Allow"] == "OPTIONS, POST"
-            for path in (SESSION, VIEWER):
-                if method not in ("DELETE", "PATCH"):
+        async with serving() as (_, hub, client):
+            await hub.publish(OFFER, "ada")
+            await hub.watch("ada", OFFER)
+            if method != "POST":
+                for path in (PUBLISH, WATCH):
                     async with client.request(method, path) as answer:
                         assert answer.status == 405
-                        assert answer.headers["Allow"] == "DELETE, OPTIONS, PATCH"
+                        assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+            if method not in ("DELETE", "PATCH"):
+                for path in (SESSION, VIEW):
+                    async with client.request(method, path) as answer:
+                        assert answer.status == 405
+                        assert answer.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_look_at_an_address_is_a_success_without_content(method: str) -> None:
+    """RFC 9725 section 4.1."""
+
+    async def run() -> None:
+        async with serving() as (_, hub, client):
+            await hub.publish(OFFER, "ada")
+            await hub.watch("ada", OFFER)
+            for path in (PUBLISH, WATCH, SESSION, VIEW):
+                async with client.request(method, path) as answer:
+                    assert (answer.status, await answer.read()) == (204, b"")
 
     asyncio.run(run())
 
@@ -191,7 +248,8 @@ def test_each_role_needs_its_token() -> None:
             await hub.watch("ada", OFFER)
             requests = [
                 ("POST", PUBLISH, "publish"), ("PATCH", SESSION, "publish"), ("DELETE", SESSION, "publish"),
-                ("POST", WATCH, "view"), ("PATCH", VIEWER, "view"), ("DELETE", VIEWER, "view"),
+                ("POST", WATCH, "view"), ("PATCH", VIEW, "view"), ("DELETE", VIEW, "view"),
+                ("GET", PUBLISH, "publish"), ("GET", SESSION, "publish"), ("GET", VIEW, "view"),
                 ("GET", "/sessions", "view"), ("GET", "/metrics", "view"), ("GET", "/config", "view"),
                 ("GET", "/ws/ada", "view"),
             ]  # fmt: skip
@@ -204,7 +262,7 @@ def test_each_role_needs_its_token() -> None:
                 async with client.request(method, path, headers=bearer("eyes")) as answer:
                     assert answer.status not in (401, 429)
                     assert (answer.status == 403) == (role == "publish")
-            assert hub.ended == [("ada", "viewer1")]
+            assert hub.ended == [("ada", VIEWER)]
             async with client.post(PUBLISH, data=OFFER, headers={**SDP, **bearer("camera")}) as answer:
                 assert answer.status == 201
             async with client.post(WATCH, data=OFFER, headers={**SDP, **bearer("camera")}) as answer:
@@ -225,6 +283,7 @@ def test_options_tell_what_can_be_posted_and_ice_servers_to_those_who_may() -> N
                     assert len(answer.headers.getall("Link")) == 2
             async with client.options(SESSION) as answer:
                 assert answer.headers["Accept-Patch"] == TRICKLE["Content-Type"]
+                assert answer.headers["Accept-Post"] == "application/sdp"
 
     asyncio.run(run())
 
@@ -240,7 +299,7 @@ def test_pages_of_allowed_origins_may_offer_and_others_not() -> None:
             async with client.options(PUBLISH, headers={**preflight, **allowed}) as answer:
                 assert answer.status == 204
                 assert answer.headers["Access-Control-Allow-Origin"] == "https://other.example"
-                assert answer.headers["Access-Control-Allow-Methods"] == "POST"
+                assert answer.headers["Access-Control-Allow-Methods"] == "GET, HEAD, POST"
                 assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
                 assert "Access-Control-Allow-Credentials" not in answer.headers
             async with client.post(PUBLISH, data=OFFER, headers={**SDP, **allowed}) as answer:
@@ -284,7 +343,7 @@ def test_too_many_offers_have_to_wait() -> None:
             for _ in range(5):
                 async with client.post("/whep/nobody", data=OFFER, headers=SDP) as answer:
                     assert answer.status == 404, "asking for a session that is not there yet is no offer"
-            async with client.delete("/whip/0123456789abcdef") as answer:
+            async with client.delete(f"/whip/{KEY}/0123456789abcdef") as answer:
                 assert answer.status == 200, "only offers are counted"
             assert len(hub.offers) == 3
 

@@ -44,6 +44,12 @@ def test_a_plain_offer_passes() -> None:
     assert offer.head == "m=video 9 UDP/TLS/RTP/SAVPF 96 97"
 
 
+@pytest.mark.parametrize("direction", ["sendonly", "inactive"])
+def test_a_viewer_that_takes_no_video_is_told(direction: str) -> None:
+    with pytest.raises(ProtocolError, match="recvonly"):
+        check_offer(OFFER.replace("a=sendonly", f"a={direction}"), receive=False)
+
+
 def test_bundled_sections_inherit_what_they_leave_out() -> None:
     offer = check_offer(text(*BUNDLED, *VIDEO, *DATA, "a=bundle-only"), receive=True)
     data = offer.sdp.split("m=application")[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 
 import aiohttp
@@ -44,7 +45,7 @@ def test_a_camera_is_published_watched_and_ended() -> None:
             async with aiohttp.ClientSession(server.url, headers=bearer) as client:
                 camera.addTrack(VideoStreamTrack())
                 location, _ = await offer(client, "/whip?session=ada", camera)
-                assert location == "/whip/ada"
+                assert re.fullmatch("/whip/[0-9a-f]{32}/ada", location)
                 # A standard player: no data channels, the video alone.
                 player.addTransceiver("video", direction="recvonly")
                 viewer, tag = await offer(client, "/whep/ada", player)

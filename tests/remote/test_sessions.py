@@ -212,7 +212,7 @@ async def test_a_full_server_and_a_full_session_say_so(hub: SessionHub) -> None:
     await viewer.watch(hub, "one")
     with pytest.raises(ServerFullError):
         await Watcher(channels=False).watch(hub, "one")
-    await hub.end("one")
+    hub.end("one", camera.key)
     with pytest.raises(UnknownSessionError):
         await Watcher().watch(hub, "one")
     again = Camera()
@@ -248,13 +248,15 @@ def test_a_publisher_that_comes_back_takes_its_name_over(monkeypatch: pytest.Mon
             await viewer.until(lambda: bool(viewer.frames))
             crashed.pause()
             await viewer.until(lambda: State(state="live", faces=1, viewers=1) in viewer.told)
-            before = hub.peer("name")
+            before = hub._sessions["name"].peer
             await eventually(lambda: hub._sessions["name"].lost)
             with pytest.raises(ProtocolError):
                 await hub.publish("v=0", "name")
-            assert hub.peer("name") is before
+            assert hub.publisher("name", crashed.key) is before
             await again.publish(hub, "name")
-            assert hub.peer("name") is not before
+            with pytest.raises(UnknownSessionError):
+                hub.end("name", crashed.key)
+            assert hub.publisher("name", again.key) is not before
             await viewer.until(lambda: any(isinstance(t, State) and t.state == "ended" for t in viewer.told))
             await eventually(lambda: hub.listing()[0]["state"] == "live")
             for party in (crashed, again, viewer):
@@ -283,16 +285,15 @@ async def test_viewers_can_be_found_and_let_go(hub: SessionHub) -> None:
     await viewer.watch(hub, "s")
     await standard.watch(hub, "s")
     await viewer.until(lambda: bool(viewer.frames))
-    assert hub.peer("s", viewer.name).state == "connected"
-    await hub.end("s", viewer.name)
+    assert hub.viewer("s", viewer.name).state == "connected"
+    hub.dismiss("s", viewer.name)
     await eventually(lambda: hub.listing()[0]["viewers"] == 1)
     picture = await asyncio.to_thread(standard.client.incoming.wait)  # type: ignore[union-attr]
     assert picture is not None
-    for unknown in (("s", viewer.name), ("s", "nobody"), ("nothing", None)):
-        with pytest.raises(UnknownSessionError):
-            hub.peer(*unknown)
-        with pytest.raises(UnknownSessionError):
-            await hub.end(*unknown)
+    for unknown in (("s", viewer.name), ("s", "nobody"), ("nothing", camera.key)):
+        for look in (hub.viewer, hub.dismiss, hub.publisher, hub.end):
+            with pytest.raises(UnknownSessionError):
+                look(*unknown)
     for party in (camera, viewer, standard):
         await party.close()
 
@@ -317,7 +318,7 @@ async def test_a_session_that_ends_while_it_is_answered_asks_for_no_models(hub: 
 
     async def slow(peer: Peer, offer: str, **options: Any) -> str:
         answer = await accept(peer, offer, **options)
-        await hub.end("s")
+        hub.end("s", hub._sessions["s"].key)
         return answer
 
     with pytest.MonkeyPatch.context() as patch:
@@ -363,7 +364,7 @@ async def test_a_viewer_by_websocket_gets_meshes_and_pictures(hub: SessionHub) -
         assert hub.listing()[0]["viewers"] == 0
         async with http.ws_connect(address) as third:
             assert isinstance(read_message(await third.receive_str(timeout=10)), Hello)
-            await hub.end("s")
+            hub.end("s", camera.key)
             texts = [m.data async for m in third if m.type is aiohttp.WSMsgType.TEXT]
             assert read_message(texts[-1]) == State(state="ended", faces=0, viewers=1)
         await eventually(lambda: isinstance(outcomes[-1], UnknownSessionError))

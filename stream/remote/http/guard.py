@@ -15,7 +15,13 @@ from stream.errors import ProsoponError, ProtocolError
 from stream.remote.http.access import Role, Tokens, bearer_token
 from stream.remote.http.limits import SOCKETS, Places, RateLimit, address_key
 from stream.remote.http.origins import Origins, client_address
-from stream.remote.refusals import NameTakenError, RefusedError, ServerFullError, UnknownSessionError
+from stream.remote.refusals import (
+    NameTakenError,
+    RefusedError,
+    ServerFullError,
+    SupersededError,
+    UnknownSessionError,
+)
 from stream.remote.settings import ServeSettings
 
 log = logging.getLogger(__name__)
@@ -24,6 +30,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SESSION = web.RequestKey("session", str)
 """Of a request: the session that it began, for the log."""
+
+CHANGES_PER_MINUTE = 1200
+"""PATCH and DELETE of one address: a browser sends some twenty for a connection."""
+
+STATUSES = {ProtocolError: 400, UnknownSessionError: 404, NameTakenError: 409, SupersededError: 412}
+"""Of what routes and hub refuse."""
 
 PREFLIGHT_SECONDS = "600"
 """How long a browser may remember what an origin may do."""
@@ -73,6 +85,7 @@ class Guard:
         self.accepted: Counter[str] = Counter()
         self._proxies = frozenset(settings.proxies)
         self._offers = RateLimit(settings.offers_per_minute)
+        self._changes = RateLimit(CHANGES_PER_MINUTE)
         self._sockets = Places(SOCKETS, settings.max_sessions * settings.max_viewers + SOCKETS)
 
     def address(self, request: web.BaseRequest) -> str:
@@ -99,6 +112,12 @@ class Guard:
         address = self.address(request)
         self._offers.check(address, "offers")
         self._offers.take(address)
+
+    def count_change(self, request: web.Request) -> None:
+        """:raises RefusedError: 429 where the address changed or ended sessions too often."""
+        address = self.address(request)
+        self._changes.check(address, "changes")
+        self._changes.take(address)
 
     def enter_socket(self, request: web.Request) -> str:
         """A place for a WebSocket, to be given back with `leave_socket`.
@@ -186,7 +205,7 @@ def _status(request: web.Request, error: Exception) -> tuple[int, str, dict[str,
         return error.status, str(error), error.headers
     if isinstance(error, ServerFullError):
         return 503, str(error), {hdrs.RETRY_AFTER: str(error.retry_after)}
-    for kind, status in ((ProtocolError, 400), (UnknownSessionError, 404), (NameTakenError, 409)):
+    for kind, status in STATUSES.items():
         if isinstance(error, kind):
             return status, str(error), {}
     if isinstance(error, web.HTTPMethodNotAllowed):

@@ -11,9 +11,8 @@ from aiohttp import WSCloseCode, web
 from stream.errors import ProtocolError
 from stream.remote.http.access import SUBPROTOCOL, Role, subprotocols
 from stream.remote.http.guard import Guard
-from stream.remote.http.routes_whip import NAME
 from stream.remote.refusals import RefusedError, ServerFullError, UnknownSessionError
-from stream.remote.wire.messages import MAX_BYTES
+from stream.remote.wire.messages import MAX_BYTES, SESSION_NAME
 
 if TYPE_CHECKING:
     from stream.remote.sessions.hub import SessionHub
@@ -36,7 +35,7 @@ class SocketRoutes:
 
     def add_to(self, app: web.Application) -> None:
         """Add the route."""
-        app.router.add_get(f"/ws/{{session:{NAME}}}", self.watch, allow_head=False)
+        app.router.add_get(f"/ws/{{session:{SESSION_NAME}}}", self.watch, allow_head=False)
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """Watch a session until either side ends it."""

@@ -12,21 +12,24 @@ from stream.remote.http.access import Role
 from stream.remote.http.guard import SESSION, Guard
 from stream.remote.http.limits import FRAGMENT_BYTES, OFFER_BYTES, read_body
 from stream.remote.peers.ice import link_headers
+from stream.remote.peers.sdp import read_fragment
 from stream.remote.refusals import RefusedError, StillLoadingError
 from stream.remote.settings import IceSettings
+from stream.remote.wire.messages import SESSION_NAME
 
 if TYPE_CHECKING:
+    from stream.remote.peers.peer import Peer
     from stream.remote.sessions.hub import SessionHub
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 
-NAME = "[a-z0-9-]{1,64}"
-"""A session's name, and a viewer's."""
+KEY = "[0-9a-f]{16,32}"
+"""What nobody can guess: the middle of a publisher's address, the end of a viewer's."""
 
 
 class WhipRoutes:
-    """``/whip``, ``/whip/{session}``, ``/whep/{session}`` and ``/whep/{session}/{viewer}``."""
+    """``/whip``, ``/whip/{key}/{session}``, ``/whep/{session}`` and ``/whep/{session}/{viewer}``."""
 
     def __init__(self, hub: SessionHub, guard: Guard, ice: IceSettings) -> None:
         self._hub = hub
@@ -35,20 +38,23 @@ class WhipRoutes:
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
-        offers = {"/whip": self.publish, f"/whep/{{session:{NAME}}}": self.watch}
+        session = f"{{session:{SESSION_NAME}}}"
+        offers = {"/whip": self.publish, f"/whep/{session}": self.watch}
         for path, handler in offers.items():
             app.router.add_post(path, handler)
+            app.router.add_get(path, self.look)
             app.router.add_route(hdrs.METH_OPTIONS, path, self.offer_options)
-        for path in (f"/whip/{{session:{NAME}}}", f"/whep/{{session:{NAME}}}/{{viewer:{NAME}}}"):
+        for path in (f"/whip/{{key:{KEY}}}/{session}", f"/whep/{session}/{{viewer:{KEY}}}"):
             app.router.add_patch(path, self.patch)
             app.router.add_delete(path, self.end)
+            app.router.add_get(path, self.look)
             app.router.add_route(hdrs.METH_OPTIONS, path, self.session_options)
 
     async def publish(self, request: web.Request) -> web.Response:
         """An offer of a camera or of captured meshes."""
         name = request.query.get("session")
         self._guard.require(request, Role.PUBLISH)
-        if name is not None and not re.fullmatch(NAME, name):
+        if name is not None and not re.fullmatch(SESSION_NAME, name):
             raise ProtocolError("A session's name has 1 to 64 of the characters a to z, 0 to 9 and -.")
         if name is not None:
             request[SESSION] = name
@@ -56,47 +62,66 @@ class WhipRoutes:
         published = await self._hub.publish(offer, name)
         self._guard.accepted["publish"] += 1
         request[SESSION] = published.session
-        return self._created(published.answer, f"/whip/{published.session}", published.peer.etag)
+        location = f"/whip/{published.key}/{published.session}"
+        return self._created(published.answer, location, published.peer.etag)
 
     async def watch(self, request: web.Request) -> web.Response:
         """An offer to receive a session."""
         session = request.match_info["session"]
         self._guard.require(request, Role.VIEW)
-        self._hub.peer(session)  # or it is refused here: asking again and again for it is no offer
+        self._hub.check(session)  # or it is refused here: asking again and again for it is no offer
         offer = await self._offer(request)
         watched = await self._hub.watch(session, offer)
         self._guard.accepted["watch"] += 1
         return self._created(watched.answer, f"/whep/{session}/{watched.viewer}", watched.peer.etag)
 
     async def patch(self, request: web.Request) -> web.Response:
-        """More ICE candidates (If-Match: the ETag), or an ICE restart (If-Match: *)."""
-        self._guard.require(request, _role(request))
-        peer = self._hub.peer(request.match_info["session"], request.match_info.get("viewer"))
+        """More ICE candidates, or an ICE restart: that is told by new credentials, whatever If-Match says."""
+        peer = self._peer(request)
+        self._guard.count_change(request)
         wanted = request.headers.get(hdrs.IF_MATCH)
-        fragment = await read_body(request, FRAGMENT, FRAGMENT_BYTES)
+        body = await read_body(request, FRAGMENT, FRAGMENT_BYTES)
         if wanted is None:
             raise RefusedError(428, "Say with If-Match which ICE session this is for, or * to restart it.")
-        if wanted.strip() in ("*", '"*"'):  # the RFC's example has the quotes
-            self._guard.count_offer(request)
-            answer = await peer.restart(fragment)
-            return web.Response(text=answer, content_type=FRAGMENT, headers={hdrs.ETAG: _quoted(peer.etag)})
-        if _quoted(peer.etag) not in [tag.strip() for tag in wanted.split(",")]:
+        tags = [tag.strip() for tag in wanted.split(",")]
+        if not {"*", '"*"', _quoted(peer.etag)} & set(tags):  # the RFC's example has the quotes
             raise RefusedError(412, "The ICE session was restarted meanwhile; If-Match has an old ETag.")
-        await peer.trickle(fragment)
-        return web.Response(status=204)
+        fragment = read_fragment(body)
+        if not peer.restarts(fragment):
+            await peer.trickle(fragment)
+            return web.Response(status=204)
+        self._guard.count_offer(request)
+        answer = await peer.restart(fragment)
+        return web.Response(text=answer, content_type=FRAGMENT, headers={hdrs.ETAG: _quoted(peer.etag)})
 
     async def end(self, request: web.Request) -> web.Response:
         """The end of a session or of a viewer."""
-        self._guard.require(request, _role(request))
-        await self._hub.end(request.match_info["session"], request.match_info.get("viewer"))
+        self._peer(request)
+        self._guard.count_change(request)
+        session = request.match_info["session"]
+        if "viewer" in request.match_info:
+            self._hub.dismiss(session, request.match_info["viewer"])
+        else:
+            self._hub.end(session, request.match_info["key"])
         return web.Response()
+
+    async def look(self, request: web.Request) -> web.Response:
+        """There is such an address (RFC 9725 section 4.1)."""
+        if request.path == "/whip":
+            self._guard.require(request, Role.PUBLISH)
+        elif {"key", "viewer"} & request.match_info.keys():
+            self._peer(request)
+        else:
+            self._guard.require(request, Role.VIEW)
+            self._hub.check(request.match_info["session"])
+        return web.Response(status=204)
 
     async def offer_options(self, request: web.Request) -> web.Response:
         """What can be posted, and to those who show a token which ICE servers there are.
 
         Without a body 204 says the same as 200, and GStreamer reads the ICE servers of a 204 only.
         """
-        response = self._guard.options(request, "POST")
+        response = self._guard.options(request, "GET, HEAD, POST")
         response.headers["Accept-Post"] = SDP
         if hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers and self._may(request):
             response.headers.extend([(hdrs.LINK, link) for link in link_headers(self._ice)])
@@ -104,9 +129,22 @@ class WhipRoutes:
 
     async def session_options(self, request: web.Request) -> web.Response:
         """What can be done with a session's address."""
-        response = self._guard.options(request, "PATCH, DELETE")
+        response = self._guard.options(request, "GET, HEAD, PATCH, DELETE")
         response.headers["Accept-Patch"] = FRAGMENT
+        response.headers["Accept-Post"] = SDP
         return response
+
+    def _peer(self, request: web.Request) -> Peer:
+        """The connection that a session's address stands for.
+
+        :raises RefusedError: the token does not allow to know it.
+        :raises UnknownSessionError: there is none.
+        """
+        self._guard.require(request, _role(request))
+        session, viewer = request.match_info["session"], request.match_info.get("viewer")
+        if viewer is not None:
+            return self._hub.viewer(session, viewer)
+        return self._hub.publisher(session, request.match_info["key"])
 
     async def _offer(self, request: web.Request) -> str:
         """The offer, once it is worth to be looked at."""

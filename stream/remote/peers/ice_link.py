@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 RETIRE_SECONDS = 2.0
 """How long the old path still receives after the new one took over."""
 
+RESTART_SECONDS = 10.0
+"""How long a restart may take once the old path has lost consent (RFC 9725 section 4.3.3)."""
+
 MAX_CANDIDATES = 32
 """Candidates taken from the other side for one path: each is an address that we send checks to."""
 
@@ -216,9 +219,13 @@ class IceLink:
             self.lost += 1
 
     def path_closed(self, path: IcePath) -> None:
-        """A path closed: the link's end, unless another one carries the data or may yet."""
-        if path is self._active and path is self._newest:
+        """A path closed: the link's end, unless another one carries the data, or will soon."""
+        if path is not self._active or self._closed.is_set():
+            return
+        if path is self._newest:
             self._end()
+        else:
+            self._spawn(self._end_unless_replaced(path))
 
     def _path(self) -> IcePath:
         return IcePath(self, ice_controlling=self._controlling, **self._servers)
@@ -243,6 +250,12 @@ class IceLink:
                 await asyncio.sleep(RETIRE_SECONDS)
             finally:
                 await old.close()
+
+    async def _end_unless_replaced(self, path: IcePath) -> None:
+        """The path that carries the data is closed: wait for the restart under way."""
+        await asyncio.sleep(RESTART_SECONDS)
+        if path is self._active:
+            self._end()
 
     async def _add_named(self, path: IcePath, candidate: Candidate) -> None:
         try:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 
 from aiortc import RTCDataChannel, RTCRtpTransceiver, RTCSessionDescription
@@ -16,8 +17,9 @@ from stream.remote.peers.ice import rtc_servers
 from stream.remote.peers.ice_link import IceLink
 from stream.remote.peers.incoming import IncomingVideo
 from stream.remote.peers.rtc_inner import Connection, prefer_codec
-from stream.remote.peers.sdp import Offer, check_offer, read_fragment, write_fragment
+from stream.remote.peers.sdp import Fragment, Offer, check_offer, restore_h264, write_fragment
 from stream.remote.peers.video import VideoFeed
+from stream.remote.refusals import SupersededError
 from stream.remote.settings import IceSettings
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 SILENT_SECONDS = 8.0
 """A connected peer that gave no sign of life for so long is shown as disconnected; consent to send is asked
 for every 5 s."""
+
+PAST_SESSIONS = 16
+"""ICE sessions that are remembered after a restart, so that what comes late from one restarts nothing."""
 
 CLOSE_SECONDS = 1.5
 """How long `Peer.close` waits for aiortc."""
@@ -60,6 +65,7 @@ class Peer:
         self._closing: asyncio.Task[None] | None = None
         self._failed = False
         self._restart = asyncio.Lock()
+        self._past: deque[str | None] = deque(maxlen=PAST_SESSIONS)
 
     @property
     def state(self) -> str:
@@ -92,36 +98,44 @@ class Peer:
             self.on_video(self._incoming)
         return answer
 
-    async def trickle(self, fragment: str) -> None:
+    def restarts(self, fragment: Fragment) -> bool:
+        """Whether a fragment restarts ICE: it has other credentials than the peer's (RFC 9725 section 4.3.3).
+
+        :raises ProtocolError: the connection is over.
+        :raises SupersededError: it is of an ICE session before the newest.
+        """
+        link = self._link()
+        if fragment.ufrag in self._past:
+            raise SupersededError("ICE was restarted meanwhile; this is of the session before.")
+        return fragment.ufrag not in ("", link.remote_username)
+
+    async def trickle(self, fragment: Fragment) -> None:
         """Take the peer's further ICE candidates.
 
-        :raises ProtocolError: the fragment is damaged, or of another ICE session.
+        :raises ProtocolError: the connection is over.
         """
-        told = read_fragment(fragment)
         link = self._link()
-        if told.ufrag and told.ufrag != link.remote_username:
-            raise ProtocolError("The fragment's ICE credentials are not this session's; restart ICE first.")
-        for candidate in told.candidates:
+        for candidate in fragment.candidates:
             await link.add_remote_candidate(candidate)
 
-    async def restart(self, fragment: str) -> str:
+    async def restart(self, fragment: Fragment) -> str:
         """Restart ICE: the peer has new credentials, and perhaps another network; media and data go on.
 
         :returns: our fragment, with new credentials and all candidates. `etag` has changed.
-        :raises ProtocolError: the fragment is damaged, or the connection is over.
+        :raises ProtocolError: the fragment lacks credentials, or the connection is over.
         """
-        told = read_fragment(fragment)
-        if not (told.ufrag and told.password):
+        if not (fragment.ufrag and fragment.password):
             raise ProtocolError("A fragment that restarts ICE needs new credentials (ice-ufrag, ice-pwd).")
         link, offer = self._link(), self._offer
         assert offer is not None
         async with self._restart:
+            self._past.append(link.remote_username)
             try:
                 await link.renew()
             except ConnectionError as error:
                 raise ProtocolError("The connection is over; make a new one.") from error
-            link.reconnect(told.ufrag, told.password)
-            for candidate in told.candidates:
+            link.reconnect(fragment.ufrag, fragment.password)
+            for candidate in fragment.candidates:
                 await link.add_remote_candidate(candidate)
             self.etag = secrets.token_hex(8)
             return write_fragment(offer, link.local_username, link.local_password, link.local_candidates)
@@ -148,7 +162,7 @@ class Peer:
         await asyncio.sleep(0)  # aiortc's own task begins to connect: a restart may come from now on
         if self._feed is not None:
             self._feed.bind(self._video())
-        answer = str(self._rtc.localDescription.sdp)
+        answer = restore_h264(str(self._rtc.localDescription.sdp), offer)
         return answer.replace("a=ice-pwd:", "a=ice-options:trickle\r\na=ice-pwd:")
 
     def _direct(self, transceiver: RTCRtpTransceiver, receive: bool, send: VideoFeed | None) -> None:

@@ -28,6 +28,10 @@ _UFRAG, _PASSWORD = re.compile(r"[A-Za-z0-9+/]{4,256}"), re.compile(r"[A-Za-z0-9
 _SHARED = ("ice-ufrag", "ice-pwd", "fingerprint", "setup", "rtcp-mux")
 """What a bundled section may leave to the first one (RFC 9143 section 7.1.3)."""
 
+_H264 = re.compile(r"(\d{1,3}) h264/90000", re.IGNORECASE)
+_BASELINE = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+"""The H264 that aiortc knows. Its depayloader and FFmpeg take the others as well."""
+
 _DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 
 
@@ -59,6 +63,7 @@ class Offer:
     :ivar video: it has a video section.
     :ivar head, mid: the first section's m-line and name, which fragments repeat.
     :ivar bundle: the names of all sections.
+    :ivar h264: parameters of the H264 payload types that we must receive, as they were offered; none is "".
     """
 
     sdp: str
@@ -66,6 +71,7 @@ class Offer:
     head: str
     mid: str
     bundle: tuple[str, ...]
+    h264: dict[str, str]
 
 
 def check_offer(text: str, *, receive: bool) -> Offer:
@@ -83,15 +89,21 @@ def check_offer(text: str, *, receive: bool) -> Offer:
     if max(kinds.count("video"), kinds.count("application")) > 1:
         raise ProtocolError("The offer has several video or data sections; offer one of each.")
     sends = [s.kind == "video" and s.direction in ("sendrecv", "sendonly") for s in sections]
+    takes = [s.kind == "video" and s.direction in ("sendrecv", "recvonly") for s in sections]
     if receive and not any(sends):
         raise ProtocolError("The offer sends no video; add a camera's track.")
+    if not receive and "video" in kinds and not any(takes):
+        raise ProtocolError("The offer takes no video; offer a recvonly video section.")
     if not receive and not {"video", "application"} & set(kinds):
         raise ProtocolError("The offer asks for neither video nor data; offer a recvonly video section.")
     _check_bundle(session, sections)
     _inherit(session, sections)
+    h264: dict[str, str] = {}
     for section in sections:
         _check_section(section)
-    return _filled(session, sections)
+        if receive and section.kind == "video":
+            h264 = _any_h264(section)
+    return _filled(session, sections, h264)
 
 
 def _split(text: str) -> tuple[list[str], list[_Section]]:
@@ -168,7 +180,32 @@ def _check_section(section: _Section) -> None:
         raise ProtocolError("The offer does not multiplex RTCP (a=rtcp-mux).")
 
 
-def _filled(session: list[str], sections: list[_Section]) -> Offer:
+def _any_h264(section: _Section) -> dict[str, str]:
+    """Have aiortc take H264 of every profile and packetization mode; the parameters that were offered."""
+    kinds = {found[1]: "" for value in section.values("rtpmap") if (found := _H264.fullmatch(value))}
+    for value in section.values("fmtp"):
+        kind, _, parameters = value.partition(" ")
+        if kind in kinds:
+            kinds[kind] = parameters
+    section.lines = [
+        line for line in section.lines if not any(line.startswith(f"a=fmtp:{kind} ") for kind in kinds)
+    ] + [f"a=fmtp:{kind} {_BASELINE}" for kind in kinds]
+    return kinds
+
+
+def restore_h264(answer: str, offer: Offer) -> str:
+    """Our answer with the H264 parameters that were offered, which it must repeat (RFC 6184, 8.2.2)."""
+
+    def restored(line: re.Match[str]) -> str:
+        parameters = offer.h264.get(line[1])
+        if parameters is None:
+            return line[0]
+        return f"a=fmtp:{line[1]} {parameters}\r\n" if parameters else ""
+
+    return re.sub(r"a=fmtp:(\d+) [^\r\n]*\r\n", restored, answer)
+
+
+def _filled(session: list[str], sections: list[_Section], h264: dict[str, str]) -> Offer:
     """The offer as aiortc needs it: every attribute in every section, the bundle in order.
 
     aiortc stops the transport in use where the bundle's first section is not the first one.
@@ -179,7 +216,7 @@ def _filled(session: list[str], sections: list[_Section]) -> Offer:
     for section in sections:
         lines += [section.head, *section.lines]
     video = any(section.kind == "video" for section in sections)
-    return Offer("\r\n".join(lines) + "\r\n", video, sections[0].head, mids[0], mids)
+    return Offer("\r\n".join(lines) + "\r\n", video, sections[0].head, mids[0], mids, h264)
 
 
 def _name(line: str) -> str:

@@ -17,13 +17,12 @@ from stream.remote.refusals import NameTakenError, ServerFullError, StillLoading
 from stream.remote.sessions.models import SharedModels
 from stream.remote.sessions.session import Session
 from stream.remote.settings import ServeSettings
+from stream.remote.wire.messages import SESSION_NAME
 
 if TYPE_CHECKING:
     from aiohttp import web
 
 log = logging.getLogger(__name__)
-
-NAME = re.compile(r"[a-z0-9-]{1,64}")
 
 CLOSE_SECONDS = 2.0
 """How long sessions may take to end when the server stops."""
@@ -34,10 +33,12 @@ class Published:
     """A session that has begun.
 
     :ivar session: its name.
+    :ivar key: what its publisher names it by when it changes or ends it; nobody else knows it.
     :ivar answer: SDP.
     """
 
     session: str
+    key: str
     peer: Peer
     answer: str
 
@@ -98,8 +99,8 @@ class SessionHub:
         :raises NameTakenError: a live session has that name.
         :raises ServerFullError: there are as many sessions as may be, or the models are not loaded yet.
         """
-        if name is not None and NAME.fullmatch(name) is None:
-            raise ProtocolError("A session's name has 1 to 64 of the characters a-z, 0-9 and -.")
+        if name is not None and re.fullmatch(SESSION_NAME, name) is None:
+            raise ProtocolError("A session's name has 1 to 64 of the characters a to z, 0 to 9 and -.")
         if not self.ready:
             raise StillLoadingError()
         check_offer(offer, receive=True)  # before it takes anybody's place
@@ -119,7 +120,7 @@ class SessionHub:
             self._forget(session)
             raise
         log.info("A session begins.", extra={"session": name})
-        return Published(name, session.peer, answer)
+        return Published(name, session.key, session.peer, answer)
 
     async def watch(self, session: str, offer: str) -> Watched:
         """Let a viewer in by WebRTC.
@@ -139,24 +140,37 @@ class SessionHub:
         """
         await self._find(session).audience.serve_socket(socket)
 
-    def peer(self, session: str, viewer: str | None = None) -> Peer:
-        """The connection of a session's publisher, or of a viewer.
+    def check(self, session: str) -> None:
+        """:raises UnknownSessionError: there is no such session."""
+        self._find(session)
+
+    def publisher(self, session: str, key: str) -> Peer:
+        """The connection of a session's publisher.
+
+        :raises UnknownSessionError: there is no such session, or it is another publisher's by now.
+        """
+        return self._find(session, key).peer
+
+    def viewer(self, session: str, viewer: str) -> Peer:
+        """A viewer's connection.
 
         :raises UnknownSessionError: there is no such session or viewer.
         """
-        found = self._find(session)
-        return found.peer if viewer is None else found.audience.peer(viewer)
+        return self._find(session).audience.peer(viewer)
 
-    async def end(self, session: str, viewer: str | None = None) -> None:
-        """End a session, or let a viewer go. The name is free at once; the rest may take a moment.
+    def end(self, session: str, key: str) -> None:
+        """End a session. The name is free at once; the rest may take a moment.
+
+        :raises UnknownSessionError: there is no such session, or it is another publisher's by now.
+        """
+        self._retire(self._find(session, key))
+
+    def dismiss(self, session: str, viewer: str) -> None:
+        """Let a viewer go; does not wait.
 
         :raises UnknownSessionError: there is no such session or viewer.
         """
-        found = self._find(session)
-        if viewer is not None:
-            found.audience.end(viewer)
-        else:
-            self._retire(found)
+        self._find(session).audience.end(viewer)
 
     def listing(self) -> list[dict[str, Any]]:
         """Each session's ``name``, ``state``, ``faces``, ``viewers``, ``fps`` and age in ``seconds``."""
@@ -166,9 +180,9 @@ class SessionHub:
         """The figures of all sessions there are, by name."""
         return {name: session.metrics for name, session in self._sessions.items()}
 
-    def _find(self, name: str) -> Session:
+    def _find(self, name: str, key: str | None = None) -> Session:
         session = self._sessions.get(name)
-        if session is None or session.over:
+        if session is None or session.over or key not in (None, session.key):
             raise UnknownSessionError("There is no such session; it may have ended.")
         return session
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,6 +58,7 @@ class Session:
     :param models: loaded.
     :param on_end: called once, when all is over.
     :ivar name: unique in the server.
+    :ivar key: known to the publisher only (RFC 9725 section 5).
     :ivar peer: the publisher.
     :ivar metrics: what its pipeline and its viewers count.
     :ivar audience: its viewers.
@@ -70,7 +72,7 @@ class Session:
         models: SharedModels,
         on_end: Callable[[Session], None],
     ) -> None:
-        self.name, self.peer = name, peer
+        self.name, self.key, self.peer = name, secrets.token_hex(16), peer
         self.metrics = Metrics()
         self._settings, self._models, self._on_end = settings, models, on_end
         self._log = logging.LoggerAdapter(log, {"session": name})

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote, urlsplit
 
 from stream.errors import ConfigError
+from stream.remote.wire.messages import SESSION_NAME
 
 TOKEN_VARIABLE = "PROSOPON_TOKEN"
 
-SESSION = re.compile(r"[a-z0-9-]{1,64}")
+SESSION = re.compile(SESSION_NAME)
 
 EXAMPLES = "http://host:8080, http://host:8080/#session=NAME or http://host:8080/whep/NAME"
 

@@ -11,6 +11,9 @@ from stream.errors import ProtocolError
 MAX_BYTES = 16_384
 """Longest control message, either way."""
 
+SESSION_NAME = "[a-z0-9-]{1,64}"
+"""What a session may be called: a regular expression."""
+
 CONTROL, MESH = "prosopon.control", "prosopon.mesh"
 """The data channels' labels: reliable and ordered; unordered and without retransmission."""
 
