@@ -54,10 +54,15 @@ class Member:
         self.target = target
         self._worker: Worker | None = None
 
-    def call(self, function: Callable[..., ResultT], *args: Any) -> Future[ResultT]:
-        """Run something on the member's thread, which starts with the first call."""
+    def start(self) -> None:
+        """Start the member's thread, which may have to wait for those that are busy."""
         if self._worker is None:
             self._worker = Worker(self.name)
+
+    def call(self, function: Callable[..., ResultT], *args: Any) -> Future[ResultT]:
+        """Run something on the member's thread, which starts with the first call at the latest."""
+        self.start()
+        assert self._worker is not None
         return self._worker.submit(function, *args)
 
     def dismiss(self, wait: float) -> None:

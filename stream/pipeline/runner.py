@@ -176,12 +176,17 @@ class Pipeline:
     async def _open(self) -> None:
         """Open all members at once; the first failure stops the run."""
         self._moving = opening = set()
+        await asyncio.to_thread(self._start_threads)
         for member in self._members():
             opened = asyncio.wrap_future(member.call(member.target.open))
             opened.add_done_callback(self._moved)
             opening.add(opened)
         await self._settle(opening, DRAIN_SECONDS)
         self._connect()
+
+    def _start_threads(self) -> None:
+        for member in self._members():
+            member.start()
 
     def _connect(self) -> None:
         """Wire the slots."""

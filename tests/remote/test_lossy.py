@@ -16,7 +16,8 @@ from mesh.wire_samples import START, real_shots
 from remote.udp_relay import UdpRelay
 
 from stream.mesh.codec import MeshDecoder, MeshEncoder
-from stream.remote.peers.rtc_inner import LEAST_WINDOW, Connection
+from stream.remote.peers.rtc_inner import Connection
+from stream.remote.peers.sctp_inner import LEAST_WINDOW
 from stream.remote.wire.fragments import Kind, Message, Reassembler, split
 from stream.remote.wire.messages import CONTROL, MESH, KeyRequest, read_message, write_message
 

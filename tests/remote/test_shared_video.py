@@ -23,13 +23,17 @@ NOW = 1_763_000_000_000_000
 
 def transceiver(codec: str) -> Any:
     """As much of a transceiver as a feed looks at."""
-    sender = SimpleNamespace(_retransmit=None, _RTCRtpSender__packet_count=0, _RTCRtpSender__rtp_timestamp=0)
+    sender = SimpleNamespace(
+        _handle_rtcp_packet=None, _RTCRtpSender__packet_count=0, _RTCRtpSender__rtp_timestamp=0
+    )
     return SimpleNamespace(sender=sender, _codecs=[SimpleNamespace(name=codec)])
 
 
 def bound(shared: SharedVideo, codec: str = "VP8") -> VideoFeed:
     feed = shared.feed()
     feed.bind(transceiver(codec))
+    feed._wanted = True  # as if its connection had asked for the first packet
+    feed._join()
     return feed
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -64,8 +64,7 @@ class Connection(web.RequestHandler):
         host = peer[0] if isinstance(peer, tuple) else None
         address = address_key(host)
         if not self._keeper.places.enter(address, limited=not self._keeper.guard.is_proxy(host)):
-            assert isinstance(transport, asyncio.Transport)
-            transport.abort()
+            cast(asyncio.Transport, transport).abort()
             return
         self._address = address
         super().connection_made(transport)

@@ -53,6 +53,7 @@ class SocketRoutes:
             protocols=(SUBPROTOCOL,),
             heartbeat=HEARTBEAT_SECONDS,
             max_msg_size=MAX_BYTES + 1,  # the first length that is refused
+            autoping=False,  # they are counted as all that a viewer sends
             compress=False,  # what is sent is compressed, and what comes could be a bomb
             timeout=1.0,
         )

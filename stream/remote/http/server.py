@@ -34,8 +34,8 @@ BACKLOG = 128
 SHUTDOWN_SECONDS = 0.3
 """How long requests in flight may take once the sessions are closed."""
 
-TLS_SECONDS = 10.0
-"""How long a TLS handshake may take."""
+TLS_SECONDS = 4.0
+"""How long a TLS handshake may take; a connection is counted when it is over."""
 
 
 class RemoteServer:

@@ -15,6 +15,7 @@ from typing import Any
 
 from aioice import Candidate, ConnectionClosed
 
+from stream.remote.peers.datagrams import readable
 from stream.remote.peers.ice_path import IcePath, usable
 
 log = logging.getLogger(__name__)
@@ -185,20 +186,25 @@ class IceLink:
         """The newest path: the one whose credentials are told."""
         return self._newest
 
-    async def renew(self) -> None:
+    async def renew(self, **servers: Any) -> None:
         """Begin a restart: from now on credentials and candidates are those of a new path, not yet connected.
 
         Data go on over the old one. A restart that did not come to its end is given up.
 
+        :param servers: as those of the class, where they have new credentials.
         :raises ConnectionError: the link is closed.
         """
         if self._closed.is_set():
             raise ConnectionError("Cannot restart ICE, the connection is closed")
+        self._servers |= servers
         stale, self._newest = self._newest, self._path()
         path = self._newest
         if stale is not self._active:
             await stale.close()
         await path.gather_candidates()
+        if self._closed.is_set():  # meanwhile, with the path's sockets not yet there
+            await path.close()
+            raise ConnectionError("Cannot restart ICE, the connection is closed")
 
     def reconnect(self, username: str, password: str) -> None:
         """Connect the newest path to the other side's new credentials; it takes over once it is connected."""
@@ -209,8 +215,10 @@ class IceLink:
     # What paths tell.
 
     def received(self, data: bytes) -> None:
-        """A path got a datagram."""
+        """A path got a datagram, from whomever."""
+        data = readable(data)
         if not data:
+            self.lost += 1
             return
         self.heard = time.monotonic()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import threading
 import time
@@ -24,10 +25,13 @@ from stream.types import Array
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 120
-"""Encoded pictures that wait for a reader who is busy, as while models are loaded: 4 s. They have to be
-decoded in order, each after the one it builds on, which takes a fraction of the time."""
+"""Encoded pictures that wait for a reader who is busy. They have to be decoded in order, each after the one
+it builds on."""
 
 MAX_WAITING_BYTES = 4_000_000
+
+MAX_AGE = 1.0
+"""Seconds after which what waits is given up for the next key frame: decoding is slower than the stream."""
 
 MAX_PIXELS = 4096 * 2304
 """Larger pictures are not decoded: a packet of a few bytes could ask for a gigabyte."""
@@ -114,9 +118,10 @@ class IncomingVideo:
             self._news.notify_all()
 
     def resume(self) -> None:
-        """Let `wait` give pictures again after an `interrupt`: another reader takes over."""
+        """Let `wait` give pictures again after an `interrupt`: another reader takes over, and counts anew."""
         with self._news:
             self._interrupted = False
+            self._given = self.dropped = 0
 
     # What the receiver tells, on the event loop (`stream.remote.peers.rtc_inner.FrameSink`).
 
@@ -128,6 +133,8 @@ class IncomingVideo:
         given_up = self._assembler.given_up
         wants_key = self._assembler.add(packet, codec, time.monotonic())
         if self._assembler.given_up > given_up:
+            with self._news:
+                self.dropped += self._assembler.given_up - given_up
             forget_missing(self._receiver)
         return wants_key
 
@@ -156,7 +163,8 @@ class IncomingVideo:
                 return
             self._queue.append(picture)
             self._bytes += len(picture.data)
-            if len(self._queue) > MAX_WAITING or self._bytes > MAX_WAITING_BYTES:
+            late = picture.arrival - self._queue[0].arrival > MAX_AGE
+            if late or len(self._queue) > MAX_WAITING or self._bytes > MAX_WAITING_BYTES:
                 self._drop()
                 self._skipping_since = picture.arrival
             else:
@@ -239,6 +247,8 @@ class _Decoder:
             self._context = av.CodecContext.create(DECODERS[encoded.codec], "r")
             self._context.options = {"max_pixels": str(MAX_PIXELS), "flags": "low_delay"}
             self._context.thread_count = 1
+        if encoded.codec == "VP8" and _vp8_pixels(encoded.data) > MAX_PIXELS:
+            raise av.InvalidDataError(errno.EINVAL, "the picture is too large")
         frames = self._context.decode(av.Packet(encoded.data))
         return frames[-1] if frames else None
 
@@ -246,3 +256,11 @@ class _Decoder:
         """(H, W, 3) uint8, C-contiguous."""
         shown = self._reformatter.reformat(frame, format="rgb24")
         return np.ascontiguousarray(shown.to_ndarray())
+
+
+def _vp8_pixels(data: bytes) -> int:
+    """How large a key frame says it is (RFC 6386, 9.1); libvpx makes room for it before FFmpeg looks."""
+    if len(data) < 10 or data[0] & 1:
+        return 0
+    width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (6, 8))
+    return width * height

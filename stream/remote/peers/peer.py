@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from aiortc import RTCDataChannel, RTCRtpTransceiver, RTCSessionDescription
+from aiortc.rtcicetransport import connection_kwargs
 
 from stream.errors import ProtocolError
 from stream.remote.peers.encoders import CODECS
@@ -54,7 +55,7 @@ class Peer:
         self.on_video: Callable[[IncomingVideo], None] | None = None
         self.on_channel: Callable[[RTCDataChannel], None] | None = None
         self.on_closed: Callable[[], None] | None = None
-        self._idle_seconds = idle_seconds
+        self._ice, self._idle_seconds = ice, idle_seconds
         self._rtc = Connection(rtc_servers(ice))
         self._rtc.on("datachannel", self._channel)
         self._rtc.on("connectionstatechange", self._changed)
@@ -131,7 +132,7 @@ class Peer:
         async with self._restart:
             self._past.append(link.remote_username)
             try:
-                await link.renew()
+                await link.renew(**connection_kwargs(rtc_servers(self._ice)))
             except ConnectionError as error:
                 raise ProtocolError("The connection is over; make a new one.") from error
             link.reconnect(fragment.ufrag, fragment.password)

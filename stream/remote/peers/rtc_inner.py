@@ -3,7 +3,7 @@
 Its public interface has no way to restart ICE, to see absolute RTP timestamps or sender reports, to bound
 its decoder's queue, to ask for key frames or to hear that they are asked for, and no limits on what a
 hostile peer makes it keep. `tests/remote/test_rtc_inner.py` fails when one of these parts changes. Those of
-aioice are in `ice_path`.
+its SCTP are in `sctp_inner`, those of aioice in `ice_path`.
 """
 
 from __future__ import annotations
@@ -26,26 +26,16 @@ from aiortc import (
 )
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcicetransport import connection_kwargs
-from aiortc.rtp import RtcpSrPacket, RtpPacket
+from aiortc.rtcrtpreceiver import RTP_HISTORY_SIZE
+from aiortc.rtp import RtcpRtpfbPacket, RtcpSrPacket, RtpPacket
 
 from stream.remote.peers.ice_link import IceLink
+from stream.remote.peers.sctp_inner import bound_sctp, widen_sctp
 
 log = logging.getLogger(__name__)
 
 MAX_SSRCS = 16
 """Streams that one peer may send; libsrtp and aiortc keep something of each for ever."""
-
-MAX_MISORDERED = 4096
-"""SCTP chunks received beyond a gap; a window of 1 MiB holds fewer."""
-
-MAX_CHANNELS = 8
-"""Data channels that one peer may open."""
-
-LEAST_WINDOW = 32_768
-"""Bytes of SCTP data that may always be under way. Its congestion control takes datagrams that overtook each
-other for lost, and its window then holds less than one mesh: at 10 to 50 ms of jitter 22 instead of 30 meshes
-a second came, 180 instead of 48 ms old, and at 25 % loss 1.4 instead of 4.7. What is sent is kept to what a
-viewer can take by its reports (`stream.remote.sessions.adapt`)."""
 
 RESENT_PER_SECOND = 400
 """Packets sent again for one peer; aiortc would resend all that a few bytes ask for."""
@@ -75,7 +65,7 @@ class Connection(RTCPeerConnection):
 
     def _RTCPeerConnection__createSctpTransport(self) -> None:  # noqa: N802
         super()._RTCPeerConnection__createSctpTransport()
-        _bound_sctp(self.sctp)
+        bound_sctp(self.sctp)
         widen_sctp(self.sctp)
 
 
@@ -109,36 +99,6 @@ def _bound_streams(dtls: RTCDtlsTransport) -> None:
             dtls._rx_srtp = _BoundSession(dtls._rx_srtp)
 
     dtls._setup_srtp = bounded
-
-
-def _bound_sctp(sctp: Any) -> None:
-    """End the connection to a peer that sends more than its window, and open no more channels than some."""
-    receive, receive_message = sctp._receive_data_chunk, sctp._data_channel_receive
-
-    async def bounded_chunk(chunk: Any) -> None:
-        if sctp._advertised_rwnd < 0 or len(sctp._sack_misordered) > MAX_MISORDERED:
-            log.info("A peer sent more than its window; its connection is ended.")
-            raise ConnectionError("SCTP receive window exceeded")
-        await receive(chunk)
-
-    async def bounded_message(stream: int, kind: int, data: bytes) -> None:
-        if stream not in sctp._data_channels and len(sctp._data_channels) >= MAX_CHANNELS:
-            return
-        await receive_message(stream, kind, data)
-
-    sctp._receive_data_chunk = bounded_chunk
-    sctp._data_channel_receive = bounded_message
-
-
-def widen_sctp(sctp: Any) -> None:
-    """Never let the congestion window fall below `LEAST_WINDOW`."""
-    transmit = sctp._transmit
-
-    async def widened() -> None:
-        sctp._cwnd = max(sctp._cwnd, LEAST_WINDOW)
-        await transmit()
-
-    sctp._transmit = widened
 
 
 class FrameSink(Protocol):
@@ -195,6 +155,12 @@ def divert(receiver: RTCRtpReceiver, sink: FrameSink) -> None:
     add = nack.add
 
     def add_again(packet: RtpPacket) -> bool:
+        last = nack.max_seq
+        if last is not None and RTP_HISTORY_SIZE < (packet.sequence_number - last) % 2**16 < 2**15:
+            # Too many to be asked for; aiortc would walk through all of them first.
+            nack.missing.clear()
+            nack.max_seq = packet.sequence_number
+            return False
         missed: bool = add(packet)
         return missed or (bool(nack.missing) and sink.missing())
 
@@ -237,19 +203,20 @@ def _base(transceiver: RTCRtpTransceiver, codec: Any) -> str:
 
 def hear_requests(sender: RTCRtpSender, on_key: Callable[[], None]) -> None:
     """Call ``on_key`` when the other side asks for a key frame; bound what it can have sent again."""
-    resend: Callable[[int], Awaitable[None]] = sender._retransmit
+    handle: Callable[[Any], Awaitable[None]] = sender._handle_rtcp_packet
     budget, refilled = float(RESENT_PER_SECOND), time.monotonic()
 
-    async def bounded(number: int) -> None:
+    async def bounded(packet: Any) -> None:
         nonlocal budget, refilled
-        now = time.monotonic()
-        budget = min(RESENT_PER_SECOND, budget + (now - refilled) * RESENT_PER_SECOND)
-        refilled = now
-        if budget >= 1:
-            budget -= 1
-            await resend(number)
+        if isinstance(packet, RtcpRtpfbPacket):
+            now = time.monotonic()
+            budget = min(RESENT_PER_SECOND, budget + (now - refilled) * RESENT_PER_SECOND)
+            refilled = now
+            packet.lost = packet.lost[: int(budget)]  # one packet can name thousands
+            budget -= len(packet.lost)
+        await handle(packet)
 
-    sender._retransmit = bounded
+    sender._handle_rtcp_packet = bounded
     sender._send_keyframe = on_key
 
 

@@ -66,15 +66,16 @@ class VideoFeed(MediaStreamTrack):
         self._queue: deque[_Packet] = deque()
         self._news = asyncio.Event()
         self._starved = True
+        self._wanted = False
         self._sent: int | None = None
         self._offset: int | None = None
 
     def bind(self, transceiver: RTCRtpTransceiver) -> None:
-        """Begin: the transceiver's codec is settled, and this is its sender's track."""
+        """The transceiver's codec is settled, and this is its sender's track."""
         self._sender = transceiver.sender
         self.codec = negotiated_codec(transceiver)
         hear_requests(transceiver.sender, self._ask_key)
-        self._shared._joined(self)
+        self._join()
 
     def rtp_offset(self) -> int | None:
         """RTP timestamps less `media_time`, modulo 2^32; None before the first picture was sent."""
@@ -87,6 +88,9 @@ class VideoFeed(MediaStreamTrack):
         :raises MediaStreamError: the track has ended.
         """
         self._find_offset()
+        if not self._wanted:
+            self._wanted = True
+            self._join()
         while not self._queue:
             if self.readyState != "live":
                 raise MediaStreamError
@@ -94,6 +98,7 @@ class VideoFeed(MediaStreamTrack):
             await self._news.wait()
         packet = self._queue.popleft()
         self._sent = packet.media
+        self._shared.sent += 1
         made = av.Packet(packet.data)
         made.pts, made.time_base = packet.media, TIME_BASE
         return made
@@ -114,6 +119,12 @@ class VideoFeed(MediaStreamTrack):
             timestamp = sent_timestamp(self._sender)
             if timestamp is not None:
                 self._offset = (timestamp - self._sent) % 2**32
+
+    def _join(self) -> None:
+        """Have pictures encoded, once the connection is up and takes them: for a viewer that never connects,
+        all others would get key frames again and again."""
+        if self._wanted and self.codec is not None:
+            self._shared._joined(self)
 
     def _ask_key(self) -> None:
         self._shared._ask_key(self.codec)
@@ -145,11 +156,11 @@ class SharedVideo:
     :param side: longer side of the video, pixels; smaller pictures are not enlarged.
     :param kbps: bit rate.
     :ivar dropped: pictures replaced by newer ones before they were encoded.
-    :ivar unsent: packets that feeds did not send, all together.
+    :ivar sent, unsent: packets that feeds gave to their connections, and those they did not, all together.
     """
 
     def __init__(self, side: int, kbps: int) -> None:
-        self.dropped = self.unsent = 0
+        self.dropped = self.sent = self.unsent = 0
         self._side = side
         self._kbps = kbps
         self._news = threading.Condition()

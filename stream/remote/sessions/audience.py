@@ -184,10 +184,14 @@ async def _hear(viewer: Viewer, websocket: web.WebSocketResponse) -> None:
     """Take a WebSocket viewer's messages until it leaves."""
     try:
         async for message in websocket:
-            if message.type is not WSMsgType.TEXT:
+            if message.type is WSMsgType.TEXT:
+                viewer.heard(message.data)
+            elif message.type not in (WSMsgType.PING, WSMsgType.PONG):
                 viewer.dismiss("A viewer sends texts only.")
+            elif viewer.counts() and message.type is WSMsgType.PING:
+                await websocket.pong(message.data)
+            if viewer.fault is not None:
                 break
-            viewer.heard(message.data)
     finally:
         viewer.end()
 

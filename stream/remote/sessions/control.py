@@ -32,13 +32,17 @@ class ControlInbox:
         self.refused = 0
         self._began, self._count = 0.0, 0
 
-    def read(self, text: str | bytes, now: float) -> AnyMessage | None:
-        """The message, or None where it is of no known kind or came too fast."""
+    def count(self, now: float) -> bool:
+        """Count what came; False where it is too much."""
         if now - self._began >= 1.0:
             self._began, self._count = now, 0
         self._count += 1
-        if self._count > RATE:
-            self.flooded = True
+        self.flooded |= self._count > RATE
+        return not self.flooded
+
+    def read(self, text: str | bytes, now: float) -> AnyMessage | None:
+        """The message, or None where it is of no known kind or came too fast."""
+        if not self.count(now):
             return None
         try:
             return read_message(text)

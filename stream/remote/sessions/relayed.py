@@ -58,6 +58,11 @@ class Relay:
         self._failed = False
 
     @property
+    def incomplete(self) -> int:
+        """Messages whose datagrams did not all come."""
+        return self._reassembler.given_up
+
+    @property
     def faces(self) -> int:
         """How many came lately; from any thread."""
         now = time.monotonic()
@@ -114,24 +119,28 @@ class Relay:
             log.log(level, "A message of a publisher is left out: %s", error, exc_info=level == logging.ERROR)
             self._metrics.error(RELAY)
             return False
-        self._broadcast.send(packets)
-        self._metrics.done(RELAY, time.perf_counter() - begun)
+        if packets is None:
+            self._metrics.drop(RELAY)
+        else:
+            self._broadcast.send(packets)
+            self._metrics.done(RELAY, time.perf_counter() - begun)
         decoder = self._decoders.get(message.lane)
         return decoder is not None and decoder.needs_key
 
-    def _mesh(self, message: Message) -> list[Packet]:
+    def _mesh(self, message: Message) -> list[Packet] | None:
+        """What to send; None where it came too late, or without the key frame that it needs."""
         decoder = self._decoders.setdefault(message.lane, MeshDecoder())
         frame = decoder.decode(message.sequence, message.body)
         if frame is None:
-            return []
+            return None
         self._count(message.lane, frame.index, frame.captured)
         face = Face(frame.track, NO_LANDMARKS, frame.pose, frame.crop, frame.intrinsics)
         return self._broadcast.meshes(message.lane, face, _surface(frame), frame.index, frame.captured)
 
-    def _expression(self, message: Message) -> list[Packet]:
+    def _expression(self, message: Message) -> list[Packet] | None:
         frame = decode_expression(message.body)
         if message.sequence <= self._newest.get(message.lane, 0):
-            return []
+            return None
         self._newest[message.lane] = message.sequence
         self._count(message.lane, frame.index, frame.captured)
         return self._broadcast.expression(message.lane, frame)

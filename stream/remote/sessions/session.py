@@ -19,7 +19,7 @@ from stream.remote.sessions.audience import Audience
 from stream.remote.sessions.broadcast import Broadcast
 from stream.remote.sessions.control import PublisherControl
 from stream.remote.sessions.models import SharedModels
-from stream.remote.sessions.relayed import Relay
+from stream.remote.sessions.relayed import RELAY, Relay
 from stream.remote.sessions.sinks import ENCODE, TEXTURE, BroadcastSink, TextureSink
 from stream.remote.settings import ServeSettings
 from stream.remote.wire.fragments import VERSION
@@ -96,6 +96,7 @@ class Session:
         self._captures: tuple[float, int] = (self._began, 0)
         self._fps = 0.0
         self._drops: dict[str, int] = {}
+        self._sent = 0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, offer: str) -> str:
@@ -265,6 +266,11 @@ class Session:
             self._captures = now, self._broadcast.captures
         self._count_drops(TEXTURE, self._video.dropped)
         self._count_drops(VIDEO, self._video.unsent)
+        for _ in range(self._video.sent - self._sent):
+            self.metrics.done(VIDEO, None)
+        self._sent = self._video.sent
+        if self._relay is not None:
+            self._count_drops(RELAY, self._relay.incomplete)
         self._count_drops(ENCODE, self._broadcast.dropped)
 
     def _count_drops(self, stage: str, ever: int) -> None:

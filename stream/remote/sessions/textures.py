@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 
 from stream.errors import InputError
+from stream.remote.wire.fragments import MAX_BODY
 from stream.types import Array
 
 HEADER = struct.Struct("<IQHH")
 """index, captured; width, height. Little-endian: 16 bytes."""
 
-QUALITY = 75
-"""Of the JPEG: about 40 kB for 640 x 480."""
+QUALITY, LEAST_QUALITY = 75, 25
+"""Of the JPEG: about 40 kB for 640 x 480; and of one that would be too long for a message."""
 
 
 def encode_texture(image: Array, side: int, index: int, captured: int) -> bytes:
@@ -32,9 +33,9 @@ def encode_texture(image: Array, side: int, index: int, captured: int) -> bytes:
     if shrink < 1:
         width, height = max(1, round(width * shrink)), max(1, round(height * shrink))
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    done, jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    )
-    if not done:
-        raise InputError("The picture cannot be made a JPEG.")
-    return HEADER.pack(index & 0xFFFFFFFF, captured, width, height) + jpeg.tobytes()
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    for quality in (QUALITY, LEAST_QUALITY):
+        done, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if done and HEADER.size + jpeg.size <= MAX_BODY:
+            return HEADER.pack(index & 0xFFFFFFFF, captured, width, height) + jpeg.tobytes()
+    raise InputError(f"A picture of {width} x {height} pixels cannot be made a JPEG that fits a message.")

@@ -113,6 +113,13 @@ class Viewer:
         elif isinstance(message, Report):
             self._adapt.report(message)
 
+    def counts(self) -> bool:
+        """Count what the viewer sends besides, as its WebSocket's pings; False where it is too much."""
+        if not self._inbox.count(time.monotonic()):
+            self.dismiss("The viewer sends too many control messages.")
+            return False
+        return True
+
     def offer(self, packets: Sequence[Packet], late: bool = False) -> None:
         """New packets of the session; those that this viewer wants wait to be sent.
 
