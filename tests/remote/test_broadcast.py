@@ -26,7 +26,7 @@ from stream.remote.sessions.textures import HEADER, encode_texture
 from stream.remote.sessions.viewer import Wants
 from stream.remote.settings import SendSettings
 from stream.remote.wire.clock import wall_micros
-from stream.remote.wire.fragments import Kind
+from stream.remote.wire.fragments import MAX_BODY, Kind
 from stream.types import Capture, Crop, Depth, Expression, Face, Frame, Intrinsics
 
 SIZE = 32
@@ -215,6 +215,13 @@ def test_what_comes_after_the_loops_end_is_harmless() -> None:
         return broadcast
 
     asyncio.run(make()).send_capture(a_capture(0))
+
+
+def test_a_noisy_picture_still_fits_a_message() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (1000, 1000, 3)).astype(np.uint8)
+    assert 200_000 < len(encode_texture(noise, 1000, 0, 0)) <= MAX_BODY
+    with pytest.raises(InputError, match="fits a message"):
+        encode_texture(np.tile(noise, (2, 2, 1)), 2000, 0, 0)
 
 
 def test_pictures_that_are_none_are_refused() -> None:

@@ -1,6 +1,7 @@
 """What an ICE connection takes from the other side, and what it keeps."""
 
 import asyncio
+import contextlib
 import inspect
 import time
 from typing import Any
@@ -162,6 +163,36 @@ def test_a_lost_connection_whose_restart_leads_nowhere_ends(monkeypatch: pytest.
         assert closed == [], "the restart may yet succeed"
         await until(lambda: closed == ["failed"])
         await client.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_restart_that_meets_the_end_leaves_no_socket(turns: int) -> None:
+    async def run() -> None:
+        link = IceLink(False)
+        await link.gather_candidates()
+        renewing = asyncio.ensure_future(link.renew())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await link.close()
+        with contextlib.suppress(ConnectionError):
+            await asyncio.wait_for(renewing, 5)
+        assert link.path._protocols == []
+
+    asyncio.run(run())
+
+
+def test_a_restart_uses_the_newest_credentials() -> None:
+    async def run() -> None:
+        link = IceLink(False, turn_server=("127.0.0.1", 9), turn_username="old", turn_password="x")
+        assert link.path.turn_username == "old"
+        link._newest.turn_server = None  # nobody is there
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ice_path.IcePath, "gather_candidates", lambda _: asyncio.sleep(0))
+            await link.renew(turn_username="new")
+        assert (link.path.turn_username, link.path.turn_password) == ("new", "x")
+        await link.close()
 
     asyncio.run(run())
 

@@ -4,16 +4,19 @@ import asyncio
 import struct
 import threading
 import time
+from collections import deque
 from typing import Any
 
+import av
 import numpy as np
+import psutil
 import pytest
 from aiortc.rtp import RtcpSenderInfo, RtcpSrPacket
-from remote.rtc_pair import number_of, numbered
+from remote.rtc_pair import number_of, numbered, until
 
 from stream.remote.peers.assembly import EncodedPicture
 from stream.remote.peers.encoders import VideoEncoder, fit
-from stream.remote.peers.incoming import MAX_WAITING, IncomingVideo
+from stream.remote.peers.incoming import MAX_WAITING, IncomingVideo, _Decoder
 from stream.remote.peers.rtc_inner import Connection
 from stream.remote.wire.clock import media_time, wall_micros
 from stream.sources.webrtc import WebRtcSource
@@ -211,6 +214,63 @@ def test_a_waiting_reader_is_woken(how: str) -> None:
         thread.join(5)
         assert given == [None]
         assert source.read() is None
+        await track.rtc.close()
+
+    asyncio.run(run())
+
+
+def test_a_second_reader_counts_anew() -> None:
+    async def run() -> None:
+        track = Track()
+        for number in range(5):
+            track.give(number)
+        assert (await track.read()).index == 4
+        track.incoming.interrupt()
+        assert await track.read() is None
+        track.incoming.resume()
+        track.give(7)
+        picture = await track.read()
+        assert (number_of(picture.image), picture.index, track.incoming.dropped) == (7, 0, 0)
+        await track.rtc.close()
+
+    asyncio.run(run())
+
+
+def test_a_small_frame_that_says_it_is_huge_is_not_decoded() -> None:
+    async def run() -> None:
+        track = Track()
+        data, _ = track.encoder.encode(fit(numbered(3), 640), 1000, True)
+        huge = data[:6] + (16_383).to_bytes(2, "little") * 2 + data[10:]
+        memory = psutil.Process().memory_info().rss
+        track.incoming._arrived(EncodedPicture("VP8", huge, 1, time.monotonic(), True))
+        track.give(4)
+        track.give(5, key=True)
+        assert number_of((await track.read()).image) == 5
+        decoder = _Decoder()
+        for _ in range(3):
+            with pytest.raises(av.InvalidDataError, match="too large"):
+                decoder.decode(EncodedPicture("VP8", huge, 1, 0.0, True))
+        assert psutil.Process().memory_info().rss - memory < 100e6, "libvpx would take 800 MB"
+        await track.rtc.close()
+
+    asyncio.run(run())
+
+
+def test_what_waits_too_long_is_given_up_for_a_key_frame() -> None:
+    async def run() -> None:
+        track = Track()
+        begun = time.monotonic()
+        for number in range(40):  # nobody reads
+            track.ticks += 3000
+            data, key = track.encoder.encode(fit(numbered(number), 640), track.ticks, False)
+            picture = EncodedPicture("VP8", data, track.ticks, begun + number / 30, key)
+            track.incoming._arrived(picture)
+        assert track.incoming._queue == deque()
+        assert track.incoming.dropped == 40
+        waiting = asyncio.ensure_future(track.read())
+        await until(lambda: bool(track.asked))
+        track.give(99, key=True)
+        assert number_of((await waiting).image) == 99
         await track.rtc.close()
 
     asyncio.run(run())

@@ -224,6 +224,25 @@ def test_a_restart_that_leads_nowhere_leaves_the_old_way() -> None:
     asyncio.run(run())
 
 
+def test_candidates_of_every_section_count() -> None:
+    """Browsers write them into the first section of a bundle only."""
+
+    async def run() -> None:
+        client, peer = Client(), make_peer()
+        client.receives()
+        client.channel()
+        first, data, rest = (await client.offer()).partition("m=application")
+        found = [line for line in first.split("\r\n") if line.startswith("a=candidate")]
+        assert found
+        offer = first + data + re.sub(r"a=candidate[^\r]*\r\n", "", rest)
+        await peer.accept(offer, receive=False, send=None)
+        assert len(peer._rtc.links[0].remote_candidates) == len(found)
+        await peer.close()
+        await client.close()
+
+    asyncio.run(run())
+
+
 def test_candidates_may_come_later() -> None:
     async def run() -> None:
         client, peer = Client(), make_peer()

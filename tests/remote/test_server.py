@@ -8,12 +8,14 @@ import ssl
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from fake_hub import OFFER, FakeHub, serving
 
 from stream.errors import ConfigError, ModelError
+from stream.remote import event_loop
 from stream.remote.http import connection, limits
 from stream.remote.http.server import RemoteServer
 from stream.remote.settings import ServeSettings
@@ -145,7 +147,10 @@ def test_those_who_drip_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(run())
 
 
-def test_one_address_has_a_bounded_number_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("runner", [asyncio.run, event_loop.run], ids=["asyncio", "uvloop"])
+def test_one_address_has_a_bounded_number_of_connections(
+    runner: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(connection, "CONNECTIONS", 3)
     request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
@@ -162,7 +167,8 @@ def test_one_address_has_a_bounded_number_of_connections(monkeypatch: pytest.Mon
                     break
             assert answer.startswith(b"HTTP/1.1 200")
 
-    asyncio.run(run())
+    runner(run())
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_until_the_models_are_loaded_cameras_are_asked_to_come_back() -> None:
@@ -177,9 +183,9 @@ def test_until_the_models_are_loaded_cameras_are_asked_to_come_back() -> None:
             async with client.get("/healthz") as answer:
                 assert answer.status == 200
             async with client.get("/readyz") as answer:
-                assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+                assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
             async with client.post("/whip", data=OFFER, headers=SDP) as answer:
-                assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+                assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
             hub.opening.set()
             await starting
             async with client.get("/readyz") as answer:

@@ -11,6 +11,7 @@ import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 
 from stream.remote.http.server import RemoteServer
+from stream.remote.sessions.control import RATE
 from stream.remote.settings import ServeSettings
 
 SDP = {"Content-Type": "application/sdp"}
@@ -53,6 +54,18 @@ def test_a_camera_is_published_watched_and_ended() -> None:
 
                 async with client.ws_connect("/ws/ada", protocols=("prosopon.v1",)) as socket:
                     assert json.loads(await socket.receive_str(timeout=5))["type"] == "hello"
+                    pinging = client.ws_connect("/ws/ada", protocols=("prosopon.v1",), autoping=False)
+                    async with pinging as other:
+                        await other.ping(b"one")
+                        seen = [await other.receive(timeout=5)]
+                        while seen[-1].type is not aiohttp.WSMsgType.PONG:
+                            seen.append(await other.receive(timeout=5))
+                        assert seen[-1].data == b"one"
+                        for _ in range(RATE):
+                            await other.ping()
+                        while not other.closed:
+                            await other.receive(timeout=5)
+                        assert other.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION
                     async with client.get("/sessions") as answer:
                         (session,) = (await answer.json())["sessions"]
                         assert (session["name"], session["viewers"]) == ("ada", 2)

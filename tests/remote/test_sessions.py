@@ -290,6 +290,7 @@ async def test_viewers_can_be_found_and_let_go(hub: SessionHub) -> None:
     await eventually(lambda: hub.listing()[0]["viewers"] == 1)
     picture = await asyncio.to_thread(standard.client.incoming.wait)  # type: ignore[union-attr]
     assert picture is not None
+    await eventually(lambda: hub.metrics()["s"].totals()[0]["video"].count > 0)
     for unknown in (("s", viewer.name), ("s", "nobody"), ("nothing", camera.key)):
         for look in (hub.viewer, hub.dismiss, hub.publisher, hub.end):
             with pytest.raises(UnknownSessionError):

@@ -167,6 +167,22 @@ def test_a_feed_that_does_not_take_its_packets_goes_on_with_a_key_frame() -> Non
     asyncio.run(run())
 
 
+def test_a_viewer_that_never_connects_costs_the_others_nothing() -> None:
+    async def run() -> None:
+        shared = SharedVideo(640, 800)
+        absent = shared.feed()
+        absent.bind(transceiver("VP8"))  # answered, and never heard of again
+        present = bound(shared)
+        for number in range(3 * MAX_WAITING):
+            assert is_key("VP8", await offered(shared, present, number)) == (number == 0)
+        shared._last_keys.clear()
+        assert not is_key("VP8", await offered(shared, present, 50)), "nobody asked for one"
+        assert (absent.dropped, shared.unsent, shared.sent) == (0, 0, 3 * MAX_WAITING + 1)
+        shared.close()
+
+    asyncio.run(run())
+
+
 def test_the_newest_picture_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         shared = SharedVideo(640, 800)

@@ -23,6 +23,7 @@ from aiortc import (
     RTCRtpReceiver,
     RTCRtpSender,
     RTCRtpTransceiver,
+    RTCSessionDescription,
 )
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcicetransport import connection_kwargs
@@ -53,6 +54,11 @@ class Connection(RTCPeerConnection):
         self.links: list[IceLink] = []
         self._link_servers = connection_kwargs(servers)
 
+    async def setRemoteDescription(self, sessionDescription: RTCSessionDescription) -> None:  # noqa: N802
+        """As the base class, but candidates of all sections count: everything is bundled."""
+        told = RTCSessionDescription(_candidates_last(sessionDescription.sdp), sessionDescription.type)
+        await super().setRemoteDescription(told)
+
     def _RTCPeerConnection__createDtlsTransport(self) -> RTCDtlsTransport:  # noqa: N802
         dtls = super()._RTCPeerConnection__createDtlsTransport()
         ice = dtls.transport
@@ -67,6 +73,14 @@ class Connection(RTCPeerConnection):
         super()._RTCPeerConnection__createSctpTransport()
         bound_sctp(self.sctp)
         widen_sctp(self.sctp)
+
+
+def _candidates_last(sdp: str) -> str:
+    """All candidates in the last section: aiortc takes those of one section, the last of a transport's, and
+    browsers write them into the first."""
+    lines = sdp.splitlines()
+    found = dict.fromkeys(line for line in lines if line.startswith("a=candidate:"))
+    return "\r\n".join([*(line for line in lines if line not in found), *found]) + "\r\n"
 
 
 class _BoundSession:

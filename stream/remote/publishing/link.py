@@ -57,11 +57,12 @@ class PublishLink:
     def __init__(self, signalling: Signalling, servers: list[dict[str, Any]]) -> None:
         self._signalling = signalling
         self._peer = peer_connection(servers)
-        self._control = self._peer.createDataChannel(CONTROL)
-        self._mesh = self._peer.createDataChannel(MESH, ordered=False, maxRetransmits=0)
         self._video = SharedVideo(PICTURE_SIDE, PICTURE_KBPS)
         self._feed = self._video.feed()
+        # Before any channel: a bundle begins with its first part.
         self._transceiver = self._peer.addTransceiver(self._feed, direction="sendonly")
+        self._control = self._peer.createDataChannel(CONTROL)
+        self._mesh = self._peer.createDataChannel(MESH, ordered=False, maxRetransmits=0)
         self._location = ""
         self._told: int | None = None
         self._ready, self.lost = asyncio.Event(), asyncio.Event()

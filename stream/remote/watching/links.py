@@ -9,11 +9,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
-from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import InvalidStateError
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from stream.errors import RemoteError
+from stream.remote.peers.rtc_inner import Connection as PeerConnection
 from stream.remote.watching.connection import Connection
 from stream.remote.watching.frame import RemoteFrame
 from stream.remote.watching.http import Signalling
@@ -38,8 +39,9 @@ class IceError(RemoteError):
     """No way to the server's media ports was found; a WebSocket may work."""
 
 
-def peer_connection(servers: list[dict[str, Any]]) -> RTCPeerConnection:
-    """A connection that uses these ICE servers and, unlike aiortc by itself, no others.
+def peer_connection(servers: list[dict[str, Any]]) -> PeerConnection:
+    """A connection that uses these ICE servers and, unlike aiortc by itself, no others; a server can make it
+    keep and do as little as a client can a server.
 
     :param servers: as RTCPeerConnection takes them in browsers; unusable ones are passed over.
     """
@@ -51,7 +53,7 @@ def peer_connection(servers: list[dict[str, Any]]) -> RTCPeerConnection:
             for url in (urls if isinstance(urls, list) else [urls])
             if _is_ice_url(url)
         ]
-    return RTCPeerConnection(RTCConfiguration(iceServers=usable))
+    return PeerConnection(usable)
 
 
 def _is_ice_url(url: object) -> bool:
@@ -93,11 +95,16 @@ class WebRtcLink:
 
     transport = "webrtc"
 
-    def __init__(self, signalling: Signalling, servers: list[dict[str, Any]], to: Connection) -> None:
+    def __init__(
+        self, signalling: Signalling, servers: list[dict[str, Any]], to: Connection, pictures: bool
+    ) -> None:
         self._signalling, self._to = signalling, to
         self._peer = peer_connection(servers)
         self._location = ""
         self._video: VideoReader | None = None
+        if pictures:  # before any channel: a bundle begins with its first part
+            video = self._peer.addTransceiver("video", direction="recvonly")
+            self._video = VideoReader(video.receiver, self._picture)
         self._control = self._peer.createDataChannel(CONTROL)
         self._mesh = self._peer.createDataChannel(MESH, ordered=False, maxRetransmits=0)
         self._ready = asyncio.Event()
@@ -108,15 +115,12 @@ class WebRtcLink:
             channel.on("close", self._gone)
         self._peer.on("connectionstatechange", self._changed)
 
-    async def open(self, session: str, pictures: bool) -> None:
+    async def open(self, session: str) -> None:
         """Connect to a session.
 
         :raises IceError: the server answered, but no connection came about.
         :raises RemoteError: as `Signalling.offer`.
         """
-        if pictures:
-            video = self._peer.addTransceiver("video", direction="recvonly")
-            self._video = VideoReader(video.receiver, self._picture)
         url = self._signalling.address.url("whep", session)
         answer = await self._signalling.offer(url, await describe(self._peer))
         self._location = answer.location
@@ -245,8 +249,8 @@ async def open_webrtc(
     :raises RemoteError: the server cannot be reached or refuses.
     """
     connection = Connection(wants, deliver)
-    link = WebRtcLink(signalling, await signalling.ice_servers(), connection)
-    return await _greeted(connection, link, link.open(session, pictures))
+    link = WebRtcLink(signalling, await signalling.ice_servers(), connection, pictures)
+    return await _greeted(connection, link, link.open(session))
 
 
 async def open_socket(
