@@ -23,11 +23,11 @@ class Precision:
     def __init__(self, bits: int, budget: float | None) -> None:
         self.bits = bits
         self._most, self._budget = bits, budget
-        self._mean = 0.0
+        self._mean: float | None = None
 
     def sent(self, size: int) -> bool:
         """A message had ``size`` bytes; whether `bits` is another number now."""
-        self._mean += SETTLE * (size - self._mean)
+        self._mean = size if self._mean is None else self._mean + SETTLE * (size - self._mean)
         if self._budget is None:
             return False
         if self._mean > self._budget and self.bits > MIN_BITS:

@@ -70,7 +70,7 @@ def test_the_codec_keeps_its_promises_on_the_sample() -> None:
 def test_the_whole_of_it(tmp_path: Path) -> None:
     """Server, camera and viewer in processes of their own; bounds that a busy machine keeps, too."""
     result = run_remote_benchmark(BenchSettings(frames=45, warmup=15))
-    assert result["legible"] > 0.5
+    assert result["legible"] > 0.1
     assert 5 < result["latency_ms"]["p50"] < 2000
     assert -50 < result["clock_error_ms"]["p50"] < 500
     assert 0 < result["mesh_mbit_s"] < 2

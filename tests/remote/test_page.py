@@ -217,20 +217,21 @@ def test_a_websocket_takes_over_where_webrtc_fails() -> None:
 def test_refusals_are_said_in_plain_words() -> None:
     async def run() -> None:
         hub = PlayedHub()
-        hub.refusal = ServerFullError("No.", retry_after=7)
+        hub.refusal = ServerFullError("The server has no room; try again later.", retry_after=7)
         async with page_of(hub, publish_token="let-me-in", view_token="look") as (page, _):
             assert await words(page, "sessions-words") == "This server asks for a token."
-            await page.fill("#token", "wrong")
-            await page.press("#token", "Enter")
-            assert "does not accept this token" in await words(page, "sessions-words", "does not")
+            for wrong in ("wröng \u2603", "wrong"):
+                await page.fill("#token", wrong)
+                await page.press("#token", "Enter")
+                assert "does not accept this token" in await words(page, "sessions-words", "does not")
             await page.click("#send-button")
             assert await words(page, "send-words", "does not") == "The server does not accept this token."
             await page.fill("#token", "let-me-in")
             await page.press("#token", "Enter")
             await page.click("#sessions button")
             await page.click("#send-button")
-            full = await words(page, "send-words", "full")
-            assert full == "The server is full. Trying again in 7 s."
+            full = await words(page, "send-words", "room")
+            assert full == "The server has no room. Trying again in 7 s."
             assert await page.text_content("#send-button") == "Stop"
             await page.click("#send-button")
             assert await page.text_content("#send-button") == "Start camera"
@@ -240,11 +241,11 @@ def test_refusals_are_said_in_plain_words() -> None:
 
 def test_a_token_leaves_the_address_and_stays_in_the_tab() -> None:
     async def run() -> None:
-        where = "#session=astronaut&transport=ws&token=let-me-in"
-        async with page_of(PlayedHub(), where, publish_token="let-me-in") as (page, _):
+        where = "#session=astronaut&transport=ws&token=let+me/in=="
+        async with page_of(PlayedHub(), where, publish_token="let+me/in==") as (page, _):
             await until(page, "view.frames.length > 3")
-            assert "let-me-in" not in page.url
-            assert await page.evaluate("sessionStorage.getItem('prosopon.token')") == "let-me-in"
+            assert "let" not in page.url
+            assert await page.evaluate("sessionStorage.getItem('prosopon.token')") == "let+me/in=="
 
     asyncio.run(run())
 

@@ -41,6 +41,7 @@ def without_token(monkeypatch: pytest.MonkeyPatch) -> None:
         ("https://host/faces/whep/a", Address("https://host/faces", "a")),
         ("https://host/faces/#session=a&token=t", Address("https://host/faces", "a", "t")),
         ("http://[::1]:8080#token=t", Address("http://[::1]:8080", None, "t")),
+        ("http://host#token=a+b/c%2Bd==", Address("http://host", None, "a+b/c+d==")),
     ],
 )
 def test_addresses(url: str, expected: Address) -> None:

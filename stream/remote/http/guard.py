@@ -34,6 +34,9 @@ SESSION = web.RequestKey("session", str)
 CHANGES_PER_MINUTE = 1200
 """PATCH and DELETE of one address: a browser sends some twenty for a connection."""
 
+PROBES = ("/healthz", "/readyz", "/metrics")
+"""Paths whose requests are logged for debugging only."""
+
 STATUSES = {ProtocolError: 400, UnknownSessionError: 404, NameTakenError: 409, SupersededError: 412}
 """Of what routes and hub refuse."""
 
@@ -182,7 +185,8 @@ class Guard:
         }
         if status in (401, 403, 429):
             fields["client"] = self.address(request)
-        log.info("request", extra=fields)
+        # Whoever watches the server asks every few seconds.
+        log.log(logging.DEBUG if fields["path"] in PROBES else logging.INFO, "request", extra=fields)
 
 
 def sentence(status: int, text: str) -> web.Response:

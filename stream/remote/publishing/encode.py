@@ -6,6 +6,7 @@ from stream.depth.stage import shrunk
 from stream.expression.codec import ExpressionFrame, encode_expression
 from stream.mesh.build import surface_of
 from stream.mesh.codec import MeshEncoder
+from stream.remote.settings import SendSettings
 from stream.remote.wire.fragments import MAX_LANES, Kind, Message
 from stream.types import Capture, Depth, Expression, Face
 
@@ -17,13 +18,10 @@ KEY_SECONDS = 1.0
 
 
 class CaptureEncoder:
-    """Encodes captures one after the other, each face in its lane.
+    """Encodes captures one after the other, each face in its lane, with a server's default bits and bit rate."""
 
-    :param bits: see `MeshEncoder`.
-    """
-
-    def __init__(self, bits: int = 11) -> None:
-        self._bits = bits
+    def __init__(self) -> None:
+        self._settings = SendSettings()
         self._encoders: dict[int, MeshEncoder] = {}
         self._sequence = 0
 
@@ -51,7 +49,9 @@ class CaptureEncoder:
         if depth.map.shape[0] > SIDE:
             depth = shrunk(depth, SIDE)
         if lane not in self._encoders:
-            self._encoders[lane] = MeshEncoder(self._bits, KEY_SECONDS)
+            self._encoders[lane] = MeshEncoder(
+                self._settings.bits, KEY_SECONDS, self._settings.mesh_budget
+            )
         encoded = self._encoders[lane].encode(self._next(), face, surface_of(depth), index, captured)
         return Message(Kind.MESH, lane, encoded.sequence, encoded.body)
 

@@ -64,7 +64,7 @@ def parse_address(url: str, session: str | None = None, token: str | None = None
     if "@" in parts.netloc or parts.query:
         raise ConfigError(f"The address must have no user name and no '?'; write it like {EXAMPLES}.")
     path, _, named = parts.path.partition("/whep/")
-    fragment = {key: values[-1] for key, values in parse_qs(parts.fragment).items()}
+    fragment = {key: values[-1] for key, values in parse_qs(parts.fragment.replace("+", "%2B")).items()}
     session = session or named.rstrip("/") or fragment.get("session")
     if session is not None and SESSION.fullmatch(session) is None:
         raise ConfigError("A session's name has 1 to 64 of the characters a-z, 0-9 and -.")

@@ -206,7 +206,7 @@ class Signalling:
         if status == 429:
             raise WaitError(f"{base} had too many requests from here; try again in {retry} s.", retry)
         if status == 503:
-            raise ServerFullError(f"{base} is full; try again in {retry} s or ask for more room.", retry)
+            raise ServerFullError(f"{base} takes nobody now{said}; try again in {retry} s.", retry)
         if status < 400:
             raise RemoteError(f"{base} has moved; use the address that it redirects to in a browser.")
         raise RemoteError(f"{base} refused with status {status}{said}; check its version and its log.")

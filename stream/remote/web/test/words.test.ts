@@ -13,7 +13,8 @@ import { described } from "./vectors";
 test("refusals are told in plain words", () => {
   assert.match(wordsFor(401, false, ""), /asks for a token/);
   assert.match(wordsFor(401, true, ""), /does not accept this token/);
-  assert.match(wordsFor(503, true, "x"), /full/);
+  assert.equal(wordsFor(503, true, ""), "The server is full.");
+  assert.equal(wordsFor(503, true, "It still loads; try again soon."), "It still loads.");
   assert.equal(wordsFor(400, true, "The offer has no video."), "The offer has no video.");
   assert.equal(wordsFor(500, true, ""), "The server answered with status 500.");
 });

@@ -47,6 +47,8 @@ const SECONDS = 5;
  */
 export async function request(path: string, call: Call): Promise<Response> {
   const { method = "GET", token, body, headers = {}, signal, keepalive = false } = call;
+  // Tokens are visible ASCII: with another, the browser would refuse to send the request.
+  if (/[^\x21-\x7e]/.test(token)) throw new ServerError(wordsFor(401, true, ""), 401);
   const limit = AbortSignal.timeout(SECONDS * 1000);
   const bearer: Record<string, string> = token ? { Authorization: `Bearer ${token}` } : {};
   let response: Response;
@@ -88,7 +90,7 @@ export function wordsFor(status: number, hasToken: boolean, told: string): strin
     case 429:
       return "Too many tries in a short time.";
     case 503:
-      return "The server is full.";
+      return told.replace(/; try again.*/, ".") || "The server is full.";
     default:
       return told || `The server answered with status ${status}.`;
   }

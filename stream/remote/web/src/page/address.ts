@@ -9,28 +9,33 @@ export interface Address {
 
 export const NAME = /^[a-z0-9-]{1,64}$/;
 
+/** What stands behind the #; a plus is one, as tokens in base64 have it. */
+function parts(): URLSearchParams {
+  return new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"));
+}
+
 /** Read the address; a token goes to the tab's storage and out of the address, so that it is not shared with it. */
 export function readAddress(): Address {
-  const parts = new URLSearchParams(location.hash.slice(1));
-  const token = parts.get("token");
+  const found = parts();
+  const token = found.get("token");
   if (token !== null) {
     storeToken(token);
-    parts.delete("token");
-    writeParts(parts);
+    found.delete("token");
+    writeParts(found);
   }
-  const session = parts.get("session");
+  const session = found.get("session");
   return {
     session: session !== null && NAME.test(session) ? session : null,
-    onlyWebSocket: parts.get("transport") === "ws",
+    onlyWebSocket: found.get("transport") === "ws",
   };
 }
 
 /** Name the session in the address, so that a reload comes back to it. */
 export function writeSession(session: string | null): void {
-  const parts = new URLSearchParams(location.hash.slice(1));
-  if (session === null) parts.delete("session");
-  else parts.set("session", session);
-  writeParts(parts);
+  const found = parts();
+  if (session === null) found.delete("session");
+  else found.set("session", session);
+  writeParts(found);
 }
 
 /** The page's address for those who shall watch the session. */
@@ -49,7 +54,7 @@ export function storeToken(token: string): void {
   else sessionStorage.removeItem(TOKEN);
 }
 
-function writeParts(parts: URLSearchParams): void {
-  const hash = parts.toString();
+function writeParts(found: URLSearchParams): void {
+  const hash = found.toString();
   history.replaceState(null, "", location.pathname + location.search + (hash ? `#${hash}` : ""));
 }
