@@ -156,7 +156,7 @@ def test_it_comes_back_to_a_restarted_server_under_the_same_name() -> None:
     asyncio.run(work())
 
 
-@pytest.mark.parametrize(("status", "words"), [(401, "--token"), (409, "another name"), (503, "takes nobody now")])
+@pytest.mark.parametrize(("status", "words"), [(401, "--token"), (409, "another name"), (503, "nobody now")])
 def test_refusals_are_one_sentence_with_what_to_do(status: int, words: str) -> None:
     async def work() -> None:
         async with FakeServer() as server:

@@ -18,7 +18,7 @@ KEY_SECONDS = 1.0
 
 
 class CaptureEncoder:
-    """Encodes captures one after the other, each face in its lane, with a server's default bits and bit rate."""
+    """Encodes captures one after the other, each face in its lane, as a server does by default."""
 
     def __init__(self) -> None:
         self._settings = SendSettings()
@@ -49,9 +49,7 @@ class CaptureEncoder:
         if depth.map.shape[0] > SIDE:
             depth = shrunk(depth, SIDE)
         if lane not in self._encoders:
-            self._encoders[lane] = MeshEncoder(
-                self._settings.bits, KEY_SECONDS, self._settings.mesh_budget
-            )
+            self._encoders[lane] = MeshEncoder(self._settings.bits, KEY_SECONDS, self._settings.mesh_budget)
         encoded = self._encoders[lane].encode(self._next(), face, surface_of(depth), index, captured)
         return Message(Kind.MESH, lane, encoded.sequence, encoded.body)
 
