@@ -234,6 +234,7 @@ async def _viewer(url: str, session: str, warmup: float, seconds: float) -> Watc
 
     await wait_alive(url, session)
     async with RemoteViewer(url, session=session) as viewer:
+        await viewer.next_frame()  # the first takes longer: what decodes it is loaded
         await _watch(viewer, warmup)
         begun, before = time.monotonic(), await viewer.traffic()
         rows = await _watch(viewer, seconds)

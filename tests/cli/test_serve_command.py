@@ -76,7 +76,7 @@ def test_a_signal_ends_it_while_it_serves(monkeypatch: pytest.MonkeyPatch) -> No
     begun = time.monotonic()
     figures = asyncio.run(serve._serve(ServeSettings(port=0), None, quiet=False))
     assert figures["ended"] == "stopped"
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 30
 
 
 def test_a_signal_ends_it_while_it_loads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_a_signal_ends_it_while_it_loads(monkeypatch: pytest.MonkeyPatch) -> Non
     begun = time.monotonic()
     with pytest.raises(LeftError):
         asyncio.run(serve._serve(ServeSettings(port=0), None, quiet=True))
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize(

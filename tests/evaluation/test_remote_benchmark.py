@@ -60,7 +60,7 @@ def test_meshes_without_a_legible_clock_are_counted_and_left_out() -> None:
 
 
 def test_the_codec_keeps_its_promises_on_the_sample() -> None:
-    codec = measure_codec(BenchSettings(), frames=20)
+    codec = measure_codec(BenchSettings(), frames=45)
     assert codec["mbit_s"] <= LIMITS["mesh_mbit_s"]
     assert 0 < codec["rms_mm"] <= LIMITS["rms_mm"]
     assert codec["decode_ms"]["p50"] < LIMITS["decode_ms"]
@@ -69,7 +69,7 @@ def test_the_codec_keeps_its_promises_on_the_sample() -> None:
 
 def test_the_whole_of_it(tmp_path: Path) -> None:
     """Server, camera and viewer in processes of their own; bounds that a busy machine keeps, too."""
-    result = run_remote_benchmark(BenchSettings(frames=45, warmup=15))
+    result = run_remote_benchmark(BenchSettings(frames=60, warmup=15))
     assert result["legible"] > 0.1
     assert 5 < result["latency_ms"]["p50"] < 2000
     assert -50 < result["clock_error_ms"]["p50"] < 500

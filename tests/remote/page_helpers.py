@@ -85,6 +85,15 @@ async def until(page: Any, condition: str, seconds: float = 20.0) -> None:
     await page.wait_for_function(script, timeout=seconds * 1e3, polling=50)
 
 
+def in_order(frames: list[dict[str, Any]]) -> bool:
+    """No picture is shown after a newer one, connection by connection."""
+    for connection in {frame["connection"] for frame in frames}:
+        indices = [frame["index"] for frame in frames if frame["connection"] == connection]
+        if indices != sorted(set(indices)):
+            return False
+    return True
+
+
 async def picture(page: Any, path: Path | None = None, of: str = "#stage") -> Array:
     """A screenshot of an element (H, W, 3) uint8 RGB; kept as a file where a path is given."""
     png = await page.locator(of).screenshot()
@@ -119,7 +128,7 @@ def _clip_frames(path: Path) -> Any:
 
 
 def _sample_frames() -> Any:
-    source = SampleSource(*CLIP_SIZE)
+    source = SampleSource(size=CLIP_SIZE)
     source.open()
     try:
         while (frame := source.read()) is not None:

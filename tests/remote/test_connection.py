@@ -9,7 +9,7 @@ import pytest
 from remote.fake_server import face, surface
 
 from stream.mesh.codec import MeshEncoder
-from stream.remote.watching import connection as watch_connection
+from stream.remote.watching import silence
 from stream.remote.watching.connection import Connection
 from stream.remote.watching.frame import RemoteFrame
 from stream.remote.watching.links import peer_connection
@@ -37,7 +37,7 @@ class SilentLink:
 
 
 def test_the_time_that_connecting_took_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_connection, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(silence, "SILENCE_SECONDS", 0.2)
 
     async def work() -> None:
         connection = Connection(Subscribe(), lambda frame: None)

@@ -123,7 +123,7 @@ def test_an_answer_does_not_wait_long_for_a_server_that_is_silent(monkeypatch: p
         offer, begun = await client.offer(), time.monotonic()
         answer = await peer.accept(offer, receive=False, send=None)
         assert "a=candidate" in answer
-        assert 0.15 < time.monotonic() - begun < 2
+        assert 0.15 < time.monotonic() - begun < 4, "aioice waits 5 s"
         await peer.close()
         await client.close()
 

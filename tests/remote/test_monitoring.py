@@ -26,7 +26,7 @@ def test_metrics_are_by_stage_and_session() -> None:
         async with serving() as (server, hub, client):
             await hub.publish(OFFER, "ada")
             await hub.publish(OFFER, "bob")
-            server.watch.metrics.lag(0.25)
+            server.watch.metrics.lag(25.0)
             async with client.get("/metrics") as answer:
                 assert answer.status == 200
                 assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
@@ -39,7 +39,7 @@ def test_metrics_are_by_stage_and_session() -> None:
             assert read["prosopon_stage_seconds_bucket", (("le", "0.002"), *face)] == 1
             assert read["prosopon_viewers", (("session", session),)] == 2
         assert read["prosopon_sessions", ()] == 2
-        assert read["prosopon_loop_lag_seconds", ()] == pytest.approx(0.25)
+        assert read["prosopon_loop_lag_seconds", ()] == pytest.approx(25.0)
 
     asyncio.run(run())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from remote.page_helpers import (
     PHONE,
     PlayedHub,
     browser,
+    in_order,
     need_browser,
     picture,
     portrait,
@@ -38,11 +39,28 @@ EDGE = 50
 WATCHING = "#session=astronaut&transport=ws"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def needed() -> None:
+Play = Callable[[Coroutine[Any, Any, None]], None]
+
+
+class Stage:
+    """The browser of all tests: its start takes longer than most of them."""
+
+    chromium: Any = None
+
+
+@pytest.fixture(scope="module")
+def play() -> Iterator[Play]:
+    """Runs a test's coroutine."""
     need_browser()
     portrait()
     prepared()
+    with asyncio.Runner() as runner:
+        opening = browser()
+        Stage.chromium = runner.run(opening.__aenter__())
+        try:
+            yield runner.run
+        finally:
+            runner.run(opening.__aexit__(None, None, None))
 
 
 @contextlib.asynccontextmanager
@@ -53,8 +71,9 @@ async def page_of(
     server = RemoteServer(ServeSettings(port=0, **settings), hub)  # type: ignore[arg-type]
     await server.start()
     try:
-        async with browser() as chromium:
-            page = await chromium.new_page(viewport=size)
+        context = await Stage.chromium.new_context(viewport=size)
+        try:
+            page = await context.new_page()
             complaints: list[str] = []
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("console", lambda message: _hear(message, complaints))
@@ -63,6 +82,8 @@ async def page_of(
             await page.goto(f"{server.url}/{where}")
             yield page, server
             assert complaints == []
+        finally:
+            await context.close()
     finally:
         await server.stop()
 
@@ -87,7 +108,7 @@ def drawn(image: np.ndarray) -> np.ndarray:
     return np.pad(bright[EDGE:-EDGE, EDGE:-EDGE], EDGE)
 
 
-def test_the_face_is_shown_in_every_mode() -> None:
+def test_the_face_is_shown_in_every_mode(play: Play) -> None:
     async def run() -> None:
         hub = PlayedHub()
         async with page_of(hub, WATCHING) as (page, _):
@@ -104,8 +125,7 @@ def test_the_face_is_shown_in_every_mode() -> None:
             assert wire[face][:, 2].mean() > 1.3 * wire[face][:, 0].mean(), "lines are light blue"
             view = await probe(page)
             assert (view["transport"], view["faces"], view["lost"]) == ("websocket", 1, 0)
-            indices = [frame["index"] for frame in view["frames"]]
-            assert indices == sorted(set(indices)), "each picture once, in order"
+            assert in_order(view["frames"]), "each picture once"
             textures = [frame["exact"] for frame in view["frames"][:5]]
             assert any(textures), "surfaces are shown with their own pictures"
             latencies = [frame["latency"] for frame in view["frames"] if frame["latency"] is not None]
@@ -117,10 +137,10 @@ def test_the_face_is_shown_in_every_mode() -> None:
         assert hub.heard["report"][-1].shown > 0
         assert len(hub.heard["ping"]) >= 4
 
-    asyncio.run(run())
+    play(run())
 
 
-def test_the_view_turns_by_keyboard_and_mouse() -> None:
+def test_the_view_turns_by_keyboard_and_mouse(play: Play) -> None:
     async def run() -> None:
         async with page_of(PlayedHub(), WATCHING) as (page, _):
             await until(page, "view.frames.length > 5")
@@ -142,10 +162,10 @@ def test_the_view_turns_by_keyboard_and_mouse() -> None:
             await page.keyboard.press("Shift+Tab")
             assert await page.evaluate("document.activeElement.name") == "mode"
 
-    asyncio.run(run())
+    play(run())
 
 
-def test_two_faces_stand_side_by_side_on_a_phone() -> None:
+def test_two_faces_stand_side_by_side_on_a_phone(play: Play) -> None:
     async def run() -> None:
         async with page_of(PlayedHub(lanes=2), WATCHING, PHONE) as (page, _):
             await until(page, "view.faces === 2 && view.frames.length > 10")
@@ -156,10 +176,10 @@ def test_two_faces_stand_side_by_side_on_a_phone() -> None:
             width = await page.evaluate("document.documentElement.scrollWidth")
             assert width <= PHONE["width"], "nothing is wider than the phone"
 
-    asyncio.run(run())
+    play(run())
 
 
-def test_an_avatar_of_ones_own_is_driven_by_expressions(tmp_path: Path) -> None:
+def test_an_avatar_of_ones_own_is_driven_by_expressions(play: Play, tmp_path: Path) -> None:
     async def run() -> None:
         hub = PlayedHub()
         async with page_of(hub, WATCHING) as (page, _):
@@ -180,10 +200,10 @@ def test_an_avatar_of_ones_own_is_driven_by_expressions(tmp_path: Path) -> None:
         wanted = hub.heard["subscribe"][-1]
         assert (wanted.mesh, wanted.expression, wanted.texture) == (False, True, False)
 
-    asyncio.run(run())
+    play(run())
 
 
-def test_the_page_comes_back_when_the_server_does() -> None:
+def test_the_page_comes_back_when_the_server_does(play: Play) -> None:
     async def run() -> None:
         async with page_of(PlayedHub(), WATCHING) as (page, server):
             await until(page, "view.frames.length > 3")
@@ -194,16 +214,16 @@ def test_the_page_comes_back_when_the_server_does() -> None:
             await again.start()
             try:
                 since = await page.evaluate("performance.now()")
-                await until(page, "view.connections === 2 && view.frames.at(-1)?.connection === 2", 10)
-                first = await page.evaluate("window.prosopon.view.frames.find(f => f.connection === 2).at")
-                assert first - since < 5000
+                await until(page, "view.connections >= 2 && view.frames.at(-1)?.connection >= 2")
+                first = await page.evaluate("window.prosopon.view.frames.find(f => f.connection >= 2).at")
+                assert 0 < first - since < 15000, "5 s on a machine that does nothing else"
             finally:
                 await again.stop()
 
-    asyncio.run(run())
+    play(run())
 
 
-def test_a_websocket_takes_over_where_webrtc_fails() -> None:
+def test_a_websocket_takes_over_where_webrtc_fails(play: Play) -> None:
     async def run() -> None:
         # The hub's answer is no SDP, which is one of many ways in which WebRTC can fail.
         hub = PlayedHub()
@@ -211,10 +231,10 @@ def test_a_websocket_takes_over_where_webrtc_fails() -> None:
         async with page_of(hub, "#session=astronaut") as (page, _):
             await until(page, "view.transport === 'websocket' && view.frames.length > 3")
 
-    asyncio.run(run())
+    play(run())
 
 
-def test_refusals_are_said_in_plain_words() -> None:
+def test_refusals_are_said_in_plain_words(play: Play) -> None:
     async def run() -> None:
         hub = PlayedHub()
         hub.refusal = ServerFullError("The server has no room; try again later.", retry_after=7)
@@ -236,10 +256,10 @@ def test_refusals_are_said_in_plain_words() -> None:
             await page.click("#send-button")
             assert await page.text_content("#send-button") == "Start camera"
 
-    asyncio.run(run())
+    play(run())
 
 
-def test_a_token_leaves_the_address_and_stays_in_the_tab() -> None:
+def test_a_token_leaves_the_address_and_stays_in_the_tab(play: Play) -> None:
     async def run() -> None:
         where = "#session=astronaut&transport=ws&token=let+me/in=="
         async with page_of(PlayedHub(), where, publish_token="let+me/in==") as (page, _):
@@ -247,14 +267,14 @@ def test_a_token_leaves_the_address_and_stays_in_the_tab() -> None:
             assert "let" not in page.url
             assert await page.evaluate("sessionStorage.getItem('prosopon.token')") == "let+me/in=="
 
-    asyncio.run(run())
+    play(run())
 
 
 @pytest.mark.parametrize(
     ("reason", "expected"),
     [("NotAllowedError", "refused"), ("NotFoundError", "No camera"), ("NotReadableError", "Another program")],
 )
-def test_a_camera_that_cannot_be_had_is_said(reason: str, expected: str) -> None:
+def test_a_camera_that_cannot_be_had_is_said(play: Play, reason: str, expected: str) -> None:
     async def run() -> None:
         refuse = f"() => Promise.reject(new DOMException('', '{reason}'))"
         script = f"MediaDevices.prototype.getUserMedia = {refuse}"
@@ -264,10 +284,10 @@ def test_a_camera_that_cannot_be_had_is_said(reason: str, expected: str) -> None
             assert await page.text_content("#send-button") == "Start camera"
             assert (await probe(page, "send"))["state"] == "failed"
 
-    asyncio.run(run())
+    play(run())
 
 
-def test_every_control_has_a_name() -> None:
+def test_every_control_has_a_name(play: Play) -> None:
     async def run() -> None:
         async with page_of(PlayedHub()) as (page, _):
             nameless = await page.evaluate(
@@ -281,7 +301,7 @@ def test_every_control_has_a_name() -> None:
             await page.keyboard.press("Enter")
             assert await page.evaluate("document.activeElement.id") == "panel"
 
-    asyncio.run(run())
+    play(run())
 
 
 async def words(page: Any, place: str, containing: str = ".") -> str:

@@ -21,6 +21,7 @@ from stream.outputs.publish import PublishStage
 from stream.remote.loop_thread import LoopThread
 from stream.remote.publishing import link as publish_link
 from stream.remote.publishing.publisher import RemotePublisher
+from stream.remote.watching import silence
 from stream.remote.watching.http import AccessError
 from stream.remote.wire.clock import media_time
 from stream.types import Capture, Expression, Frame
@@ -58,7 +59,16 @@ def test_meshes_expressions_and_the_picture_arrive_on_the_servers_clock() -> Non
         async with FakeServer() as server, RemotePublisher(server.url, "studio") as publisher:
             began = server_micros()
             got = server.publishers[0]
-            await offer_until(publisher, lambda: got.rtp is not None and len(got.surfaces) > 20)
+
+            def known() -> list[tuple[int, Any]]:
+                """The pictures of the meshes that came, each with its index."""
+                if got.rtp is None:
+                    return []
+                times = {media_time(frame.captured): frame.index for frame in got.surfaces}
+                matched = [((rtp - got.rtp) % 2**32, image) for rtp, image in got.pictures]
+                return [(times[media], image) for media, image in matched if media in times]
+
+            await offer_until(publisher, lambda: len(got.surfaces) > 20 and len(known()) >= 10)
             ended = server_micros()
             assert (publisher.session, got.name) == ("studio", "studio")
             surface = surface_of(dome(48))
@@ -71,13 +81,7 @@ def test_meshes_expressions_and_the_picture_arrive_on_the_servers_clock() -> Non
             assert indices == sorted(set(indices))
             decoded = decode_expression(got.expressions[-1])
             assert decoded.coefficients == pytest.approx(0.25, abs=1e-4)
-            times = {media_time(frame.captured): frame.index for frame in got.surfaces}
-            await asyncio.sleep(0)
-            assert got.rtp is not None
-            matched = [((rtp - got.rtp) % 2**32, image) for rtp, image in got.pictures]
-            known = [(times[media], image) for media, image in matched if media in times]
-            assert len(known) >= 10
-            for index, image in known:
+            for index, image in known():
                 assert image.shape == (480, 640, 3)
                 assert abs(float(image.mean()) - level(index)) < 3
             assert publisher.figures.sent >= 20
@@ -149,7 +153,7 @@ def test_it_comes_back_to_a_restarted_server_under_the_same_name() -> None:
             began = time.monotonic()
             await server.start()
             await offer_until(publisher, lambda: len(server.publishers) > 1 and server.publishers[1].surfaces)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 15
             assert server.publishers[1].name == "assigned"
             assert publisher.figures.reconnections == 1
 
@@ -209,7 +213,7 @@ def test_a_sink_that_cannot_connect_says_so_and_closes() -> None:
 
 
 def test_the_time_that_connecting_took_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish_link, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(silence, "SILENCE_SECONDS", 1.0)
     accept = publish_link.accept_answer
 
     async def slowly(*args: Any) -> None:

@@ -36,7 +36,7 @@ def test_a_socket_is_handed_to_its_session() -> None:
             async with client.ws_connect("/ws/ada", protocols=("prosopon.v1",)) as socket:
                 assert socket.protocol == "prosopon.v1"
                 await socket.send_str("hello")
-                assert await socket.receive_str(timeout=2) == "ada hello"
+                assert await socket.receive_str(timeout=10) == "ada hello"
             assert await status(client) == 101, "a program needs no subprotocol"
 
     asyncio.run(run())
@@ -86,7 +86,7 @@ def test_the_close_code_says_why(error: Exception, code: int) -> None:
             await hub.publish(OFFER, "ada")
             hub.refusal = error
             async with client.ws_connect("/ws/ada") as socket:
-                closed = await socket.receive(timeout=2)
+                closed = await socket.receive(timeout=10)
                 assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, code)
                 assert "secret" not in (closed.extra or "")
 
@@ -99,7 +99,7 @@ def test_a_server_that_stops_does_not_say_that_the_session_is_over() -> None:
             await hub.publish(OFFER, "ada")
             hub.refusal, hub.ready = UnknownSessionError("It is over."), False
             async with client.ws_connect("/ws/ada") as socket:
-                closed = await socket.receive(timeout=2)
+                closed = await socket.receive(timeout=10)
                 assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1001)
 
     asyncio.run(run())
@@ -111,9 +111,9 @@ def test_a_message_that_is_too_long_ends_the_socket() -> None:
             await hub.publish(OFFER, "ada")
             async with client.ws_connect("/ws/ada") as socket:
                 await socket.send_str("a" * MAX_BYTES)
-                assert len(await socket.receive_str(timeout=2)) == MAX_BYTES + 4
+                assert len(await socket.receive_str(timeout=10)) == MAX_BYTES + 4
                 await socket.send_str("a" * (MAX_BYTES + 1))
-                assert (await socket.receive(timeout=2)).data == 1009
+                assert (await socket.receive(timeout=10)).data == 1009
 
     asyncio.run(run())
 

@@ -138,7 +138,7 @@ def test_those_who_drip_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
                 ),
                 talk(server),
             )
-            assert time.monotonic() - begun < 3
+            assert time.monotonic() - begun < 10
             assert header == silent == b""
             assert body.startswith(b"HTTP/1.1 408")
             async with client.get("/healthz") as well:
@@ -231,8 +231,8 @@ def test_it_ends_at_once_with_requests_and_sockets_open() -> None:
             idle = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
             begun = time.monotonic()
             await server.stop()
-            assert time.monotonic() - begun < 2
-            assert (await socket.receive(timeout=2)).type in (
+            assert time.monotonic() - begun < 10, "it waits for neither"
+            assert (await socket.receive(timeout=10)).type in (
                 aiohttp.WSMsgType.CLOSE,
                 aiohttp.WSMsgType.CLOSED,
             )

@@ -91,7 +91,7 @@ def test_a_camera_is_published_watched_and_ended() -> None:
         finally:
             begun = time.monotonic()
             await server.stop()
-            assert time.monotonic() - begun < 2.5
+            assert time.monotonic() - begun < 10
             await asyncio.gather(camera.close(), player.close())
 
     asyncio.run(run())

@@ -42,7 +42,7 @@ async def a_hub(*failing: int, **values: Any) -> AsyncIterator[SessionHub]:
     try:
         yield hub
     finally:
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(15):
             await hub.close()
 
 
@@ -81,8 +81,8 @@ async def test_a_camera_becomes_meshes_for_its_viewers(hub: SessionHub) -> None:
         await viewer.until(lambda viewer=viewer: State(state="live", faces=1, viewers=2) in viewer.told)
         indices = [frame.index for frame in viewer.frames]
         assert indices == sorted(set(indices))
-    (entry,) = hub.listing()
-    assert (entry["name"], entry["state"], entry["faces"], entry["viewers"]) == (name, "live", 1, 2)
+    shown = {"name": name, "state": "live", "faces": 1, "viewers": 2}
+    await eventually(lambda: shown.items() <= hub.listing()[0].items())
     totals = hub.metrics()[name].totals()[0]
     assert totals["face"].count >= 10
     assert totals[SEND].count >= 20
@@ -246,8 +246,8 @@ def test_a_publisher_that_comes_back_takes_its_name_over(monkeypatch: pytest.Mon
             await crashed.publish(hub, "name")
             await viewer.watch(hub, "name")
             await viewer.until(lambda: bool(viewer.frames))
-            crashed.pause()
             await viewer.until(lambda: State(state="live", faces=1, viewers=1) in viewer.told)
+            crashed.pause()
             before = hub._sessions["name"].peer
             await eventually(lambda: hub._sessions["name"].lost)
             with pytest.raises(ProtocolError):
@@ -265,12 +265,14 @@ def test_a_publisher_that_comes_back_takes_its_name_over(monkeypatch: pytest.Mon
     asyncio.run(play())
 
 
-@on_hub(idle_seconds=1.0)
+@on_hub()
 async def test_a_session_without_pictures_waits_and_then_ends(hub: SessionHub) -> None:
     camera, viewer = Camera(), Watcher()
     await camera.publish(hub, "quiet")
     await viewer.watch(hub, "quiet")
     await viewer.until(lambda: bool(viewer.frames))
+    session = hub._sessions["quiet"]
+    session._settings = session._settings.model_copy(update={"idle_seconds": 1.0})
     camera.pause()
     await viewer.until(lambda: viewer.told[-1] == State(state="ended", faces=0, viewers=1))
     await eventually(lambda: not hub.listing())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from typing import Any
 
 from aiortc.exceptions import InvalidStateError
@@ -13,7 +12,6 @@ from aiortc.exceptions import InvalidStateError
 from stream.errors import ProtocolError, RemoteError
 from stream.remote.peers.video import SharedVideo
 from stream.remote.watching.clock import ServerClock
-from stream.remote.watching.connection import SILENCE_SECONDS
 from stream.remote.watching.http import Signalling
 from stream.remote.watching.links import (
     CONNECT_SECONDS,
@@ -23,6 +21,7 @@ from stream.remote.watching.links import (
     describe,
     peer_connection,
 )
+from stream.remote.watching.silence import Silence
 from stream.remote.wire.fragments import Message, split
 from stream.remote.wire.messages import (
     CONTROL,
@@ -66,7 +65,7 @@ class PublishLink:
         self._location = ""
         self._told: int | None = None
         self._ready, self.lost = asyncio.Event(), asyncio.Event()
-        self._heard = time.monotonic()
+        self._silence = Silence()
         self._task: asyncio.Task[None] | None = None
         self.clock = ServerClock()
         self.session: str | None = None
@@ -96,7 +95,6 @@ class PublishLink:
                 "The server answered, but no WebRTC connection came about: a firewall blocks UDP, or a TURN "
                 "server is needed."
             )
-        self._heard = time.monotonic()  # connecting may have taken longer than silence is allowed to
         self._task = asyncio.get_running_loop().create_task(self._ping())
         if not await self._know_the_time():
             raise RemoteError("The server took the connection but does not answer; is it overloaded?")
@@ -142,7 +140,7 @@ class PublishLink:
             self._control.send(write_message(message))
 
     def _said(self, text: str | bytes) -> None:
-        self._heard = time.monotonic()
+        self._silence.heard()
         try:
             message = read_message(text)
         except ProtocolError as error:
@@ -166,7 +164,8 @@ class PublishLink:
         self._ready.set()  # whoever waits for it need not wait any longer
 
     async def _ping(self) -> None:
-        while time.monotonic() - self._heard < SILENCE_SECONDS:
+        while not self.lost.is_set():
             self._say(self.clock.ping())
             await asyncio.sleep(self.clock.pause)
-        self._gone()
+            if self._silence.waited(self.clock.pause):
+                self._gone()

@@ -16,6 +16,7 @@ from stream.remote.watching.clock import ServerClock
 from stream.remote.watching.frame import Link, RemoteFrame
 from stream.remote.watching.meshes import MeshReceiver, Surface
 from stream.remote.watching.pictures import Picture, PictureMatcher, decode_texture
+from stream.remote.watching.silence import Silence
 from stream.remote.wire.fragments import VERSION, Kind, Message, Reassembler
 from stream.remote.wire.messages import (
     AnyMessage,
@@ -31,9 +32,6 @@ from stream.remote.wire.messages import (
 from stream.remote.wire.messages import Clock as ClockMessage
 
 log = logging.getLogger(__name__)
-
-SILENCE_SECONDS = 3.0
-"""Without any sign of life for that long the connection is taken for lost; pings go out six times."""
 
 REPORT_SECONDS = 1.0
 
@@ -64,7 +62,8 @@ class Connection:
         self._expression_sequences: dict[int, int] = {}
         self._latencies: list[float] = []
         self._texture: asyncio.Task[None] | None = None
-        self._heard = self._measured = time.monotonic()
+        self._silence = Silence()
+        self._measured = time.monotonic()
         self.clock = ServerClock()
         self.hello: Hello | None = None
         self.state: State | None = None
@@ -79,7 +78,7 @@ class Connection:
 
     def control(self, text: str | bytes) -> None:
         """A control message came."""
-        self._heard = time.monotonic()
+        self._silence.heard()
         try:
             message = read_message(text)
         except ProtocolError as error:
@@ -89,7 +88,7 @@ class Connection:
 
     def datagram(self, data: bytes) -> None:
         """A datagram came."""
-        self._heard = time.monotonic()
+        self._silence.heard()
         try:
             message = self._reassembler.accept(data)
             if message is not None:
@@ -101,7 +100,7 @@ class Connection:
 
     def picture(self, picture: Picture) -> None:
         """A picture of the video track came."""
-        self._heard = time.monotonic()
+        self._silence.heard()
         self.pictures += 1
         self._matcher.picture(picture)
         self._give()
@@ -115,7 +114,6 @@ class Connection:
     def start(self, link: Link) -> None:
         """Begin to talk over an open link."""
         self._link = link
-        self._heard = time.monotonic()  # connecting may have taken longer than silence is allowed to
         self._say(self._wants)
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._ping()), loop.create_task(self._report())]
@@ -246,10 +244,11 @@ class Connection:
 
     async def _ping(self) -> None:
         """Keep asking the time, and notice when nobody answers any more."""
-        while time.monotonic() - self._heard < SILENCE_SECONDS:
+        while not self.lost.is_set():
             self._say(self.clock.ping())
             await asyncio.sleep(self.clock.pause)
-        self.lost.set()
+            if self._silence.waited(self.clock.pause):
+                self.lost.set()
 
     async def _report(self) -> None:
         while True:
