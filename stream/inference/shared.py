@@ -30,7 +30,7 @@ a batch wait for the last, which must be worth it."""
 CLOSE_SECONDS = 2.0
 """How long `SharedEngine.close` waits for a run to end."""
 
-TRIALS = 7
+TRIALS = 4
 """Runs of which the fastest tells what a batch size takes."""
 
 

@@ -65,13 +65,15 @@ class SharedModels:
         """
         model = open_model(live_model(self._settings.inference))
 
-        def load(batch: int) -> Engine:
-            return load_engine(model, self._settings.inference, self._settings.threads, "f16", batch)
-
         with ThreadPoolExecutor(1, thread_name_prefix="prosopon-load") as beside:
             tracker = beside.submit(self._load_tracker)  # a second of imports, while the network is compiled
+
+            def load(batch: int) -> Engine:
+                engine = load_engine(model, self._settings.inference, self._settings.threads, "f16", batch)
+                tracker.result()  # the batch sizes are timed next, and would be wrongly beside it
+                return engine
+
             self._engine = SharedEngine(load, min(self._sessions, MAX_BATCH))
-            tracker.result()
         log.info("Depth runs on %s, in batches of %s.", self._engine.backend, self._engine.sizes)
         self._warm_up()
         settle_heap()
