@@ -2,9 +2,10 @@
 
 python tools/soak_remote.py --minutes 5 --json out/soak_remote.json
 
-Several cameras publish a session each; all viewers watch the first one. The viewers decode meshes but draw
-nothing and take no video. A queue that grows anywhere between camera and viewer shows in the age of the
-newest mesh, or in the server's memory.
+Several cameras publish a session each; all viewers watch the first one. The cameras' pictures are encoded once
+for all of them, the viewers decode meshes but draw nothing and take no video: the load is to leave the cores to
+the server. A queue that grows anywhere between camera and viewer shows in the age of the newest mesh, or in the
+server's memory.
 """
 
 from __future__ import annotations
@@ -25,14 +26,21 @@ from typing import Any
 import psutil
 
 from stream.evaluation.machine import machine_sentence
-from stream.evaluation.remote_parts import Server, in_process, run_camera, wait_alive
+from stream.evaluation.remote_parts import Server, in_process, pictures_of, published, wait_alive
 from stream.files import atomic_path
 from stream.remote.event_loop import run
+from stream.remote.peers.rtc_inner import Connection
+from stream.remote.peers.video import SharedVideo
 from stream.remote.settings import ServeSettings
 from stream.remote.watching.viewer import RemoteViewer
 from stream.remote.wire.clock import wall_micros
+from stream.sources.sample import bounce
+from stream.types import Array
 
 RATE = 30.0
+SIDE, KBPS = 640, 1000
+"""Of the cameras' video."""
+
 WARMUP_SECONDS = 20.0
 
 ALLOWED_GROWTH = 5.0
@@ -68,6 +76,29 @@ class Freshness:
     skipped: int
     lost: int
     reconnections: int
+
+
+def run_cameras(url: str, sessions: list[str]) -> None:
+    """Publish the sample in several sessions from one process until the server ends."""
+    run(_cameras(url, sessions, pictures_of("sample")))
+
+
+async def _cameras(url: str, sessions: list[str], pictures: list[Array]) -> None:
+    video = SharedVideo(SIDE, KBPS)
+    async with contextlib.AsyncExitStack() as stack:
+        ends = []
+        for session in sessions:
+            peer, feed = Connection([]), video.feed()
+            transceiver = peer.addTransceiver(feed, direction="sendonly")
+            ends.append(await stack.enter_async_context(published(url, session, peer)))
+            feed.bind(transceiver)
+        begun = time.monotonic()
+        for place in itertools.count():
+            await asyncio.sleep(begun + place / RATE - time.monotonic())
+            if any(end.is_set() for end in ends):
+                break
+            video.offer(pictures[bounce(place, len(pictures))], wall_micros(time.monotonic()))
+    video.close()
 
 
 def run_viewers(url: str, session: str, count: int, seconds: float) -> list[Freshness]:
@@ -129,10 +160,7 @@ def soak(sessions: int, viewers: int, seconds: float) -> dict[str, Any]:
     """
     settings = ServeSettings(port=0, max_sessions=sessions, max_viewers=max(viewers, 1))
     with Server(settings) as server:
-        cameras = [
-            in_process(run_camera, server.url, f"soak-{place}", "sample", RATE, 3600.0 * 24)
-            for place in range(sessions)
-        ]
+        cameras = in_process(run_cameras, server.url, [f"soak-{place}" for place in range(sessions)])
         watching = in_process(run_viewers, server.url, "soak-0", viewers, seconds)
         series = _watch_server(server.process, watching.done)
         result = {
@@ -140,8 +168,7 @@ def soak(sessions: int, viewers: int, seconds: float) -> dict[str, Any]:
             "viewers": [asdict(one) for one in watching.result()],
             "metrics": server.metrics(),
         }
-    for camera in cameras:
-        camera.result()
+    cameras.result()
     kept = round(seconds)
     return {**result, **{name: values[-kept:] for name, values in series.items()}}
 

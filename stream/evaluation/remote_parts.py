@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -171,6 +171,18 @@ def run_camera(url: str, session: str, source: str, rate: float, seconds: float)
 async def _camera(url: str, session: str, pictures: list[Array], rate: float, seconds: float) -> int:
     peer, track = RTCPeerConnection(RTCConfiguration(iceServers=[])), ClockCamera(pictures, rate)
     peer.addTrack(track)
+    async with published(url, session, peer) as ended:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), seconds)
+        return track.taken
+
+
+@contextlib.asynccontextmanager
+async def published(url: str, session: str, peer: RTCPeerConnection) -> AsyncIterator[asyncio.Event]:
+    """Publish what the peer has to send, by WHIP; the event is set when the server ends it.
+
+    :raises RemoteError: the server refuses.
+    """
     ended = asyncio.Event()
 
     @peer.on("connectionstatechange")
@@ -191,14 +203,13 @@ async def _camera(url: str, session: str, pictures: list[Array], rate: float, se
                 raise RemoteError(f"The server refused the camera with {response.status}: {text[:200]}")
             location = response.headers["Location"]
         await peer.setRemoteDescription(RTCSessionDescription(text, "answer"))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), seconds)
-        taken = track.taken
-        with contextlib.suppress(aiohttp.ClientError):
-            async with http.delete(urljoin(url, location)):
-                pass
-        await peer.close()
-    return taken
+        try:
+            yield ended
+        finally:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with http.delete(urljoin(url, location)):
+                    pass
+            await peer.close()
 
 
 @dataclass(frozen=True, slots=True)
