@@ -4,8 +4,8 @@ python tools/soak_remote.py --minutes 5 --json out/soak_remote.json
 
 Several cameras publish a session each; all viewers watch the first one. The cameras' pictures are encoded
 once for all of them, the viewers decode meshes but draw nothing and take no video: the load is to leave the
-cores to the server. A queue that grows anywhere between camera and viewer shows in the age of the newest mesh,
-or in the server's memory.
+cores to the server. A queue that grows anywhere between camera and viewer shows in the age of the newest
+mesh, or in the server's memory.
 """
 
 from __future__ import annotations

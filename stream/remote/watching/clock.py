@@ -11,6 +11,9 @@ from stream.remote.wire.messages import Ping, Pong
 PINGS = 15
 """Answers kept."""
 
+LEAST = 3
+"""Answers that a publisher waits for, whose capture times are told by this clock."""
+
 FIRST_PINGS, FIRST_SECONDS = 5, 0.05
 """At the beginning pings go out quickly, so that times are known soon."""
 
@@ -60,8 +63,8 @@ class ServerClock:
 
     @property
     def known(self) -> bool:
-        """Whether a pong came."""
-        return self._difference is not None
+        """Whether enough pongs came to trust the times: the first one may have been held up."""
+        return len(self._bounds) >= LEAST
 
     def local(self, captured: int) -> float | None:
         """A time of the server's, microseconds, as seconds of our clock; None while nothing is known."""
