@@ -35,7 +35,7 @@ CHANGES_PER_MINUTE = 1200
 """PATCH and DELETE of one address: a browser sends some twenty for a connection."""
 
 PROBES = ("/healthz", "/readyz", "/metrics")
-"""Paths whose requests are logged for debugging only."""
+"""Paths whose ordinary answers are logged for debugging only."""
 
 STATUSES = {ProtocolError: 400, UnknownSessionError: 404, NameTakenError: 409, SupersededError: 412}
 """Of what routes and hub refuse."""
@@ -185,8 +185,9 @@ class Guard:
         }
         if status in (401, 403, 429):
             fields["client"] = self.address(request)
-        # Whoever watches the server asks every few seconds.
-        log.log(logging.DEBUG if fields["path"] in PROBES else logging.INFO, "request", extra=fields)
+        # Whoever watches the server asks every few seconds, and is told 503 while it loads.
+        probed = fields["path"] in PROBES and status in (200, 503)
+        log.log(logging.DEBUG if probed else logging.INFO, "request", extra=fields)
 
 
 def sentence(status: int, text: str) -> web.Response:
