@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,34 @@ def test_a_session_sees_what_a_pipeline_of_its_own_would(
             assert ((here.depths[0].mask > 0.5) == solid).mean() > 0.999
             difference = np.abs(here.depths[0].map - there.depths[0].map)[solid]
             assert np.median(difference) < 1e-5
+
+
+def test_faces_that_nobody_wants_are_looked_for_now_and_then(
+    captures: list[Capture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(models_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    looked: list[float] = []
+
+    def look(capture: Capture) -> Capture:
+        looked.append(now[0])
+        return replace(capture, faces=(len(looked),))  # type: ignore[arg-type]
+
+    stage = SimpleNamespace(name="face", open=None, close=None)
+    wants = Wants(False, False)
+    rarely = models_module._Rarely(stage, lambda: wants.meshes_wanted)  # type: ignore[arg-type]
+    rarely._stage = look  # type: ignore[assignment]
+    seen = []
+    for number in range(60):  # two seconds
+        now[0] = 100.0 + number / 30
+        seen.append(rarely(captures[0]).faces[0])  # type: ignore[union-attr]
+    assert len(looked) == 8
+    assert seen == sorted(seen), "those found last go along in between"
+    wants.meshes_wanted = True
+    for _ in range(5):
+        now[0] += 1 / 30
+        rarely(captures[0])
+    assert looked[-5:] == pytest.approx([now[0] - back / 30 for back in range(4, -1, -1)])
 
 
 def test_only_what_is_wanted_is_worked_out(models: SharedModels, captures: list[Capture]) -> None:

@@ -20,7 +20,7 @@ from stream.mesh.stage import SurfaceStage
 from stream.pipeline.heap import settle_heap
 from stream.pipeline.members import Openable
 from stream.sources.sample import SampleSource
-from stream.types import Capture
+from stream.types import Capture, Face
 
 if TYPE_CHECKING:
     from stream.pipeline.stage import Stage
@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 
 MAX_BATCH = 16
 """Largest batch that is tried; a session has one face's depth asked for at a time."""
+
+
+IDLE_SECONDS = 0.25
+"""Between two looks for faces while nobody watches."""
 
 
 class Wanted(Protocol):
@@ -81,13 +85,13 @@ class SharedModels:
     def stages(self, wanted: Wanted) -> list[Stage]:
         """A session's own stages, not yet open: face, depth, surface, expression.
 
-        Faces are always followed; what nobody wants is not worked out.
+        What nobody wants is not worked out; faces are looked for now and then all the same, to tell of them.
         """
         assert self._engine is not None, "load the models before the first session"
         settings = self._settings
         depth = DepthStage(side=self._side, engine=self._engine.front)
         return [
-            face_stage(settings),
+            _Rarely(face_stage(settings), lambda: wanted.meshes_wanted or wanted.expressions_wanted),
             _Where(depth, lambda capture: wanted.meshes_wanted),
             # Not asked again: it must find depth where it wants some.
             _Where(SurfaceStage(settings.smooth), lambda capture: bool(capture.depths)),
@@ -128,6 +132,29 @@ class SharedModels:
         finally:
             for part in parts:
                 part.close()
+
+
+class _Rarely:
+    """The face stage: it follows faces while they are wanted, and else looks for them every `IDLE_SECONDS`.
+
+    Captures in between get the faces that were found last: the sessions that are watched need the time.
+    """
+
+    def __init__(self, stage: Stage, wanted: Callable[[], bool]) -> None:
+        self.name = stage.name
+        self.open, self.close = stage.open, stage.close
+        self._stage, self._wanted = stage, wanted
+        self._faces: tuple[Face, ...] = ()
+        self._due = float("-inf")
+
+    def __call__(self, capture: Capture) -> Capture | None:
+        now = time.monotonic()
+        if now < self._due and not self._wanted():
+            return replace(capture, faces=self._faces)
+        self._due = now + IDLE_SECONDS
+        found = self._stage(capture)
+        self._faces = () if found is None else found.faces
+        return found
 
 
 class _Where:
