@@ -17,9 +17,8 @@ live: $(VENV)/.live
 serve: $(VENV)/.live
 	@$(BIN)/prosopon serve $(ARGS)
 
-# Two at a time; -n 0 among the ARGS runs them one by one, as a debugger wants it.
 test: $(VENV)/.test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.test
 	@$(BIN)/ruff check .

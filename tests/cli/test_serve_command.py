@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import re
 import signal
 import socket
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from stream.cli import serve
 from stream.cli.main import main
 from stream.remote.settings import ServeSettings
 
@@ -31,17 +29,8 @@ class QuietHub:
         self.ready = False
 
 
-class LeftError(Exception):
-    """Stands for the end of the process."""
-
-
-def leave() -> None:
-    raise LeftError
-
-
 @pytest.fixture(autouse=True)
 def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "_leave", leave)
     monkeypatch.delenv("PROSOPON_TOKEN", raising=False)
     monkeypatch.setattr("stream.remote.sessions.hub.SessionHub", QuietHub)
 
@@ -67,28 +56,46 @@ def test_says_what_to_open_and_what_came(capsys: pytest.CaptureFixture[str]) -> 
     assert "0 cameras and 0 viewers" in out
 
 
-def test_a_signal_ends_it_while_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ready_and_told_to_stop(server: object) -> str:
-        os.kill(os.getpid(), signal.SIGTERM)
-        return "ready"
+QUIET = """
+import asyncio, sys
+import stream.remote.sessions.hub as hub
 
-    monkeypatch.setattr(serve, "_opening", ready_and_told_to_stop)
-    begun = time.monotonic()
-    figures = asyncio.run(serve._serve(ServeSettings(port=0), None, quiet=False))
-    assert figures["ended"] == "stopped"
-    assert time.monotonic() - begun < 30
+seconds = float(sys.argv.pop())
+
+class QuietHub:
+    def __init__(self, settings):
+        self.ready = False
+    async def open(self):
+        print("loading", flush=True)
+        await asyncio.sleep(seconds)
+        self.ready = True
+    async def close(self):
+        self.ready = False
+
+hub.SessionHub = QuietHub
+from stream.cli.main import main
+main()
+"""
+"""The command in a process of its own, whose models take as long to load as the last argument says."""
 
 
-def test_a_signal_ends_it_while_it_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def load_long(hub: QuietHub) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.sleep(60)
-
-    monkeypatch.setattr(QuietHub, "open", load_long)
-    begun = time.monotonic()
-    with pytest.raises(LeftError):
-        asyncio.run(serve._serve(ServeSettings(port=0), None, quiet=True))
-    assert time.monotonic() - begun < 30
+@pytest.mark.parametrize(
+    ("loading", "until", "said"),
+    [(0, "Open http", "0 cameras and 0 viewers"), (60, "loading", "Stopped while")],
+)
+def test_a_signal_ends_it(loading: int, until: str, said: str) -> None:
+    command = [sys.executable, "-c", QUIET, "serve", "--port", "0", str(loading)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            while until not in (line := process.stdout.readline()):
+                assert line, "it ended by itself"
+            process.send_signal(signal.SIGTERM)
+            rest, _ = process.communicate(timeout=30)
+            assert process.returncode == 0
+            assert said in rest
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(
