@@ -16,6 +16,7 @@ from stream.evaluation.skin_tone import cheek_colours, fitzpatrick_type, typolog
 from stream.expression.arkit import ARKIT_NAMES
 from stream.face.crop import LEFT_EYE, RIGHT_EYE
 from stream.face.pose import euler_angles
+from stream.face.camera import CameraSettings
 from stream.face.still import find_face
 from stream.geometry import DEFAULT_FOV
 from stream.types import Array, Capture, Face
@@ -192,7 +193,7 @@ def _faces(path: Path, step: int, fov: float) -> Iterator[tuple[Array, Face]]:
         for picture in pictures:
             image = read_image(picture)
             try:
-                face = find_face(image, fov)
+                face = find_face(image, CameraSettings(fov=fov))
             except FaceError:
                 continue
             yield image, face
@@ -204,14 +205,14 @@ def _tracked(path: Path, step: int, fov: float) -> Iterator[tuple[Array, Face]]:
     from stream.face.stage import FaceStage
     from stream.sources.file import FileSource
 
-    source, stage = FileSource(path, fast=True), FaceStage(fov=fov)
+    source, stage = FileSource(path, fast=True), FaceStage(camera=CameraSettings(fov=fov))
     try:
         source.open()
         stage.open()
         while (frame := source.read()) is not None:
-            faces = stage(Capture(frame)).faces
-            if faces and frame.index % step == 0:
-                yield frame.image, faces[0]
+            people = stage(Capture(frame)).people
+            if people and frame.index % step == 0:
+                yield frame.image, people[0].face
     finally:
         stage.close()
         source.close()
