@@ -173,7 +173,6 @@ def capture_image(image: Array, settings: CaptureSettings | None = None) -> Capt
     :raises InputError: the image is not (H, W, 3) uint8.
     """
     from stream.depth.estimator import DepthEstimator
-    from stream.depth.still import estimate_still
     from stream.face.still import find_face
     from stream.mesh.build import build_mesh
 
@@ -183,7 +182,7 @@ def capture_image(image: Array, settings: CaptureSettings | None = None) -> Capt
     # Exact arithmetic: bfloat16, which OpenVINO would choose, costs about a degree in the normals.
     estimator = DepthEstimator(settings.inference, precision="f32")
     try:
-        depth = estimate_still(estimator, image, face.crop, face.intrinsics)
+        depth = estimator.estimate_flipped_mean(image, face.crop, face.intrinsics)
     finally:
         estimator.close()
     mesh = build_mesh(frame, face, depth, compute=settings.compute)

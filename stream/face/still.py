@@ -21,7 +21,6 @@ def find_face(
     fov: float = DEFAULT_FOV,
     calibration: Path | None = None,
     ipd_mm: float = INTER_PUPIL_MM,
-    tracker: str = "auto",
 ) -> Face:
     """The largest face in a picture, searched for more thoroughly than in video.
 
@@ -33,7 +32,7 @@ def find_face(
     :raises ConfigError: a setting is out of range.
     :raises BackendError: no tracker can run here.
     """
-    search = open_tracker(tracker, max_faces=_CANDIDATES, static=True)
+    search = open_tracker("auto", max_faces=_CANDIDATES, static=True)
     try:
         faces = search.detect(Frame(image, captured=0.0, index=0, source="picture"))
     finally:
