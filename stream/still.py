@@ -17,7 +17,6 @@ def capture_image(image: Array, settings: CaptureSettings | None = None) -> Capt
     :raises ConfigError, BackendError, ModelError: a setting is out of range, or cannot run here.
     """
     from stream.depth.estimator import DepthEstimator
-    from stream.depth.still import estimate_still
     from stream.face.still import find_face
     from stream.mesh.build import mesh_of, surface_of
 
@@ -27,7 +26,7 @@ def capture_image(image: Array, settings: CaptureSettings | None = None) -> Capt
     # Exact arithmetic: bfloat16, which OpenVINO would choose, costs about a degree in the normals.
     estimator = DepthEstimator(settings.inference, precision="f32")
     try:
-        depth = estimate_still(estimator, image, face.crop, face.intrinsics)
+        depth = estimator.estimate_flipped_mean(image, face.crop, face.intrinsics)
     finally:
         estimator.close()
     surface = surface_of(depth)

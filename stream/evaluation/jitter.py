@@ -75,9 +75,7 @@ def run_chain(frames: Iterable[Frame], settings: CaptureSettings, smooth: bool) 
     return keep.captures
 
 
-def measure_photo(
-    photo: Array, settings: CaptureSettings | None = None, count: int = 120, seed: int = 0
-) -> Measurement:
+def measure_photo(photo: Array, settings: CaptureSettings | None = None, count: int = 120) -> Measurement:
     """Jitter of a still face, under a still camera and a trembling one, and lag of a moving face.
 
     :param photo: (H, W, 3) uint8 RGB with one face.
@@ -90,9 +88,9 @@ def measure_photo(
         raise InputError(f"Jitter needs a clip of at least {LEAST_COUNT} frames, not {count}.")
     settings = settings or CaptureSettings()
     clips = {
-        "still": still_clip(photo, count, seed),
-        "shaken": still_clip(photo, count, seed, shake=True),
-        "moving": moving_clip(photo, count, seed),
+        "still": still_clip(photo, count),
+        "shaken": still_clip(photo, count, shake=True),
+        "moving": moving_clip(photo, count),
     }
     figures: dict[str, Any] = {}
     traces: dict[str, dict[str, Array]] = {}

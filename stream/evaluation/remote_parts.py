@@ -144,14 +144,14 @@ class ClockCamera(VideoStreamTrack):
         return frame
 
 
-def pictures_of(source: str, count: int = 120, size: tuple[int, int] = (640, 480)) -> list[Array]:
+def pictures_of(source: str, count: int = 120) -> list[Array]:
     """The first pictures of a source, (H, W, 3) uint8 RGB each.
 
     :raises ProsoponError: it cannot be read.
     """
     from stream.sources.factory import open_source
 
-    opened = open_source(source, size=size, fast=True, loop=True)
+    opened = open_source(source, size=(640, 480), fast=True, loop=True)
     opened.open()
     try:
         frames = [opened.read() for _ in range(count)]

@@ -18,7 +18,6 @@ _CANDIDATES = 4
 def find_face(
     image: Array,
     camera: CameraSettings = DEFAULT_CAMERA,
-    tracker: str = "auto",
 ) -> Face:
     """The largest face in a picture, searched for more thoroughly than in video.
 
@@ -28,7 +27,7 @@ def find_face(
     :raises ConfigError: a setting is out of range.
     :raises BackendError: no tracker can run here.
     """
-    search = open_tracker(tracker, max_faces=_CANDIDATES, static=True)
+    search = open_tracker("auto", max_faces=_CANDIDATES, static=True)
     try:
         faces = search.detect(Frame(image, captured=0.0, index=0, source="picture"))
     finally:

@@ -40,9 +40,7 @@ def depth_jump(size: int) -> float:
     return min(DEPTH_JUMP, 2 * MAX_SLOPE / size)
 
 
-def clean_mask(
-    depth: Array, mask: Array, confidence: Array | None = None, threshold: float = MASK_THRESHOLD
-) -> Array:
+def clean_mask(depth: Array, mask: Array, confidence: Array | None = None) -> Array:
     """The mask with 0 where no mesh is wanted and 1 in small holes, unchanged elsewhere.
 
     Cut are pixels whose depth is not finite or beyond `FARTHEST`; threads less than three pixels wide
@@ -53,12 +51,11 @@ def clean_mask(
     :param depth: (S, S) float32 crop units.
     :param mask: (S, S) float32 in 0..1.
     :param confidence: (S, S) float32 in 0..1; small holes that are less sure than `SURE` stay.
-    :param threshold: from which value a pixel belongs to the head.
     :return: (S, S) float32.
     """
     # False for NaN and both infinities, too.
     near = np.abs(depth) < FARTHEST
-    solid = ((mask >= threshold) & near).astype(np.uint8)
+    solid = ((mask >= MASK_THRESHOLD) & near).astype(np.uint8)
     filled = _fill_holes(solid, confidence)
     smooth = cv2.morphologyEx(filled, cv2.MORPH_OPEN, _CROSS)
     smooth &= cv2.boxFilter(smooth, -1, (5, 5), normalize=False) >= 13
