@@ -11,6 +11,7 @@ import numpy as np
 
 from stream.errors import BackendError
 from stream.face.quiet import QuietStart, quiet_stderr
+from stream.face.search import SearchPace
 from stream.face.tracker import check_image, plausible
 from stream.types import Array, Frame
 
@@ -101,18 +102,26 @@ def run_mesh(mesh: Any, image: Array) -> list[Array]:
 class MediaPipeTracker:
     """Video: follows each face from frame to frame and detects only while fewer than ``max_faces`` are known.
 
+    Where nobody has been seen for a while, it looks now and then only (`SearchPace`).
+
     :raises BackendError: MediaPipe cannot run here.
     """
 
     def __init__(self, max_faces: int = 1) -> None:
         self._mesh = open_mesh(max_faces, static=False)
         self._quiet = QuietStart()
+        self._pace = SearchPace()
 
     def detect(self, frame: Frame) -> list[Array]:
         """See `FaceTracker.detect`."""
         check_image(frame.image)
+        if not self._pace.due(frame.captured):
+            return []
         with self._quiet.next():
-            return run_mesh(self._mesh, frame.image)
+            faces = run_mesh(self._mesh, frame.image)
+        if faces:
+            self._pace.found(frame.captured)
+        return faces
 
     def close(self) -> None:
         """See `FaceTracker.close`."""

@@ -7,6 +7,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
+from stream.blas import keep_blas_single
 from stream.errors import BackendError, ConfigError, InputError
 from stream.face.crop import MAX_SIDE
 from stream.types import Array, Frame
@@ -45,7 +46,7 @@ class FaceTracker(Protocol):
 
 
 def open_tracker(name: str = "auto", max_faces: int = 1, static: bool = False) -> FaceTracker:
-    """Open a tracker by name; ``auto`` takes the first that runs here.
+    """Open a tracker by name; ``auto`` takes the first that runs here. From now on BLAS works on one thread.
 
     :param static: for single pictures: nothing is carried from one to the next, and the search is more
         thorough (small faces, faces that fill the picture) and slower.
@@ -53,6 +54,7 @@ def open_tracker(name: str = "auto", max_faces: int = 1, static: bool = False) -
     :raises BackendError: the tracker cannot run here; the message says what to install.
     """
     check_tracker(name, max_faces)
+    keep_blas_single()
     reasons = []
     for candidate in _TRACKERS if name == "auto" else (name,):
         module, tracker = _TRACKERS[candidate][static]

@@ -8,6 +8,7 @@ from face_helpers import astronaut, astronaut_at, frame, shared
 
 from stream.errors import InputError
 from stream.face.mediapipe_mesh import MAX_SIDE, MediaPipeTracker, shrink
+from stream.face.search import PAUSE
 from stream.types import Array
 
 
@@ -156,3 +157,12 @@ def test_people_are_followed_without_a_gap(name: str, tracker: MediaPipeTracker)
             assert len(faces) == 1
             if index == 150:
                 break
+
+
+def test_a_face_that_comes_late_is_found_within_a_pause_of_the_search(tracker: MediaPipeTracker) -> None:
+    empty = np.full((120, 160, 3), 128, np.uint8)
+    for number in range(90):
+        assert tracker.detect(frame(empty, number / 30)) == []
+    found = [number / 30 for number in range(90, 110) if tracker.detect(frame(astronaut(), number / 30))]
+    assert found[0] - 3.0 <= PAUSE + 1 / 30
+    assert len(found) == 110 - round(found[0] * 30)  # and followed at every frame from then on
