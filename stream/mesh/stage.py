@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stream.compute.backends import AUTO, load_twin
-from stream.compute.depth_mesh import check_maps
+from stream.compute.depth_to_mesh import check_maps
 from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import InputError
 from stream.face.crop import crop_image
@@ -36,7 +36,7 @@ class MeshStage:
 
         :raises ConfigError, BackendError: the compute backend is unknown or cannot run here.
         """
-        load_twin("depth_mesh", self._compute)
+        load_twin("depth_to_mesh", self._compute)
         self._smoother = DepthSmoother()
 
     def __call__(self, capture: Capture) -> Capture:
