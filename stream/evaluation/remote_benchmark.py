@@ -47,7 +47,7 @@ def run_remote_benchmark(
     :param progress: told what is done next.
     :returns: ``latency_ms`` and the other figures of `summarise`; ``codec`` of `measure_codec`; ``stages``,
         ``outputs``, ``drops`` and ``fps`` of the server's session; ``rss_mb`` of the server; ``rows``,
-        `stream.evaluation.remote_parts.Watched.rows`; ``limits``, ``machine`` and ``settings``.
+        `stream.evaluation.remote_parts.ViewerRecord.rows`; ``limits``, ``machine`` and ``settings``.
     :raises ProsoponError: the source or a model is not to be had, or there is no face to be seen.
     """
     from stream.evaluation.remote_parts import Server, in_process, run_camera, run_viewer
@@ -85,7 +85,7 @@ def run_remote_benchmark(
 def summarise(rows: Array, seconds: float) -> dict[str, Any]:
     """What a viewer's rows say.
 
-    :param rows: (N, 5) int64, see `stream.evaluation.remote_parts.Watched`.
+    :param rows: (N, 5) int64, see `stream.evaluation.remote_parts.ViewerRecord`.
     :returns: {p50, p95, p99} milliseconds each of ``latency_ms``, capture to mesh received, by the picture's
         clock; ``shown_ms``, until its picture was there too; ``header_ms``, the same as ``latency_ms`` by
         the header's capture time; ``clock_error_ms``, the header's capture time less the picture's, signed;

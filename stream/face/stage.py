@@ -12,8 +12,6 @@ from stream.memory import TrackMemory
 from stream.types import Capture, Face, Intrinsics, Person
 
 
-
-
 class FaceStage:
     """Finds, follows, smooths and poses the faces of each frame (a `stream.pipeline.stage.Stage`).
 

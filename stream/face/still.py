@@ -10,8 +10,6 @@ from stream.face.tracker import open_tracker
 from stream.face.tracks import face_size
 from stream.types import Array, Face, Frame
 
-
-
 _CANDIDATES = 4
 
 

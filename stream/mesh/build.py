@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stream.compute.backends import AUTO
-from stream.compute.depth_mesh import GridMesh, check_maps, depth_to_mesh
+from stream.compute.depth_to_mesh import GridMesh, check_maps, depth_to_mesh
 from stream.errors import InputError
 from stream.face.crop import crop_image
 from stream.geometry import image_from_crop, mm_per_crop_unit

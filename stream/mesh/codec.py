@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import zstandard
 
-from stream.compute.depth_mesh import check_maps
+from stream.compute.depth_to_mesh import check_maps
 from stream.compute.mesh_quantize import MAX_BITS, MIN_BITS, mesh_dequantize, mesh_quantize
 from stream.errors import InputError, ProtocolError
 from stream.mesh.build import connect_jump

@@ -17,12 +17,12 @@ from stream.depth.sight import line_of_sight, sight_plane, sight_tilt
 from stream.errors import BackendError, InputError
 from stream.face.crop import crop_image
 from stream.geometry import image_from_crop, mm_per_crop_unit
+from stream.memory import TrackMemory
 from stream.mesh.build import texture_size
 from stream.mesh.device_frame import DeviceFrame, FrameResult
 from stream.mesh.device_pool import DeviceMesh, MeshPool
 from stream.mesh.smoothing import MAX_GAP, TIME_CONSTANT
 from stream.mesh.stillness import PICTURE_SIDE, Seen, grey_picture, how_still
-from stream.memory import TrackMemory
 from stream.types import Array, Capture, Depth, Face, Frame, Mesh, Person
 
 
@@ -139,9 +139,7 @@ class DeviceStage:
             raise
         self._remember(capture.frame, faces, seen, result)
         return [
-            replace(
-                person, depth=_depth(person.face, result, i), mesh=self._mesh(result, i, texture, device)
-            )
+            replace(person, depth=_depth(person.face, result, i), mesh=self._mesh(result, i, texture, device))
             for i, (person, texture, device) in enumerate(zip(people, textures, kept, strict=True))
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.compute.depth_mesh import MASK_THRESHOLD, check_maps
+from stream.compute.depth_to_mesh import MASK_THRESHOLD, check_maps
 from stream.mesh.build import connect_jump
 from stream.types import Array, Surface
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stream.compute.depth_mesh import DEPTH_JUMP, MASK_THRESHOLD
+from stream.compute.depth_to_mesh import DEPTH_JUMP, MASK_THRESHOLD
 from stream.types import Array
 
 MAX_SLOPE = 6.4

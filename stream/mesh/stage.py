@@ -49,7 +49,7 @@ class MeshStage:
 
         :raises ConfigError, BackendError: the compute backend is unknown or cannot run here.
         """
-        load_twin("depth_mesh", self._compute)
+        load_twin("depth_to_mesh", self._compute)
 
     def __call__(self, capture: Capture) -> Capture:
         """Make the meshes.

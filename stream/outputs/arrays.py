@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.compute.depth_mesh import MASK_THRESHOLD
+from stream.compute.depth_to_mesh import MASK_THRESHOLD
 from stream.errors import FaceError
 from stream.face.crop import paste_crop
 from stream.files import atomic_path

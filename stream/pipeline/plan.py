@@ -192,7 +192,11 @@ class _Planner:
         return tuple(other.name for other in needed if other.name not in earlier)
 
     def _needed(self, node: Node) -> list[Node]:
-        makers = {self._producers[need].name: self._producers[need] for need in node.needs if need not in self._given}
+        makers = {
+            self._producers[need].name: self._producers[need]
+            for need in node.needs
+            if need not in self._given
+        }
         return list(makers.values())
 
     def _before(self, node: Node) -> list[Node]:

@@ -135,9 +135,7 @@ def _together(captures: Iterable[Capture]) -> tuple[Person, ...]:
 
 def _all_known(same: Sequence[Person]) -> Person:
     """One person of what several captures know of it."""
-    known = {
-        name: value for one in same for name in FIELDS if (value := getattr(one, name)) is not None
-    }
+    known = {name: value for one in same for name in FIELDS if (value := getattr(one, name)) is not None}
     return replace(same[0], **known)
 
 
@@ -175,9 +173,7 @@ class _Wiring:
         self._chain = chain
         sources: list[SourceMember | StageMember] = [reader, *chain]
         self._before = {
-            member.name: [
-                one for one in sources if one.name in (after.get(member.name) or (reader.name,))
-            ]
+            member.name: [one for one in sources if one.name in (after.get(member.name) or (reader.name,))]
             for member in chain
         }
         for member in sources:

@@ -161,7 +161,8 @@ class PreviewStage(_HeadlessStage):
             picture = self.scene.read()
             panes.append((mode, picture if capture.meshes else say_no_face(picture)))
         return replace(
-            capture, picture=self._layout.compose(
+            capture,
+            picture=self._layout.compose(
                 image, [person.face for person in capture.people], panes, self._panel.lines()
             ),
         )

@@ -54,7 +54,7 @@ def equipped(fresh: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_auto_takes_the_backend_that_runs_here() -> None:
     best = "numba" if why_not("cuda") else "cuda"
     assert choose_backend("auto") == best
-    assert load_twin("depth_mesh", "numba") is load_twin("depth_mesh", "numba")
+    assert load_twin("depth_to_mesh", "numba") is load_twin("depth_to_mesh", "numba")
 
 
 def test_without_a_library_cuda_says_what_to_install(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:

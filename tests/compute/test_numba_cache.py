@@ -7,7 +7,7 @@ from pathlib import Path
 
 PROGRAM = """
 import numpy as np
-from stream.compute.depth_mesh import depth_to_mesh
+from stream.compute.depth_to_mesh import depth_to_mesh
 one = np.ones((8, 8), np.float32)
 print(len(depth_to_mesh(one * 0, one, np.eye(3)[:2], 700, 700, 4, 4, 600, 100).triangles))
 """

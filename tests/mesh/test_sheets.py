@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mesh_samples import CAMERA, CROP, DISTANCE, coordinates, dome, sample_face, sample_frame
 
-from stream.compute.depth_mesh import depth_to_mesh
+from stream.compute.depth_to_mesh import depth_to_mesh
 from stream.geometry import image_from_crop, mm_per_crop_unit
 from stream.mesh.build import build_mesh
 from stream.types import Depth, Mesh
