@@ -211,9 +211,7 @@ def _choose_device(settings: CaptureSettings, shared: bool) -> Choice:
     from stream.inference.backends import DEVICE_BACKENDS, backend_status
 
     if shared:
-        return Choice(
-            False, "it serves one session; here sessions share a network, which takes them in batches"
-        )
+        return Choice(False, "it serves one session; here they share a network, which takes them in batches")
     if settings.compute not in (AUTO, "cuda"):
         return Choice(False, f"the kernels are to run on {settings.compute}")
     if (reason := why_not("cuda")) is not None:

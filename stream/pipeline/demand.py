@@ -27,7 +27,7 @@ class Demands:
         self._steps: dict[frozenset[str], frozenset[str]] = {}
 
     def __call__(self, now: float) -> frozenset[str]:
-        """Names of the steps to run on a frame that comes at ``now``, seconds on a clock that does not go back."""
+        """Names of the steps to run on a frame that comes at ``now``, seconds on a steady clock."""
         due = frozenset(thing for thing, rate in self._rates().items() if self._due(thing, rate, now))
         self._last.update(dict.fromkeys(due, now))
         if due not in self._steps:

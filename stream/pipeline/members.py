@@ -166,7 +166,7 @@ class StageMember(Member):
         return isinstance(self._stage, Idles) and self._stage.holds
 
     def skips(self, item: Item) -> bool:
-        """Whether it has nothing to do with an item: it failed before, or nobody wants what the stage gives."""
+        """Whether it has nothing to do with an item: it failed before, or nobody wants the stage's work."""
         wanted = self._always or item.steps is None or self.name in item.steps
         return item.failed or not wanted
 

@@ -144,12 +144,10 @@ class _Planner:
         for thing in wanted:
             self._produce(thing, thing)
         chosen = {node.name: node for node in self._producers.values()}
-        steps: list[Step] = []
-        for name in self._order(chosen):
-            steps.append(self._step(chosen[name]))
+        steps = tuple(self._step(chosen[name]) for name in self._order(chosen))
         left_out = tuple(self._left_out(node) for node in self._nodes if node.name not in chosen)
         given = tuple(sorted(self._given - {FRAME}))
-        return Plan(tuple(sorted(wanted)), given, tuple(steps), left_out)
+        return Plan(tuple(sorted(wanted)), given, steps, left_out)
 
     def _produce(self, thing: str, wanted: str) -> None:
         if thing in self._given or thing in self._producers:
@@ -192,12 +190,8 @@ class _Planner:
         return tuple(other.name for other in needed if other.name not in earlier)
 
     def _needed(self, node: Node) -> list[Node]:
-        makers = {
-            self._producers[need].name: self._producers[need]
-            for need in node.needs
-            if need not in self._given
-        }
-        return list(makers.values())
+        makers = [self._producers[need] for need in node.needs if need not in self._given]
+        return list({maker.name: maker for maker in makers}.values())
 
     def _before(self, node: Node) -> list[Node]:
         """All nodes whose results it builds on."""

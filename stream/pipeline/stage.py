@@ -31,7 +31,7 @@ class Stage(Protocol):
 
 @runtime_checkable
 class Idles(Protocol):
-    """A stage or sink that has something to do while nothing comes: a window lives on while its camera stalls.
+    """A stage or sink that has something to do while nothing comes: a window lives while its camera stalls.
 
     :ivar holds: of a sink: once the source has ended by itself, the run goes on and keeps the sink idling
         while this is true, until `Pipeline.stop`, the duration or a signal ends it.

@@ -129,7 +129,7 @@ def joined(items: Sequence[Item]) -> Item:
 
 
 def _together(captures: Iterable[Capture]) -> tuple[Person, ...]:
-    """Everybody with all that any of the captures knows of them; branches add to people, never leave one out."""
+    """Everybody with all that any of the captures knows of them; no branch leaves anybody out."""
     return tuple(map(_all_known, zip(*(capture.people for capture in captures), strict=True)))
 
 
