@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from stream.capture import CaptureSettings, capture_stages, device_stage
+from stream.capture import CaptureSettings, capture_stages, device_stage, face_stage
 from stream.config import Settings
 from stream.errors import BackendError, FaceError, ProsoponError
 from stream.evaluation.machine import describe_machine
+from stream.evaluation.unit import in_units, unit_times
 from stream.evaluation.usage import UsageWatch
 from stream.pipeline.run import run_pipeline
 from stream.pipeline.runner import Pipeline
@@ -57,16 +58,18 @@ def run_benchmark(
     :param progress: told the name of each run before it starts.
     :returns: ``fps``, ``latency_ms`` {p50, p95, p99}, ``stages`` {name: {p50, p95, p99, rate, drops, ...}},
         ``drops``, ``rss_mb``, ``cpu_percent`` of the unpaced run; under ``runs`` the same for each run by
-        name (``unpaced``, ``30 fps``, ...); ``machine`` and ``settings``; and where frames stay on the GPU
-        ``device``, of `measure_device`.
+        name (``unpaced``, ``30 fps``, ...); what `stream.evaluation.unit.in_units` gives; ``machine`` and
+        ``settings``; and where frames stay on the GPU ``device``, of `measure_device`.
     :raises ProsoponError: the source, a model or a backend is not to be had, or it was stopped.
     """
     settings = _drawable(settings)
-    runs = {}
+    progress("the unit")
+    runs, looks = {}, [unit_times()]
     for rate in (None, *settings.rates):
         name = UNPACED if rate is None else f"{rate:g} fps"
         progress(name)
         runs[name] = measure(settings, rate)
+        looks.append(unit_times())
     device = {}
     if DEVICE in runs[UNPACED]["stages"]:
         progress("the GPU's steps and kernels")
@@ -75,6 +78,7 @@ def run_benchmark(
         **runs[UNPACED],
         **device,
         "runs": runs,
+        **in_units(runs, looks),
         "machine": describe_machine(),
         "settings": settings.model_dump(mode="json"),
     }
@@ -137,7 +141,7 @@ def _tracked(settings: BenchSettings, frames: int = 60) -> list[Capture]:
     """
     faces: list[Capture] = []
     source = open_source(settings.source, fast=True, loop=True, decode=settings.decode)
-    pipeline = Pipeline(source, capture_stages(settings.capture)[:1], [Keep(faces)], frames=frames)
+    pipeline = Pipeline(source, [face_stage(settings.capture)], [Keep(faces)], frames=frames)
     run_pipeline(pipeline)
     if not faces:
         raise FaceError("The source's first frames show no face; measure with another --source.")
