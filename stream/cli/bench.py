@@ -35,9 +35,9 @@ def bench(
 ) -> None:
     """Measure rate, latency, drops, CPU and memory: unpaced, and offered at 30 and 60 frames a second.
 
-    The figures come in units, too: one is what MediaPipe's face mesh with irises takes for a frame on one core
-    here, measured before, between and after the runs. Compare machines and versions in units: CPU a frame,
-    frames a unit when unpaced, and p95 from capture to the drawn picture, or to the mesh with --no-render.
+    The figures come in units, too: one is what MediaPipe's face mesh with irises takes for a frame on one
+    core here, measured before, between and after the runs. Compare machines and versions in units: CPU a
+    frame, frames a unit when unpaced, and p95 from capture to the drawn picture (--no-render: to the mesh).
     """
     from stream.evaluation.benchmark import BenchSettings
 
