@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream.cli.tables import console, device_tables, given, remote_table, stage_table, write_json
+from stream.cli.tables import console, device_tables, given, remote_table, stage_table, unit_table, write_json
 from stream.config import load_config, parse_settings
 from stream.errors import ConfigError
 
@@ -33,7 +33,12 @@ def bench(
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the plot here (beside --json by default).")] = None,
 ) -> None:
-    """Measure rate, latency, drops, CPU and memory: unpaced, and offered at 30 and 60 frames a second."""
+    """Measure rate, latency, drops, CPU and memory: unpaced, and offered at 30 and 60 frames a second.
+
+    The figures come in units, too: one is what MediaPipe's face mesh with irises takes for a frame on one
+    core here, measured before, between and after the runs. Compare machines and versions in units: CPU a
+    frame, frames a unit when unpaced, and p95 from capture to the drawn picture (--no-render: to the mesh).
+    """
     from stream.evaluation.benchmark import BenchSettings
 
     values = (load_config(config, BenchSettings) if config else BenchSettings()).model_dump()
@@ -76,6 +81,7 @@ def _show(result: dict[str, Any], remote: bool) -> None:
         used = f"CPU {run['cpu_percent']:.0f} % of one core, {run['rss_mb']:.0f} MB"
         title = f"{name}: {run['fps']:.1f} fps, {used}"
         console.print(stage_table(run, title))
+    console.print(unit_table(result, drawn=result["settings"]["render"]))
     for table in device_tables(result["device"]) if "device" in result else []:
         console.print(table)
 

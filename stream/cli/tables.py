@@ -32,6 +32,26 @@ def stage_table(metrics: dict[str, Any], title: str) -> Table:
     return table
 
 
+def unit_table(result: dict[str, Any], drawn: bool) -> Table:
+    """A benchmark's runs in units (`stream.evaluation.unit`).
+
+    :param drawn: each frame's mesh was drawn, too.
+    """
+    low, high = min(result["unit_looks_ms"]), max(result["unit_looks_ms"])
+    title = f"in units of {result['unit_ms']:.2f} ms ({low:.2f} to {high:.2f} between runs)"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("run")
+    latency = f"p95 capture to {'picture' if drawn else 'mesh'}"
+    for heading in ("CPU a frame", "frames a unit", latency):
+        table.add_column(heading, justify="right")
+    for name, run in result["units"].items():
+        cpu, late = (
+            "-" if value is None else f"{value:.1f}" for value in (run["cpu_a_frame"], run["latency_p95"])
+        )
+        table.add_row(name, cpu, f"{run['frames_a_unit']:.3f}", late)
+    return table
+
+
 def remote_table(result: dict[str, Any]) -> Table:
     """What `stream.evaluation.remote_benchmark.run_remote_benchmark` measured, beside what is promised."""
     codec, limits = result["codec"], result["limits"]

@@ -17,6 +17,7 @@ from stream.config import Settings
 from stream.errors import BackendError, FaceError, ProsoponError
 from stream.evaluation.keep import KeepCaptures
 from stream.evaluation.machine import describe_machine
+from stream.evaluation.unit import in_units, unit_times
 from stream.evaluation.usage import UsageWatch
 from stream.pipeline.demand import EVERY, Demand
 from stream.pipeline.stage import Stage
@@ -58,16 +59,18 @@ def run_benchmark(
     :param progress: told the name of each run before it starts.
     :returns: ``fps``, ``latency_ms`` {p50, p95, p99}, ``stages`` {name: {p50, p95, p99, rate, drops, ...}},
         ``drops``, ``rss_mb``, ``cpu_percent`` of the unpaced run; under ``runs`` the same for each run by
-        name (``unpaced``, ``30 fps``, ...); ``machine`` and ``settings``; and where frames stay on the GPU
-        ``device``, of `measure_device`.
+        name (``unpaced``, ``30 fps``, ...); what `stream.evaluation.unit.in_units` gives; ``machine`` and
+        ``settings``; and where frames stay on the GPU ``device``, of `measure_device`.
     :raises ProsoponError: the source, a model or a backend is not to be had, or it was stopped.
     """
     settings = _drawable(settings)
-    runs = {}
+    progress("the unit")
+    runs, looks = {}, [unit_times()]
     for rate in (None, *settings.rates):
         name = UNPACED if rate is None else f"{rate:g} fps"
         progress(name)
         runs[name] = measure(settings, rate)
+        looks.append(unit_times())
     device = {}
     if DEVICE in runs[UNPACED]["stages"]:
         progress("the GPU's steps and kernels")
@@ -76,6 +79,7 @@ def run_benchmark(
         **runs[UNPACED],
         **device,
         "runs": runs,
+        **in_units(runs, looks),
         "machine": describe_machine(),
         "settings": settings.model_dump(mode="json"),
     }

@@ -59,8 +59,8 @@ def _run(
     """
     walls: list[float] = []
     steps: dict[str, list[float]] = {name: [] for name in STEPS}
-    stage.open()
     try:
+        stage.open()
         frame = stage.frame
         assert frame is not None
         driver, copies = current_driver(), COPIES if busy else 0

@@ -198,4 +198,8 @@ def test_bench_writes_the_promised_keys_and_a_plot(tmp_path: Path) -> None:
             assert run_figures["stages"][name].keys() >= {"p50", "p95", "p99", "rate", "drops"}
     assert result["drops"] == 0
     assert result["rss_mb"] > 50
+    assert len(result["unit_looks_ms"]) == 4
+    for name, units in result["units"].items():
+        p95 = result["runs"][name]["latency_ms"]["p95"]
+        assert units["latency_p95"] == pytest.approx(p95 / result["unit_ms"])
     assert path.with_suffix(".png").stat().st_size > 5000

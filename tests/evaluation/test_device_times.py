@@ -8,7 +8,9 @@ from compute.host_driver import HostDriver
 from mesh.device_network import Network, capture_of, face_at
 from rich.console import Console
 
+from stream import capture
 from stream.cli.tables import device_tables
+from stream.errors import BackendError
 from stream.evaluation import benchmark, device_frames, device_kernels
 from stream.evaluation.device_frames import frame_times
 from stream.mesh.device_frame import STEPS
@@ -79,3 +81,44 @@ def test_the_benchmark_tells_what_the_gpu_does_with_tracked_faces(
     assert "host C++" in text
     for name in (*STEPS, "expression_solve"):
         assert name in text
+
+
+def test_the_benchmark_closes_every_stage_that_it_opens_on_the_gpu(
+    driver: HostDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``auto`` opens its stage to see whether it runs: tracking alone must not ask for one."""
+    monkeypatch.setattr(device_kernels, "kernel_times", lambda *given: [])
+    monkeypatch.setattr(device_kernels, "copy_bandwidth", lambda driver: 2e9)
+    monkeypatch.setattr(device_frames, "COPIED", 1000)
+    opened: list[DeviceStage] = []
+
+    class Counted(DeviceStage):
+        def open(self) -> None:
+            opened.append(self)
+            super().open()
+
+    def make(settings: object, graphs: bool = True) -> DeviceStage:
+        return Counted(lambda: Network(driver), graphs=graphs)
+
+    monkeypatch.setattr(benchmark, "device_stage", make)
+    monkeypatch.setattr(capture, "device_stage", make)
+    monkeypatch.setattr(capture, "_may_stay_on_device", lambda settings: True)
+    benchmark.measure_device(benchmark.BenchSettings(frames=10))
+    assert len(opened) == 2  # with graphs, and without
+    assert all(stage.frame is None for stage in opened)
+
+
+def test_a_stage_that_cannot_open_on_the_gpu_is_closed(driver: HostDriver) -> None:
+    class Broken(DeviceStage):
+        closed = 0
+
+        def open(self) -> None:
+            raise BackendError("The GPU has no memory left.")
+
+        def close(self) -> None:
+            self.closed += 1
+
+    stage = Broken(lambda: Network(driver))
+    with pytest.raises(BackendError, match="no memory"):
+        frame_times(lambda graphs: stage, [], frames=1)
+    assert stage.closed == 1
