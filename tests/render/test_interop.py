@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from compute.host_driver import HostDriver
-from render_helpers import PLAIN, square
+from render.render_helpers import PLAIN, square
 
 from stream.compute.cuda.arrays import to_device
 from stream.errors import BackendError

