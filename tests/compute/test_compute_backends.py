@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from host_driver import HostDriver
+from compute.host_driver import HostDriver
 
 from stream.compute.backends import choose_backend, load_twin, why_not
 from stream.compute.cuda import current, libraries

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_cuda import ADD, ADD_SOURCE
-from host_driver import KERNELS
+from compute.fake_cuda import ADD, ADD_SOURCE
+from compute.host_driver import KERNELS
 
 from stream.compute.cuda import compiler as compiler_module
 from stream.compute.cuda.compiler import (

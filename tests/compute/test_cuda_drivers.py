@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_cuda import ADD, ADD_SOURCE, CUresult, FakeBindings, FakePyCuda, Machine
-from host_driver import KERNELS
+from compute.fake_cuda import ADD, ADD_SOURCE, CUresult, FakeBindings, FakePyCuda, Machine
+from compute.host_driver import KERNELS
 
 from stream.compute.cuda import cubins, cuda_core_driver, loaded, pycuda_driver
 from stream.compute.cuda.arrays import DeviceArray, empty, to_device, to_host

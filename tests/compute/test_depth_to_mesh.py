@@ -6,9 +6,9 @@ from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import pytest
+from compute.places import PLACES, every_place, place_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from places import PLACES, every_place, place_for
 
 from stream.compute.cuda.current import why_no_driver
 from stream.compute.depth_to_mesh import GridMesh, depth_to_mesh, grid_buffers

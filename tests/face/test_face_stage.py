@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from calibration_file import write_calibration
-from face_helpers import angle_between, astronaut, astronaut_at, frame, landmarks_of, pose_matrix
+from face.face_helpers import angle_between, astronaut, astronaut_at, frame, landmarks_of, pose_matrix
 
 from stream.errors import BackendError, ConfigError, InputError
 from stream.face import stage as module

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from calibration_file import write_calibration
-from face_helpers import ASTRONAUT_NOSE, astronaut, astronaut_at, shared
+from face.face_helpers import ASTRONAUT_NOSE, astronaut, astronaut_at, shared
 from skimage import data
 
 from stream.errors import ConfigError, FaceError, InputError

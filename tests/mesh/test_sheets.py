@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mesh_samples import CAMERA, CROP, DISTANCE, coordinates, dome, sample_face, sample_frame
+from mesh.mesh_samples import CAMERA, CROP, DISTANCE, coordinates, dome, sample_face, sample_frame
 
 from stream.compute.depth_to_mesh import depth_to_mesh
 from stream.geometry import image_from_crop, mm_per_crop_unit

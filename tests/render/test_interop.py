@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compute.host_driver import HostDriver
-from render_helpers import PLAIN, square
+from compute.host_driver import CountingDriver
+from render.render_helpers import PLAIN, square
 
 from stream.compute.cuda.arrays import to_device
 from stream.errors import BackendError
@@ -16,16 +16,6 @@ from stream.render.context import RenderContext
 from stream.render.interop import SharedBuffer
 from stream.render.scene import MeshScene
 from stream.render.view import CameraView
-
-
-class CountingDriver(HostDriver):
-    """Counts what goes through the host."""
-
-    downloads = 0
-
-    def download(self, *arguments: Any) -> None:
-        self.downloads += 1
-        super().download(*arguments)
 
 
 class SharingDriver(CountingDriver):

@@ -6,7 +6,7 @@ from typing import Any
 import moderngl
 import numpy as np
 import pytest
-from render_helpers import PLAIN, sheet, square
+from render.render_helpers import PLAIN, sheet, square
 
 from stream.errors import ConfigError, InputError
 from stream.render.scene import MODES, MeshScene, mesh_bounds

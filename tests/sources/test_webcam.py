@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from source_helpers import wait_until
+from sources.source_helpers import wait_until
 
 from stream.errors import ConfigError, SourceError
 from stream.pipeline.run import run_pipeline
