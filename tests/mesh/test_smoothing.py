@@ -1,5 +1,6 @@
 """Temporal smoothing: still faces calm down, motion is followed, pasts are forgotten in time."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -210,6 +211,8 @@ def test_inputs_stay_as_they_were() -> None:
         (constant(0.0), float("nan"), GREY),
         (constant(0.0), 0.0, GREY[:-1]),
         (constant(0.0), 0.0, GREY.astype(np.float32)),
+        (constant(0.0), 0.0, GREY[:63, :63]),
+        (Depth(np.zeros((4, 4)), np.zeros((4, 4))), 0.0, GREY),
         (Depth(np.zeros((4, 4)), np.zeros((4, 4)), confidence=np.zeros((3, 3))), 0.0, GREY),
         (Depth(np.zeros((4, 4)), np.zeros((4, 4)), normal=np.zeros((4, 4))), 0.0, GREY),
     ],
@@ -217,3 +220,20 @@ def test_inputs_stay_as_they_were() -> None:
 def test_bad_input_is_refused(depth: Depth, seconds: float, picture: Array) -> None:
     with pytest.raises(InputError):
         DepthSmoother()(1, seconds, depth, picture)
+
+
+@pytest.mark.parametrize("side", [64, 96, 192, 256])
+def test_the_picture_may_be_of_any_size(side: int) -> None:
+    """The one that was cut for the network shows as well where something moves."""
+    picture = cv2.resize(textured(), (side, side), interpolation=cv2.INTER_LINEAR)
+    moved = picture.copy()
+    moved[:, : side // 2] = np.roll(picture, side // 16, axis=0)[:, : side // 2]
+    for shown, left_moves in ((picture, False), (moved, True)):
+        smoother = DepthSmoother()
+        smoother(1, 0.0, constant(0.0, 32), picture)
+        smooth = smoother(1, FRAME, constant(0.01, 32), shown).map
+        assert smooth[:, -8:].max() < 0.004
+        if left_moves:
+            np.testing.assert_allclose(smooth[:, :8], 0.01, atol=1e-3)
+        else:
+            assert smooth[:, :8].max() < 0.004
