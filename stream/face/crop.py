@@ -20,6 +20,9 @@ LEFT_EYE = (263, 362, 386, 374)
 
 MOUTH_CORNERS = (61, 291)
 
+_ANCHORS = np.array([*RIGHT_EYE, *LEFT_EYE, *MOUTH_CORNERS])
+_BEGINS, _COUNTS = [0, 4, 8], np.array([[4], [4], [2]], np.float32)
+
 EYE_SPAN, MOUTH_SPAN, MOUTH_SHIFT = 2.0, 1.8, 0.1
 """FFHQ's alignment: half = max(2 x eye distance, 1.8 x eye-to-mouth), centre a tenth towards the mouth."""
 
@@ -34,16 +37,20 @@ def crop_from_anchors(right_eye: Array, left_eye: Array, mouth: Array) -> Crop:
 
     :raises FaceError: the points coincide or are not finite.
     """
-    anchors = np.array([right_eye, left_eye, mouth], dtype=np.float64)
-    eyes = (anchors[0] + anchors[1]) / 2
-    across = anchors[1] - anchors[0]
-    down = anchors[2] - eyes
-    axis = across + np.array([down[1], -down[0]])
-    half = MARGIN * max(math.hypot(*across) * EYE_SPAN, math.hypot(*down) * MOUTH_SPAN)
-    if not np.isfinite(anchors).all() or half < 1.0 or math.hypot(*axis) < 1e-6:
+    (right_x, right_y), (left_x, left_y), (mouth_x, mouth_y) = (
+        map(float, point) for point in (right_eye, left_eye, mouth)
+    )
+    eyes_x, eyes_y = (right_x + left_x) / 2, (right_y + left_y) / 2
+    across_x, across_y = left_x - right_x, left_y - right_y
+    down_x, down_y = mouth_x - eyes_x, mouth_y - eyes_y
+    axis_x, axis_y = across_x + down_y, across_y - down_x
+    half = MARGIN * max(math.hypot(across_x, across_y) * EYE_SPAN, math.hypot(down_x, down_y) * MOUTH_SPAN)
+    # A sum with a NaN or an infinity in it is not finite either.
+    finite = math.isfinite(half + axis_x + axis_y)
+    if not finite or half < 1.0 or math.hypot(axis_x, axis_y) < 1e-6:
         raise FaceError("The face is too small or its landmarks are not usable; move closer to the camera.")
-    centre = eyes + down * MOUTH_SHIFT
-    return Crop(float(centre[0]), float(centre[1]), half, math.atan2(axis[1], axis[0]))
+    x, y = eyes_x + down_x * MOUTH_SHIFT, eyes_y + down_y * MOUTH_SHIFT
+    return Crop(x, y, half, math.atan2(axis_y, axis_x))
 
 
 def crop_from_landmarks(landmarks: Array) -> Crop:
@@ -51,12 +58,8 @@ def crop_from_landmarks(landmarks: Array) -> Crop:
 
     :raises FaceError: as `crop_from_anchors`.
     """
-    points = landmarks[:, :2]
-    return crop_from_anchors(
-        points[list(RIGHT_EYE)].mean(axis=0),
-        points[list(LEFT_EYE)].mean(axis=0),
-        points[list(MOUTH_CORNERS)].mean(axis=0),
-    )
+    anchors = np.add.reduceat(landmarks[_ANCHORS, :2], _BEGINS, axis=0) / _COUNTS
+    return crop_from_anchors(*anchors.tolist())
 
 
 def crop_image(image: Array, crop: Crop, size: int) -> Array:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from stream.compute.numba_twin.pose_refine import refine, weighted_cost
 from stream.errors import FaceError
 from stream.face.head_model import head_model
 from stream.face.tracker import LANDMARKS
@@ -42,7 +43,7 @@ MIN_FACING = math.cos(math.radians(110))
 
 _INDICES = np.array(list(RIGID_SPREAD_MM))
 _WEIGHTS = 1.0 / np.array(list(RIGID_SPREAD_MM.values()))
-_STEPS = 30
+_WEIGHT = float((_WEIGHTS**2).sum())
 
 
 def solve_pose(
@@ -65,11 +66,11 @@ def solve_pose(
     points, pixels = head_model(ipd_mm)[_INDICES], pixels[_INDICES]
     matrix = camera_matrix(intrinsics)
     best, best_error = None, MAX_RESIDUAL
-    for rotation, translation in _starts(points, pixels, matrix, guess, ipd_mm):
-        rotation, translation = _refine(points, pixels, matrix, rotation, translation)
-        error = _residual(points, pixels, matrix, rotation, translation) / ipd_mm
-        if error < best_error and _faces_camera(points, rotation, translation):
-            best, best_error = (rotation, translation), error
+    for turn, place in _starts(points, pixels, matrix, guess, ipd_mm):
+        cost = refine(points, pixels, _WEIGHTS, matrix, turn, place)
+        error = _residual(cost, place, matrix) / ipd_mm
+        if error < best_error and _faces_camera(points, turn, place):
+            best, best_error = (turn, place), error
             if guess is not None and error < GOOD_RESIDUAL:
                 break
     if best is None:
@@ -93,14 +94,12 @@ def euler_angles(pose: Array) -> tuple[float, float, float]:
 def _starts(
     points: Array, pixels: Array, matrix: Array, guess: Array | None, ipd_mm: float
 ) -> Iterator[tuple[Array, Array]]:
-    """Rotation vectors and translations to refine, the most promising first."""
+    """Rotations (3, 3) and places (3,) to refine, the most promising first; they belong to the caller."""
     if guess is not None and np.isfinite(guess).all() and guess[2, 3] > 0:
-        start = (
-            cv2.Rodrigues(np.asarray(guess[:3, :3], dtype=np.float64))[0],
-            guess[:3, 3:].astype(np.float64),
-        )
-        if _residual(points, pixels, matrix, *start) < MAX_GUESS_RESIDUAL * ipd_mm:
-            yield start
+        turn, place = _orthonormal(guess[:3, :3]), guess[:3, 3].astype(np.float64)
+        cost = weighted_cost(points, pixels, _WEIGHTS, matrix, turn, place)
+        if _residual(cost, place, matrix) < MAX_GUESS_RESIDUAL * ipd_mm:
+            yield turn, place
     yield from _orthographic(points, pixels, matrix)
     try:
         _, rotations, translations, _ = cv2.solvePnPGeneric(
@@ -108,7 +107,13 @@ def _starts(
         )
     except cv2.error:
         return
-    yield from zip(rotations, translations, strict=True)
+    for rotation, translation in zip(rotations, translations, strict=True):
+        yield cv2.Rodrigues(rotation)[0], translation.ravel().astype(np.float64)
+
+
+def _orthonormal(turn: Array) -> Array:
+    """The rotation (3, 3) float64 nearest to one that was rounded."""
+    return np.asarray(cv2.Rodrigues(cv2.Rodrigues(np.asarray(turn, dtype=np.float64))[0])[0])
 
 
 def _orthographic(points: Array, pixels: Array, matrix: Array) -> Iterator[tuple[Array, Array]]:
@@ -122,60 +127,24 @@ def _orthographic(points: Array, pixels: Array, matrix: Array) -> Iterator[tuple
     rows = left @ right
     turn = np.vstack([rows, np.cross(rows[0], rows[1])])
     depth = 1 / scales.mean()
-    yield cv2.Rodrigues(turn)[0], np.array([*(affine[3] * depth), depth])[:, None]
+    yield turn, np.array([*(affine[3] * depth), depth])
 
 
-def _refine(
-    points: Array, pixels: Array, matrix: Array, rotation: Array, translation: Array
-) -> tuple[Array, Array]:
-    """Weighted Levenberg-Marquardt on the reprojection error; OpenCV's own takes no weights."""
-    weights = np.repeat(_WEIGHTS, 2)
-    step_cost = np.inf
-    damping = 1e-3
-    state = np.concatenate([rotation.ravel(), translation.ravel()])
-    normal = gradient = np.zeros(0)
-    trial = state
-    for _ in range(_STEPS):
-        projected, jacobian = cv2.projectPoints(points, trial[:3], trial[3:], matrix, None)
-        error = weights * (projected.ravel() - pixels.ravel())
-        cost = float(error @ error)
-        if not cost < step_cost:
-            damping *= 10
-        else:
-            converged = step_cost - cost < 1e-9 * cost
-            state, step_cost = trial, cost
-            weighted = weights[:, None] * jacobian[:, :6]
-            normal, gradient = weighted.T @ weighted, weighted.T @ error
-            damping = max(damping / 10, 1e-9)
-            if converged:
-                break
-        if damping > 1e6 or not np.isfinite(normal).all() or normal.size == 0:
-            break
-        damped = normal + np.diag(damping * np.diag(normal) + 1e-12)
-        trial = state - np.linalg.solve(damped, gradient)
-    return state[:3], state[3:]
+def _residual(cost: float, place: Array, matrix: Array) -> float:
+    """Weighted root mean square reprojection error, in mm at the head's distance, from the sum of squares."""
+    return math.sqrt(cost / _WEIGHT) * float(place[2]) / float(matrix[0, 0])
 
 
-def _residual(points: Array, pixels: Array, matrix: Array, rotation: Array, translation: Array) -> float:
-    """Weighted root mean square reprojection error, in mm at the head's distance."""
-    projected, _ = cv2.projectPoints(points, rotation, translation, matrix, None)
-    squares = ((projected.reshape(-1, 2) - pixels) ** 2).sum(axis=1)
-    pixel_error = math.sqrt(float(_WEIGHTS**2 @ squares / (_WEIGHTS**2).sum()))
-    return pixel_error * float(translation.ravel()[2]) / float(matrix[0, 0])
-
-
-def _faces_camera(points: Array, rotation: Array, translation: Array) -> bool:
+def _faces_camera(points: Array, turn: Array, place: Array) -> bool:
     """Whether the head is in front of the camera and turned towards it, not seen from behind."""
-    turn, place = cv2.Rodrigues(rotation)[0], translation.ravel()
     if not (np.isfinite(turn).all() and np.isfinite(place).all()):
         return False
     depths = points @ turn[2] + place[2]
-    facing = float(turn[:, 2] @ place) / float(np.linalg.norm(place))
+    facing = float(turn[:, 2] @ place) / math.hypot(*place)
     return bool(depths.min() > 0 and facing > MIN_FACING)
 
 
-def _pose(rotation: Array, translation: Array) -> Array:
+def _pose(turn: Array, place: Array) -> Array:
     pose = np.eye(4, dtype=np.float32)
-    pose[:3, :3] = cv2.Rodrigues(rotation)[0]
-    pose[:3, 3] = translation.ravel()
+    pose[:3, :3], pose[:3, 3] = turn, place
     return pose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from typing import Protocol, cast
 
 import numpy as np
@@ -94,10 +95,12 @@ def plausible(landmarks: Array, width: int, height: int) -> bool:
     They must be finite, span from 4 pixels to four times the image, and have their middle in the image
     or within half its size of it (a face that leaves the picture).
     """
-    if landmarks.shape != (LANDMARKS, 3) or not np.isfinite(landmarks).all():
+    if landmarks.shape != (LANDMARKS, 3):
         return False
-    size = np.array([width, height])
-    low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
-    middle = (low + high) / 2
-    span = float((high - low).max())
-    return bool(4 <= span <= 4 * size.max() and (middle > -0.5 * size).all() and (middle < 1.5 * size).all())
+    low, high = np.minimum.reduce(landmarks).tolist(), np.maximum.reduce(landmarks).tolist()
+    if not all(map(math.isfinite, (*low, *high))):  # either holds every NaN
+        return False
+    span = max(high[0] - low[0], high[1] - low[1])
+    middle_x, middle_y = (low[0] + high[0]) / 2, (low[1] + high[1]) / 2
+    inside = -0.5 * width < middle_x < 1.5 * width and -0.5 * height < middle_y < 1.5 * height
+    return inside and 4 <= span <= 4 * max(width, height)

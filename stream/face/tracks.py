@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,8 +25,8 @@ _VELOCITY_SECONDS = 0.1
 
 def face_size(landmarks: Array) -> float:
     """Twice the root mean square distance of (N, 2+) points from their mean, pixels: half a face's height."""
-    points = landmarks[:, :2]
-    return 2 * float(np.sqrt(((points - points.mean(axis=0)) ** 2).sum(axis=1).mean()))
+    away = landmarks[:, :2] - _middle(landmarks)
+    return 2 * math.sqrt(np.einsum("nd,nd->", away, away) / len(away))
 
 
 @dataclass
@@ -129,19 +130,26 @@ def _follow(track: Track, landmarks: Array, time: float) -> None:
     """Take the track to its new place."""
     step = time - track.seen
     if step > 0:
-        moved = (landmarks[:, :2].mean(axis=0) - track.raw[:, :2].mean(axis=0)) / step
+        moved = (_middle(landmarks) - _middle(track.raw)) / step
         track.velocity = track.velocity + (moved - track.velocity) * step / (step + _VELOCITY_SECONDS)
     track.raw, track.seen, track.size = landmarks, time, face_size(landmarks)
 
 
 def _distinct(detections: list[Array]) -> list[Array]:
     """Detections without doubles, the largest first."""
+    if len(detections) == 1:
+        return detections
     kept: list[Array] = []
     for landmarks in sorted(detections, key=face_size, reverse=True):
         limit = TWIN_DISTANCE * face_size(landmarks)
         if all(_distance(other, landmarks) > limit for other in kept):
             kept.append(landmarks)
     return kept
+
+
+def _middle(landmarks: Array) -> Array:
+    """Mean x and y (2,); NumPy's own mean takes three times as long for so few."""
+    return np.asarray(np.add.reduce(landmarks[:, :2], axis=0) / len(landmarks))
 
 
 def _distance(a: Array, b: Array) -> float:

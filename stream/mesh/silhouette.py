@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from stream.compute.depth_to_mesh import DEPTH_JUMP, MASK_THRESHOLD
+from stream.compute.numba_twin.rims import kept_mask, pieces, solid_pixels
 from stream.types import Array
 
 MAX_SLOPE = 6.4
@@ -53,16 +54,13 @@ def clean_mask(depth: Array, mask: Array, confidence: Array | None = None) -> Ar
     :param confidence: (S, S) float32 in 0..1; small holes that are less sure than `SURE` stay.
     :return: (S, S) float32.
     """
-    # False for NaN and both infinities, too.
-    near = np.abs(depth) < FARTHEST
-    solid = ((mask >= MASK_THRESHOLD) & near).astype(np.uint8)
+    depth, mask = np.ascontiguousarray(depth), np.ascontiguousarray(mask)
+    solid, clean = np.empty(depth.shape, np.uint8), np.empty(depth.shape, np.float32)
+    solid_pixels(depth, mask, MASK_THRESHOLD, FARTHEST, solid)
     filled = _fill_holes(solid, confidence)
     smooth = cv2.morphologyEx(filled, cv2.MORPH_OPEN, _CROSS)
     smooth &= cv2.boxFilter(smooth, -1, (5, 5), normalize=False) >= 13
-    kept = _main_pieces(smooth) & near
-    clean = np.where(kept, mask, np.float32(0))
-    if filled is not solid:
-        clean[kept & (solid == 0)] = 1
+    kept_mask(depth, mask, solid, _main_pieces(smooth), FARTHEST, clean)
     return clean
 
 
@@ -84,13 +82,17 @@ def _fill_holes(solid: Array, confidence: Array | None) -> Array:
 
 
 def _main_pieces(solid: Array) -> Array:
-    """(S, S) bool: the largest 4-connected component of a picture of 0 and 1, and the face's other parts."""
-    count, labels, stats, middles = cv2.connectedComponentsWithStats(solid, connectivity=4)
-    if count <= 2:
-        return solid != 0
-    area = stats[:, cv2.CC_STAT_AREA]
+    """A picture of 0 and 1: of another one its largest 4-connected component, and the face's other parts."""
+    labels, sums = (
+        np.empty(solid.shape, np.int32),
+        np.empty((len(solid) * (len(solid) + 1) // 2 + 1, 3), np.int64),
+    )
+    sums = sums[: pieces(solid, labels, sums)]
+    if len(sums) <= 2:
+        return solid
+    area = sums[:, 0]
     largest = 1 + int(np.argmax(area[1:]))
-    offset = (2 * middles + 1) / solid.shape[0] - 1
+    offset = (2 * sums[:, 1:] / np.maximum(area[:, None], 1) + 1) / solid.shape[0] - 1
     kept = (area >= MIN_PIECE * area[largest]) & (np.hypot(*offset.T) < REACH)
     kept[largest], kept[0] = True, False
-    return np.asarray(kept[labels])
+    return np.asarray(kept.view(np.uint8)[labels])

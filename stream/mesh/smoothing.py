@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from stream.compute.numba_twin.temporal import patch_change, smooth_pixels, toward
 from stream.errors import InputError
-from stream.mesh.stillness import PICTURE_SIDE, Seen, biweight, grey_picture, how_still
+from stream.mesh.stillness import Seen, grey_picture, how_still
 from stream.types import Array, Depth
 
 TIME_CONSTANT = 0.25
@@ -49,7 +50,7 @@ class _Past:
 
 
 class DepthSmoother:
-    """Smoothing in time of each track's depth, in the frame of its crop, wherever nothing moves.
+    """Smoothing in time of one track's depth, in the frame of its crop, wherever nothing moves.
 
     Each pixel moves from its smoothed past towards its new value by 1 - k, with
     k = exp(-dt / `TIME_CONSTANT`) times three weights, each 1 where there is no sign of motion and 0 where
@@ -69,80 +70,68 @@ class DepthSmoother:
     """
 
     def __init__(self) -> None:
-        self._pasts: dict[int, _Past] = {}
+        self._past: _Past | None = None
 
-    def __call__(self, track_id: int, seconds: float, depth: Depth, picture: Array) -> Depth:
-        """Smooth one track's next depth.
+    def __call__(self, seconds: float, depth: Depth, picture: Array) -> Depth:
+        """Smooth the track's next depth.
 
-        The past is dropped on a new track, a gap of more than `MAX_GAP`, a clock that does not advance,
-        another size or other parts; the depth then passes unchanged.
+        The past is dropped on a gap of more than `MAX_GAP`, a clock that does not advance, another size or
+        other parts; the depth then passes unchanged.
 
         :param seconds: when the frame was taken.
-        :param picture: (`PICTURE_SIDE`, `PICTURE_SIDE`, 3) uint8 RGB of the crop.
+        :param depth: float32 maps.
+        :param picture: (T, T, 3) uint8 RGB of the crop, T at least 64: the one cut for the network will do.
         :raises InputError: parts differ in shape, the time is not finite or the picture of another kind.
         """
-        _check(seconds, depth, picture)
-        self._forget(seconds)
+        _check(seconds, depth)
         grey = grey_picture(picture)
-        past = self._pasts.get(track_id)
-        if past is not None and seconds > past.seconds and _alike(past.depth, depth):
-            new = _follow(past, seconds, depth, grey)
+        past = self._past
+        if past is not None and 0 < seconds - past.seconds <= MAX_GAP and _alike(past.depth, depth):
+            self._past = _follow(past, seconds, depth, grey)
         else:
-            new = _Past(seconds, depth, np.zeros_like(depth.map), Seen(grey))
-        self._pasts[track_id] = new
-        return new.depth
-
-    def _forget(self, seconds: float) -> None:
-        gone = [track for track, past in self._pasts.items() if seconds - past.seconds > MAX_GAP]
-        for track in gone:
-            del self._pasts[track]
+            self._past = _Past(seconds, depth, np.zeros_like(depth.map), Seen(grey))
+        return self._past.depth
 
 
 def _follow(past: _Past, seconds: float, depth: Depth, grey: Array) -> _Past:
     """The next state of a track."""
     step = seconds - past.seconds
-    head = np.minimum(past.depth.mask, depth.mask)
-    still, seen = how_still(past.seen, grey, head, step)
-    with np.errstate(invalid="ignore", over="ignore"):
-        change = depth.map - past.depth.map
-        sound = np.isfinite(change) & np.isfinite(head)
-    drift = past.drift + np.float32(-math.expm1(-step / DRIFT_SECONDS)) * (
-        _patch_mean(np.where(sound, change, np.float32(0)), np.where(sound, head, np.float32(0))) - past.drift
+    new, mask = np.ascontiguousarray(depth.map), np.ascontiguousarray(depth.mask)
+    before, before_mask = np.ascontiguousarray(past.depth.map), np.ascontiguousarray(past.depth.mask)
+    still, seen = how_still(past.seen, grey, np.minimum(before_mask, mask), step)
+    out, out_mask, drift, keep = (np.empty(new.shape, np.float32) for _ in range(4))
+    patch_change(new, before, mask, before_mask, DEPTH_CHANGE, keep)
+    side = max(3, round(new.shape[0] * PATCH))
+    smooth_pixels(
+        new,
+        before,
+        mask,
+        before_mask,
+        cv2.resize(still, new.shape[::-1]),
+        cv2.blur(keep, (side, side)),
+        past.drift,
+        -math.expm1(-step / DRIFT_SECONDS),
+        math.exp(-step / TIME_CONSTANT),
+        math.exp(-step / MASK_SECONDS),
+        1 / DEPTH_CHANGE,
+        1 / DRIFT,
+        1 / MASK_CHANGE,
+        out,
+        out_mask,
+        drift,
+        keep,
     )
-    calm = cv2.resize(still, change.shape[::-1]) * biweight(drift, DRIFT) * biweight(change, DEPTH_CHANGE)
-    # A pixel that is not finite neither keeps its past nor has a say later.
-    calm[~sound] = 0
-    keep = calm * np.float32(math.exp(-step / TIME_CONSTANT))
-    smooth = Depth(
-        map=_toward(depth.map, past.depth.map, keep),
-        mask=_smooth_mask(past.depth.mask, depth.mask, step),
-        confidence=_part(past.depth.confidence, depth.confidence, keep),
-        normal=_smooth_normal(past.depth.normal, depth.normal, keep),
-    )
-    return _Past(seconds, smooth, drift * calm, seen)
-
-
-def _patch_mean(change: Array, head: Array) -> Array:
-    """(S, S) mean over a patch around each pixel of the change, 0 off the head, single pixels limited."""
-    side = max(3, round(change.shape[0] * PATCH))
-    return np.asarray(cv2.blur(np.clip(change, -DEPTH_CHANGE, DEPTH_CHANGE) * head, (side, side)))
-
-
-def _toward(new: Array, past: Array, keep: Array) -> Array:
-    """``new`` drawn to ``past`` by ``keep``; ``new`` itself where one of them is not finite."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        mixed = new + keep * (past - new)
-        return np.where(np.isfinite(mixed), mixed, new)
-
-
-def _smooth_mask(past: Array, new: Array, step: float) -> Array:
-    with np.errstate(invalid="ignore", over="ignore"):
-        keep = biweight(new - past, MASK_CHANGE) * np.float32(math.exp(-step / MASK_SECONDS))
-    return _toward(new, past, keep)
+    confidence = _part(past.depth.confidence, depth.confidence, keep)
+    normal = _smooth_normal(past.depth.normal, depth.normal, keep)
+    return _Past(seconds, Depth(out, out_mask, confidence, normal), drift, seen)
 
 
 def _part(past: Array | None, new: Array | None, keep: Array) -> Array | None:
-    return None if past is None or new is None else _toward(new, past, keep)
+    if past is None or new is None:
+        return None
+    out = np.empty_like(keep)
+    toward(np.ascontiguousarray(new), np.ascontiguousarray(past), keep, out)
+    return out
 
 
 def _smooth_normal(past: Array | None, new: Array | None, keep: Array) -> Array | None:
@@ -166,15 +155,13 @@ def _alike(a: Depth, b: Depth) -> bool:
     )
 
 
-def _check(seconds: float, depth: Depth, picture: Array) -> None:
+def _check(seconds: float, depth: Depth) -> None:
     shape = depth.map.shape
     if depth.mask.shape != shape or len(shape) != 2 or not math.isfinite(seconds):
         raise InputError("Depth smoothing needs a map and a mask of the same shape and a finite time.")
+    if depth.map.dtype != np.float32 or depth.mask.dtype != np.float32:
+        raise InputError("Depth smoothing needs a map and a mask of float32.")
     if depth.confidence is not None and depth.confidence.shape != shape:
         raise InputError("Depth smoothing needs a confidence of the map's shape.")
     if depth.normal is not None and depth.normal.shape != (*shape, 3):
         raise InputError("Depth smoothing needs one normal for each pixel of the map.")
-    if picture.shape != (PICTURE_SIDE, PICTURE_SIDE, 3) or picture.dtype != np.uint8:
-        raise InputError(
-            f"Depth smoothing needs a uint8 picture of {PICTURE_SIDE}x{PICTURE_SIDE} pixels of the crop."
-        )

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from stream.compute.numba_twin.temporal import look
+from stream.errors import InputError
 from stream.types import Array
 
 PICTURE_SIDE = 128
-"""Side of the picture of the crop by which motion is seen; it is halved by averaging against its noise."""
+"""Side of the picture of the crop by which motion is seen, where none has been cut for something else."""
+
+SIDE = 64
+"""What such a picture is shrunk to by averaging, against its noise."""
 
 PICTURE_SECONDS = 0.05
 """Time constant of the picture that a new one is compared with."""
@@ -35,7 +40,7 @@ NOISE_RISE = 0.3
 class Seen:
     """What is remembered of a crop's picture.
 
-    :ivar picture: (`PICTURE_SIDE` / 2, `PICTURE_SIDE` / 2) float32 grey levels, smoothed.
+    :ivar picture: (`SIDE`, `SIDE`) float32 grey levels, smoothed.
     :ivar noise: of the picture, grey levels.
     """
 
@@ -44,9 +49,15 @@ class Seen:
 
 
 def grey_picture(picture: Array) -> Array:
-    """(`PICTURE_SIDE`, `PICTURE_SIDE`, 3) uint8 RGB, half as large and blurred, as float32 grey levels."""
-    half = (PICTURE_SIDE // 2, PICTURE_SIDE // 2)
-    small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), half, interpolation=cv2.INTER_AREA)
+    """A crop's picture (S, S, 3) uint8 RGB as (`SIDE`, `SIDE`) float32 grey levels, blurred; S >= `SIDE`.
+
+    :raises InputError: it is of another kind.
+    """
+    if picture.ndim != 3 or picture.shape != (len(picture), len(picture), 3) or picture.dtype != np.uint8:
+        raise InputError("Depth smoothing needs a square uint8 RGB picture of the crop.")
+    if len(picture) < SIDE:
+        raise InputError(f"Depth smoothing needs a picture of the crop of {SIDE}x{SIDE} pixels or more.")
+    small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.blur(small.astype(np.float32), (5, 5)))
 
 
@@ -58,25 +69,11 @@ def how_still(past: Seen, grey: Array, head: Array, step: float) -> tuple[Array,
     :param step: seconds since the past.
     :returns: grey's shape, float32: 1 where nothing moves, 0 where something clearly does.
     """
-    with np.errstate(invalid="ignore"):
-        inside = cv2.resize(head, grey.shape[::-1]) > 0.5
-    if not inside.any():
-        return np.ones_like(grey), Seen(grey, past.noise)
-    change = grey - past.picture
-    change -= np.median(change[inside])
-    size = np.abs(change)
+    still, picture = np.empty_like(grey), np.empty_like(grey)
     risen = past.noise * math.exp(NOISE_RISE * step)
-    noise = max(min(risen, float(np.median(size[inside]))), LEAST_NOISE)
-    # What moves takes its neighbourhood along: depth is blurrier than the picture's edges.
-    size = cv2.dilate(size, np.ones((3, 3), np.uint8))
-    excess = (size / np.float32(noise) - np.float32(STILL)) / np.float32(MOVING - STILL)
-    still = biweight(np.maximum(excess, 0), 1.0)
-    picture = grey - (np.float32(math.exp(-step / PICTURE_SECONDS)) * still) * change
+    keep = math.exp(-step / PICTURE_SECONDS)
+    inside = cv2.resize(head, grey.shape[::-1])
+    noise = look(grey, past.picture, inside, risen, LEAST_NOISE, STILL, MOVING, keep, still, picture)
+    if noise < 0:
+        return np.ones_like(grey), Seen(grey, past.noise)
     return still, Seen(picture, noise)
-
-
-def biweight(values: Array, limit: float) -> Array:
-    """Tukey's (1 - (v / limit)^2)^2, 0 from the limit on and for NaN; float32."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        rest = np.float32(1) - np.square(values * np.float32(1 / limit))
-        return np.where(rest > 0, rest * rest, np.float32(0))

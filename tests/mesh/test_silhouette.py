@@ -1,10 +1,12 @@
 """The mask's rim: islands, threads and steps."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.compute.numba_twin.rims import pieces
 from stream.mesh.silhouette import clean_mask, depth_jump
 
 
@@ -118,3 +120,18 @@ def test_a_clean_mask_is_part_of_the_mask_and_its_small_holes(size: int, seed: i
 def test_the_jump_is_the_seeds_up_to_128_and_a_slope_above() -> None:
     assert depth_jump(64) == depth_jump(128) == pytest.approx(0.1)
     assert depth_jump(256) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.59, 0.8])
+@pytest.mark.parametrize("size", [1, 2, 17, 64])
+def test_pieces_are_those_of_opencv(size: int, share: float) -> None:
+    solid = (np.random.default_rng(size).random((size, size)) < share).astype(np.uint8)
+    labels, sums = np.empty((size, size), np.int32), np.empty((size * (size + 1) // 2 + 1, 3), np.int64)
+    count = pieces(solid, labels, sums)
+    expected, wanted, stats, middles = cv2.connectedComponentsWithStats(solid, connectivity=4)
+    assert count == expected
+    # The same pieces, whatever their numbers: each of one's is exactly one of the other's.
+    assert len(np.unique(labels.astype(np.int64) * count + wanted)) == len(np.unique(wanted))
+    order = [wanted[labels == label][0] for label in range(1, count)]
+    np.testing.assert_array_equal(sums[1:count, 0], stats[order, cv2.CC_STAT_AREA])
+    np.testing.assert_allclose(sums[1:count, 1:] / sums[1:count, :1], middles[order])

@@ -38,10 +38,14 @@ def _place(
     Limits come as arguments, since numba's cache does not notice a constant that changed elsewhere.
     """
     size = depth.shape[0]
+    # Divisions take most of the time, so there are none for each pixel.
+    centres = (np.arange(size) + 0.5) / size
+    right_x, right_y = matrix[0, 0] / fx, matrix[1, 0] / fy
     for i in range(size):
+        row_x = (matrix[0, 1] * i + matrix[0, 2] - cx) / fx
+        row_y = (matrix[1, 1] * i + matrix[1, 2] - cy) / fy
         for j in range(size):
-            x = (matrix[0, 0] * j + matrix[0, 1] * i + matrix[0, 2] - cx) / fx
-            y = (matrix[1, 0] * j + matrix[1, 1] * i + matrix[1, 2] - cy) / fy
+            x, y = right_x * j + row_x, right_y * j + row_y
             z = distance + depth[i, j] * mm_per_unit
             # Comparisons with NaN are false, so a NaN in depth or mask is not usable.
             in_range = least_z <= z <= reach and abs(x * z) <= reach and abs(y * z) <= reach
@@ -51,8 +55,7 @@ def _place(
             vertices[i, j, 0] = x * z
             vertices[i, j, 1] = y * z
             vertices[i, j, 2] = z
-            uv[i, j, 0] = (j + 0.5) / size
-            uv[i, j, 1] = (i + 0.5) / size
+            uv[i, j, 0], uv[i, j, 1] = centres[j], centres[i]
 
 
 @inline
