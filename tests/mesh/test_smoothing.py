@@ -176,7 +176,7 @@ def test_tracks_do_not_mix_and_old_ones_are_forgotten() -> None:
 def test_a_broken_pixel_does_not_reach_into_later_frames(broken: float) -> None:
     smoother = DepthSmoother()
     good = constant(0.1)
-    normal = np.tile(np.float32([0, 0, -1]), (4, 4, 1))
+    normal = np.tile(np.array([0, 0, -1], np.float32), (4, 4, 1))
     smoother(1, 0.0, Depth(good.map, good.mask, good.mask, normal), GREY)
     bad = Depth(good.map.copy(), good.mask.copy(), good.mask.copy(), normal.copy())
     assert bad.confidence is not None
@@ -187,6 +187,7 @@ def test_a_broken_pixel_does_not_reach_into_later_frames(broken: float) -> None:
     after = smoother(1, 2 * FRAME, Depth(good.map, good.mask, good.mask, normal), GREY)
     np.testing.assert_allclose(after.map, 0.1)
     np.testing.assert_allclose(after.mask, 1)
+    assert after.normal is not None
     np.testing.assert_allclose(after.normal, normal)
     later = smoother(1, 3 * FRAME, Depth(good.map, good.mask, good.mask, normal), GREY)
     assert later.confidence is not None
