@@ -2,8 +2,8 @@
 
 import pytest
 from compute.host_driver import HostDriver
-
 from stream.capture import CaptureSettings, capture_stages, live_model
+
 from stream.compute.cuda.current import use_driver
 from stream.errors import BackendError, ModelError
 from stream.inference.backends import BackendStatus

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from stream.capture import CaptureSettings
+
 from stream.errors import FaceError, InputError
 from stream.evaluation import clips, jitter
 from stream.evaluation.clips import PhotoClip, moving_clip, still_clip, webcam_picture
