@@ -18,7 +18,7 @@ serve: $(VENV)/.live
 	@$(BIN)/prosopon serve $(ARGS)
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python tools/run_tests.py $(ARGS)
 
 check: $(VENV)/.test
 	@$(BIN)/ruff check .

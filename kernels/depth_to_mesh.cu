@@ -101,7 +101,7 @@ DEVICE void add_cross(Vec &sum, const Vec &a, const Vec &b) {
 
 DEVICE Vec minus(const Vec &a, const Vec &b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
 
-/// `now` drawn to `past` as stream.compute.depth_meshes.Smoothing says; rounded as the CPU does, step by step.
+/// `now` drawn to `past` as stream.compute.depth_to_mesh_batch.Smoothing says; rounded as the CPU does, step by step.
 DEVICE float smoothed(float now, float past, float keep, float inverse_change) {
     const float change = __fmul_rn(now - past, inverse_change);
     const float rest = 1.0f - __fmul_rn(change, change);

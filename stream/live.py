@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, SecretStr, field_serializer
 
-from stream.capture import CaptureSettings, capture_stages
 from stream.config import Settings
 from stream.errors import BackendError
 from stream.outputs.latest import LatestCapture
-from stream.pipeline.run import run_pipeline
-from stream.pipeline.runner import Pipeline, Summary
+from stream.pipeline.runner import Summary
+from stream.recipes import CaptureSettings
 from stream.remote.watching.address import shown_url
+from stream.session import Session
 from stream.sources.factory import SAMPLES, open_source
 
 if TYPE_CHECKING:
     from stream.outputs.publish import PublishStage
     from stream.outputs.recorder import VideoRecorder
-    from stream.pipeline.stage import Stage
-    from stream.sources.source import Source
+    from stream.pipeline.stage import Sink, Stage
+    from stream.sources.source import FrameSource
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +88,9 @@ class LiveResult:
 
 
 class LiveSession:
-    """Builds the pipeline of a live session; `run` it once.
+    """Configures the session of a live run; `run` it once.
 
-    :ivar pipeline: to stop it or to read its metrics while it runs.
+    :ivar session: to stop it or to read its plan and metrics while it runs.
     :ivar drawing: ``window``, ``preview`` or ``off``, as it came out.
     :ivar duration: seconds after which it stops, or None.
     :raises ConfigError, SourceError: a setting or the source's name does not fit.
@@ -103,15 +103,15 @@ class LiveSession:
         self._latest = LatestCapture()
         self._recorder: VideoRecorder | None = None
         self._publisher = self._publish_stage()
-        stages, sinks = self._drawing_stages()
+        draw, sinks = self._drawing()
         if self._publisher is not None:
             sinks.append(self._publisher)
         self.duration = self._choose_duration()
-        source = self._open_source()
-        self.pipeline = Pipeline(
-            source,
-            [*capture_stages(self._capture_settings()), *stages],
+        self.session = Session(
+            self._open_source(),
             [*sinks, self._latest],
+            settings.capture,
+            draw=draw,
             duration=self.duration,
             metrics_port=settings.metrics_port,
         )
@@ -124,9 +124,7 @@ class LiveSession:
         """
         from stream.mesh.export import write_mesh
 
-        if self._publisher is not None:
-            self._publisher.open()  # first, so that no model has begun to load where there is no server
-        summary = run_pipeline(self.pipeline)
+        summary = self.session.run()
         files = {}
         if self._recorder is not None and self._recorder.finished:
             files["preview"] = self._recorder.path
@@ -135,7 +133,7 @@ class LiveSession:
             write_mesh(self._latest.capture.meshes[0], files["mesh"])
         return LiveResult(summary, files, self._published())
 
-    def _open_source(self) -> Source:
+    def _open_source(self) -> FrameSource:
         settings = self._settings
         return open_source(
             settings.source,
@@ -150,19 +148,19 @@ class LiveSession:
         endless = self._settings.source in SAMPLES and not watched
         return self._settings.duration or (SAMPLE_SECONDS if endless else None)
 
-    def _drawing_stages(self) -> tuple[list[Stage], list[Stage]]:
-        """The render stages of the chain and the sinks behind them."""
+    def _drawing(self) -> tuple[Stage | None, list[Sink]]:
+        """The stage that draws, and the sinks that show or record."""
         if self.drawing == "window":
             from stream.render.window import WindowStage
 
-            return [], [WindowStage(self._panel, self._stop, folder=self._settings.out)]
+            return None, [WindowStage(self._panel, self._stop, folder=self._settings.out)]
         if self.drawing == "preview":
             from stream.outputs.recorder import VideoRecorder
             from stream.render.stage import PreviewStage
 
             self._recorder = VideoRecorder(self._settings.out / "preview.mp4", PREVIEW_RATE)
-            return [PreviewStage(self._panel)], [self._recorder]
-        return [], []
+            return PreviewStage(self._panel), [self._recorder]
+        return None, []
 
     def _publish_stage(self) -> PublishStage | None:
         """The sink that publishes, if one is wanted."""
@@ -174,21 +172,16 @@ class LiveSession:
         token = None if settings.token is None else settings.token.get_secret_value()
         return PublishStage(settings.publish, settings.session, token)
 
-    def _capture_settings(self) -> CaptureSettings:
-        """Those given; with the expressions, which viewers may ask for, where it is published."""
-        capture = self._settings.capture
-        return capture if self._publisher is None else capture.model_copy(update={"expression": True})
-
     def _published(self) -> dict[str, Any]:
         if self._publisher is None:
             return {}
         return {"session": self._publisher.session, **asdict(self._publisher.figures)}
 
     def _stop(self) -> None:
-        self.pipeline.stop()
+        self.session.stop()
 
     def _panel(self) -> list[str]:
-        lines = panel_lines(self.pipeline.metrics.snapshot())
+        lines = panel_lines(self.session.metrics.snapshot())
         return lines if self._publisher is None else [*lines[:3], *self._publisher.panel(), *lines[3:]]
 
 

@@ -1,4 +1,4 @@
-"""What flows through Prosopon: Frame -> Face -> Depth -> Mesh -> Capture.
+"""What flows through Prosopon: a `Capture`, which holds one `Person` for each face of its `Frame`.
 
 Each is immutable: a stage makes a new object instead of changing the one it got, so that objects can
 pass between threads without locks. The arrays inside are treated as read-only once published.
@@ -16,8 +16,8 @@ Frames of reference, used by name everywhere:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -112,6 +112,24 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
+class Surface:
+    """What of a depth map is shown and sent: clean at its outline, cut where it jumps, without holes.
+
+    Where it lies, its face says (crop, camera and pose). `stream.mesh.build.surface_of` makes it of a
+    `Depth`; a mesh is made of it alone, here or at the other end of a wire.
+
+    :ivar depth: (S, S) float32 crop units, as `Depth.map`; finite wherever ``alpha`` is not 0.
+    :ivar alpha: (S, S) float32 in 0..1, 0 where there is no surface.
+    :ivar jump: crop units between neighbouring pixels from which on they are not connected, where whoever
+        sent the surface says so; ``None``: `stream.mesh.build.connect_jump`.
+    """
+
+    depth: Array
+    alpha: Array
+    jump: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Expression:
     """What a face does, apart from whose it is.
 
@@ -145,19 +163,54 @@ class Mesh:
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """All that is known of one face in one frame; each node of the pipeline adds its field.
+
+    A field is None where it was not worked out: nobody wanted it, or the node that gives it failed.
+    What is to be remembered of a person beyond the frame stays in `stream.memory.TrackMemory`.
+
+    :ivar surface: the part of ``depth`` that is shown and sent.
+    """
+
+    face: Face
+    depth: Depth | None = None
+    surface: Surface | None = None
+    mesh: Mesh | None = None
+    expression: Expression | None = None
+
+    @property
+    def track_id(self) -> int:
+        """Stays the same while the person is followed."""
+        return self.face.track_id
+
+
+FIELDS = tuple(field.name for field in fields(Person))
+"""What can be known of a person, by name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
     """All that is known of one frame; stages add to it with `dataclasses.replace`.
 
-    ``depths[i]``, ``meshes[i]`` and ``expressions[i]`` belong to ``faces[i]``, once their stages have run.
-
+    :ivar people: one for each face, the largest first.
+    :ivar known: which fields of people were worked out in this frame, by `FIELDS`: no people, where ``face``
+        is known, means that there is no face; where it is not, that nobody looked.
     :ivar steps: seconds each stage took, by the stage's name.
     :ivar picture: (H, W, 3) uint8 RGB, what a render stage drew, if one ran.
     """
 
     frame: Frame
-    faces: tuple[Face, ...] = ()
-    depths: tuple[Depth, ...] = ()
-    meshes: tuple[Mesh, ...] = ()
-    expressions: tuple[Expression, ...] = ()
+    people: tuple[Person, ...] = ()
+    known: frozenset[str] = frozenset()
     steps: Mapping[str, float] = field(default_factory=dict)
     picture: Array | None = None
+
+    @property
+    def meshes(self) -> tuple[Mesh, ...]:
+        """The meshes of those people who have one, in their order."""
+        return tuple(person.mesh for person in self.people if person.mesh is not None)
+
+    def adding(self, names: str | tuple[str, ...], people: Iterable[Person]) -> Capture:
+        """The capture with these people, of whom the fields ``names`` (of `FIELDS`) are known now."""
+        new = {names} if isinstance(names, str) else set(names)
+        return replace(self, people=tuple(people), known=self.known | new)

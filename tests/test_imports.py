@@ -28,5 +28,5 @@ def test_the_command_line_starts_without_models_or_graphics(module: str) -> None
 
 
 def test_the_live_chain_never_loads_what_only_training_and_evaluation_need() -> None:
-    statement = "import stream.capture as c; c.capture_stages(c.CaptureSettings()); import stream.depth.still"
+    statement = "import stream.capture as c; c.capture_stages(c.CaptureSettings())"
     assert not loaded_after(statement) & {"torch", "scipy", "matplotlib"}

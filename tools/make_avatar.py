@@ -25,7 +25,7 @@ from stream.expression.arkit import ARKIT_NAMES, arkit_name
 from stream.expression.gaze import FULL_PITCH, FULL_YAW
 from stream.files import atomic_path
 from stream.mesh.glb_writer import GlbWriter
-from stream.training.faces.appearance import surface_of
+from stream.training.faces.appearance import head_surface
 from stream.training.faces.beard import brow_weight, lash_weight, regions_of
 from stream.training.faces.correspond import stored_correspondence
 from stream.training.faces.head import EYE_SOCKET, EYES, GUMS, MOUTH_SOCKET, TEETH, HeadModel, vertex_normals
@@ -100,7 +100,7 @@ def arkit_moves(model: HeadModel) -> dict[str, Array]:
         if (known := arkit_name(name)) in ARKIT_NAMES:
             moves[known] = moves.get(known, 0) + shape
     eyes = np.flatnonzero(model.part == EYES)
-    surface = surface_of(model)
+    surface = head_surface(model)
     for side, sign, inwards in (("Right", -1, -1.0), ("Left", 1, 1.0)):
         one = eyes[surface.eye_side == sign]
         arms = model.mean[one] - surface.eye_centres[int(sign > 0)]
@@ -116,7 +116,7 @@ def arkit_moves(model: HeadModel) -> dict[str, Array]:
 
 def head_colours(model: HeadModel, landmarks: Array) -> Array:
     """(N, 3) display colours: skin with lips, brows and cropped hair, darker where little light comes."""
-    surface, regions = surface_of(model), regions_of(model, landmarks)
+    surface, regions = head_surface(model), regions_of(model, landmarks)
     end = model.outer_end
     colours = np.tile(SOCKET_TONE, (len(model.mean), 1))
     # The painter's lips are dabs about a ring of points; here they get a border.

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stream.capture import CaptureSettings, capture_image
+from stream import CaptureSettings, capture_image
 from stream.errors import ProsoponError, SourceError
 from stream.face.crop import crop_image
 from stream.face.pose import euler_angles

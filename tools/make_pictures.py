@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from skimage.data import astronaut
 
-from stream.capture import capture_image
+from stream import capture_image
 from stream.face.crop import crop_image
 from stream.render.context import open_context
 from stream.render.scene import MeshScene, mesh_bounds

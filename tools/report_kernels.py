@@ -18,7 +18,7 @@ from stream.compute.cuda.compiler import (
     CHECKED_ARCHITECTURES,
     Build,
     Compiler,
-    Usage,
+    KernelUsage,
     compile_kernels,
     find_compiler,
 )
@@ -52,7 +52,7 @@ def report(compiler: Compiler, page: Path, check: bool) -> list[str]:
     :raises BackendError: the compiler cannot run.
     :raises OutputError: the page cannot be written.
     """
-    rows: list[tuple[str, dict[str, Usage]]] = []
+    rows: list[tuple[str, dict[str, KernelUsage]]] = []
     complaints: list[str] = []
     for family in kernel_families():
         found = build_everywhere(family, compiler, complaints)
@@ -90,16 +90,16 @@ def build_everywhere(family: str, compiler: Compiler, complaints: list[str]) -> 
     return builds
 
 
-def by_kernel(builds: dict[str, Build]) -> Iterable[dict[str, Usage]]:
+def by_kernel(builds: dict[str, Build]) -> Iterable[dict[str, KernelUsage]]:
     """The usage of one kernel after the other, by architecture."""
-    found: dict[str, dict[str, Usage]] = {}
+    found: dict[str, dict[str, KernelUsage]] = {}
     for arch, build in builds.items():
         for usage in build.usage:
             found.setdefault(usage.kernel, {})[arch] = usage
     return (found[kernel] for kernel in sorted(found))
 
 
-def make_table(rows: list[tuple[str, dict[str, Usage]]], compiler: Compiler) -> str:
+def make_table(rows: list[tuple[str, dict[str, KernelUsage]]], compiler: Compiler) -> str:
     """Markdown: a line for each kernel, registers by architecture."""
     short = [arch.removeprefix("sm_") for arch in CHECKED_ARCHITECTURES]
     lines = [

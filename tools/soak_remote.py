@@ -29,7 +29,7 @@ from stream.evaluation.machine import machine_sentence
 from stream.evaluation.remote_parts import Server, in_process, pictures_of, published, wait_alive
 from stream.files import atomic_path
 from stream.remote.event_loop import run
-from stream.remote.peers.rtc_inner import Connection
+from stream.remote.peers.rtc_inner import PeerConnection
 from stream.remote.peers.video import SharedVideo
 from stream.remote.settings import ServeSettings
 from stream.remote.watching.viewer import RemoteViewer
@@ -88,7 +88,7 @@ async def _cameras(url: str, sessions: list[str], pictures: list[Array]) -> None
     async with contextlib.AsyncExitStack() as stack:
         ends = []
         for session in sessions:
-            peer, feed = Connection([]), video.feed()
+            peer, feed = PeerConnection([]), video.feed()
             transceiver = peer.addTransceiver(feed, direction="sendonly")
             ends.append(await stack.enter_async_context(published(url, session, peer)))
             feed.bind(transceiver)

@@ -36,8 +36,12 @@ class Check:
 
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would run here instead, and why.")] = False,
 ) -> None:
     """List every source, backend, render context and model: ready or missing, why, and how to get it."""
+    if plan:
+        _print_plans(json)
+        return
     checks = list(run_checks())
     if json:
         typer.echo(json_format.dumps([asdict(check) for check in checks], indent=2))
@@ -49,6 +53,17 @@ def doctor(
         state = "[green]ready[/]" if check.ready else "[yellow]missing[/]"
         table.add_row(check.kind, check.name, state, escape(check.why), escape(check.how))
     console.print(table)
+
+
+def _print_plans(json: bool) -> None:
+    from stream.cli.plans import machine_plans, plan_table
+
+    plans = machine_plans()
+    if json:
+        typer.echo(json_format.dumps({use: plan.to_dict() for use, plan in plans.items()}, indent=2))
+        return
+    for use, plan in plans.items():
+        console.print(plan_table(plan, use))
 
 
 def run_checks() -> Iterator[Check]:

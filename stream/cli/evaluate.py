@@ -81,7 +81,7 @@ def depth(
 
 def _shipped() -> list[str]:
     """The model of still pictures and that of live capture."""
-    from stream.capture import live_model
+    from stream.recipes import live_model
 
     return list(dict.fromkeys(("depth", live_model("auto"))))
 

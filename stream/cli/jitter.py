@@ -27,9 +27,9 @@ def jitter(
     out: Annotated[Path | None, typer.Option(help="Draw depth over time here (PNG).")] = None,
 ) -> None:
     """Step the live chain with and without its smoothing and compare: jitter in mm, lag in frames."""
-    from stream.capture import CaptureSettings
     from stream.cli.tables import console, write_json
     from stream.evaluation.jitter import measure_photo, measure_recording
+    from stream.recipes import CaptureSettings
     from stream.sources.images import is_image, read_image
 
     settings = CaptureSettings(inference=inference)

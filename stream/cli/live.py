@@ -49,8 +49,8 @@ def live(
     values |= given(source=source, duration=duration, show=show, rate=rate, fast=fast, out=out)
     values |= given(metrics_port=metrics_port, decode=decode, size=_size(size))
     values |= given(publish=publish, session=session, token=token)
-    values["capture"] |= given(fov=fov, calibration=calibration, ipd_mm=ipd, max_faces=max_faces)
-    values["capture"] |= given(smooth=smooth, inference=inference, compute=compute)
+    values["capture"]["camera"] |= given(fov=fov, calibration=calibration, ipd_mm=ipd)
+    values["capture"] |= given(max_faces=max_faces, smooth=smooth, inference=inference, compute=compute)
     run_live(parse_settings(values, LiveSettings, "the command line"))
 
 
@@ -68,7 +68,7 @@ def run_live(settings: LiveSettings) -> None:
     """Run a session with its table on the terminal, then say what was measured and written."""
     session = LiveSession(settings)
     console.print(_opening(settings, session))
-    snapshot = session.pipeline.metrics.snapshot
+    snapshot = session.session.metrics.snapshot
     if console.is_terminal:
         table = Live(
             get_renderable=lambda: stage_table(snapshot(), "live"),

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from stream.capture import CaptureSettings, capture_image
 from stream.config import parse_settings
 from stream.errors import ConfigError
 from stream.geometry import DEFAULT_FOV, INTER_PUPIL_MM
+from stream.recipes import CaptureSettings
 
 SUFFIXES = (".glb", ".npz", ".ply", ".obj")
 
@@ -26,17 +26,19 @@ def reconstruct(
     """Reconstruct the largest face of a picture as a textured mesh, or as arrays."""
     if output.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"Cannot write {output.name}: the name must end in {', '.join(SUFFIXES)}.")
-    values = {"fov": fov, "calibration": calibration, "ipd_mm": ipd, "inference": inference}
+    camera = {"fov": fov, "calibration": calibration, "ipd_mm": ipd}
+    values = {"camera": camera, "inference": inference}
     settings = parse_settings(values, CaptureSettings, "the command line")
 
     from stream.mesh.export import write_mesh
     from stream.outputs.arrays import write_arrays
     from stream.sources.images import read_image
+    from stream.still import capture_image
 
     capture = capture_image(read_image(image), settings)
+    (mesh,) = capture.meshes
     if output.suffix.lower() == ".npz":
         write_arrays(capture, output)
     else:
-        write_mesh(capture.meshes[0], output)
-    mesh = capture.meshes[0]
+        write_mesh(mesh, output)
     typer.echo(f"{output}: {int(mesh.valid.sum())} vertices, {len(mesh.triangles)} triangles")

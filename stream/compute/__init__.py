@@ -1,1 +1,1 @@
-"""Kernels and their launchers: one signature, several backends by name (`stream.compute.depth_mesh`)."""
+"""Kernels and their launchers: one signature, several backends by name (`stream.compute.depth_to_mesh`)."""

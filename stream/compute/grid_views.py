@@ -33,7 +33,7 @@ def grid_views(
     mm_per_unit: float | Array,
     tilt: Array | None = None,
 ) -> Array:
-    """How N depth maps lie before their cameras, for `stream.compute.depth_meshes.depth_to_meshes`.
+    """How N depth maps lie before their cameras, for `stream.compute.depth_to_mesh_batch`.
 
     :param image_from_crop: (N, 2, 3), crop pixels of the map's size to image pixels (`stream.geometry`).
     :param fx, fy, cx, cy: the pinhole cameras, image pixels; one number or (N,), like what follows.

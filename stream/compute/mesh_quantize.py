@@ -10,7 +10,7 @@ import numpy as np
 from stream.compute.backends import AUTO, load_twin
 from stream.compute.cuda.current import current_driver
 from stream.compute.cuda.driver import Stream
-from stream.compute.depth_meshes import MASK_THRESHOLD, MAX_MAPS, MAX_SIZE
+from stream.compute.depth_to_mesh_batch import MASK_THRESHOLD, MAX_MAPS, MAX_SIZE
 from stream.compute.dispatch import (
     ComputeArray,
     check_array,

@@ -73,6 +73,15 @@ class DepthEstimator:
         """
         return self._depth(self._infer(self._cut(image, crop)), crop, intrinsics)
 
+    def estimate_along_sight(self, image: Array, crop: Crop) -> tuple[Depth, Array]:
+        """As `estimate`, but along the line of sight to the crop, and with the picture the network saw.
+
+        :returns: depth relative to the plane through the eyes across the line of sight
+            (`stream.depth.sight`), and (size, size, 3) uint8 RGB.
+        """
+        picture = self._cut(image, crop)
+        return self._depth(self._infer(picture), crop, None), picture
+
     def estimate_flipped_mean(self, image: Array, crop: Crop, intrinsics: Intrinsics | None = None) -> Depth:
         """As `estimate`, averaged with the mirrored result of the mirrored crop: for still images.
 

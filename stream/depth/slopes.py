@@ -1,4 +1,4 @@
-"""Surface normals in camera space and slopes of the depth map: the exact way from one to the other.
+"""From slopes of the depth map to surface normals in camera space, exactly.
 
 A depth map's slopes (crop units of depth per crop unit of picture) are those of a height field over
 perspective rays; the surface's normals are in camera space. The tangent plane with normal n at a point
@@ -21,25 +21,12 @@ import numpy as np
 from stream.types import Array
 
 
-def slopes_from_normals(normal: Array, depth: Array, crop: Array, camera: Array, distance: Array) -> Array:
-    """Slopes along x and y, (N, S, S, 2) float32, of the depth map of a surface with these normals.
-
-    :param normal: (N, S, S, 3) of any length, camera frame.
-    :param depth: (N, S, S) crop units along the camera's axis.
-    :returns: 0 where a normal is 0 or lies across its ray.
-    """
-    rays, along, unit = _rays(depth.shape[-1], crop, camera, distance)
-    normal = normal.astype(np.float32)
-    facing = (normal * rays).sum(axis=-1)
-    usable = np.abs(facing) > 1e-6
-    z = distance[:, None, None] + depth.astype(np.float32) * unit[:, None, None]
-    scale = np.where(usable, -z / np.where(usable, facing, 1), 0) / unit[:, None, None]
-    across = np.einsum("nij,nhwi->nhwj", along, normal[..., :2])
-    return (across * scale[..., None]).astype(np.float32)
-
-
 def normals_from_slopes(slopes: Array, depth: Array, crop: Array, camera: Array, distance: Array) -> Array:
-    """Unit normals (N, S, S, 3) float32, camera frame, towards the camera: the inverse of the above."""
+    """Unit normals (N, S, S, 3) float32, camera frame, towards the camera.
+
+    :param slopes: (N, S, S, 2) along x and y.
+    :param depth: (N, S, S) crop units along the camera's axis.
+    """
     rays, along, unit = _rays(depth.shape[-1], crop, camera, distance)
     z = distance[:, None, None] + depth.astype(np.float32) * unit[:, None, None]
     flat = np.einsum("nji,nhwj->nhwi", np.linalg.inv(along), slopes.astype(np.float32))

@@ -1,72 +1,63 @@
-"""The pipeline's depth stage: a capture with faces in, the same with one depth map per face out."""
+"""The pipeline's depth stage: people with faces in, the same with a calm depth map each out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from stream.depth.estimator import DepthEstimator
+from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import ModelError
+from stream.face.crop import crop_image
 from stream.inference.engine import Engine
-from stream.types import Array, Capture, Depth
+from stream.memory import TrackMemory
+from stream.mesh.smoothing import DepthSmoother
+from stream.mesh.stillness import PICTURE_SIDE
+from stream.types import Array, Capture, Depth, Frame, Person
 
 
 class DepthStage:
-    """Adds ``depths``, one per face in the faces' order; a `stream.pipeline.stage.Stage`.
+    """Adds the ``depth`` of each person (a `stream.pipeline.stage.Stage`).
 
-    The parameters are those of `DepthEstimator`, which `open` makes on the worker thread.
+    Depth is smoothed along the line of sight, as the network gives it: along the camera's axis it tilts as
+    the face crosses the image.
 
+    :param load: gives the network, on the stage's thread: one of its own, or a share of one
+        (`stream.inference.shared.SharedEngine.front`).
     :param side: side of the maps handed on, pixels, where the network's are larger; ``None`` keeps them.
-    :param engine: gives a network that is loaded already (`stream.inference.shared.SharedEngine.front`).
+    :param smooth: average each track's depth over time against jitter (`DepthSmoother`).
+    :param memory: where each track's past stays while it is followed.
     """
 
     name = "depth"
 
     def __init__(
         self,
-        backend: str = "auto",
-        model: str | Path = "depth",
-        threads: int | None = None,
-        precision: str | None = None,
+        load: Callable[[], Engine],
         side: int | None = None,
-        engine: Callable[[], Engine] | None = None,
+        smooth: bool = True,
+        memory: TrackMemory | None = None,
     ) -> None:
-        self._backend, self._model = backend, model
-        self._threads, self._precision = threads, precision
-        self._side = side
-        self._engine = engine
+        self._load, self._side, self._smooth = load, side, smooth
+        self._memory = memory or TrackMemory()
         self._estimator: DepthEstimator | None = None
 
     def open(self) -> None:
         """Load the network.
 
-        :raises ModelError, BackendError, ConfigError: as `DepthEstimator`.
+        :raises ModelError, BackendError, ConfigError: as `DepthEstimator` and what loads the network.
         """
-        self._estimator = DepthEstimator(
-            self._backend,
-            self._model,
-            self._threads,
-            self._precision,
-            normals=False,
-            engine=None if self._engine is None else self._engine(),
-        )
+        self._estimator = DepthEstimator(normals=False, engine=self._load())
 
     def __call__(self, capture: Capture) -> Capture:
-        """Estimate the depth of every face.
+        """Estimate everybody's depth.
 
         :raises InputError: the frame's image or a face's crop cannot be used.
         """
-        if self._estimator is None:
-            raise ModelError("The depth stage is not open; open it before the first capture.")
-        estimate, image = self._estimator.estimate, capture.frame.image
-        depths = tuple(estimate(image, face.crop, face.intrinsics) for face in capture.faces)
-        if self._side is not None and self._side < self._estimator.size:
-            depths = tuple(shrunk(depth, self._side) for depth in depths)
-        return replace(capture, depths=depths)
+        return capture.adding("depth", [self._with_depth(capture.frame, one) for one in capture.people])
 
     def close(self) -> None:
         """Free the network."""
@@ -74,12 +65,28 @@ class DepthStage:
             self._estimator.close()
             self._estimator = None
 
+    def _with_depth(self, frame: Frame, person: Person) -> Person:
+        if self._estimator is None:
+            raise ModelError("The depth stage is not open; open it before the first capture.")
+        face = person.face
+        depth, _ = self._estimator.estimate_along_sight(frame.image, face.crop)
+        if self._side is not None:
+            depth = shrunk(depth, self._side)
+        if self._smooth:
+            smoother = self._memory.recall(face.track_id, self.name, DepthSmoother)
+            picture = crop_image(frame.image, face.crop, PICTURE_SIDE)
+            depth = smoother(face.track_id, frame.captured, depth, picture)
+        tilt = sight_tilt(line_of_sight(face.crop, face.intrinsics), depth.map.shape[0])
+        return replace(person, depth=replace(depth, map=depth.map - tilt))
+
 
 def shrunk(depth: Depth, side: int) -> Depth:
     """Depth, mask and confidence (``side``, ``side``) of larger ones, read between their pixels' centres.
 
-    Normals are left out: they are of the finer surface.
+    Normals are left out: they are of the finer surface. Maps that are not larger stay as they are.
     """
+    if side >= depth.map.shape[0]:
+        return depth
 
     def smaller(values: Array) -> Array:
         return np.asarray(cv2.resize(values, (side, side), interpolation=cv2.INTER_LINEAR))

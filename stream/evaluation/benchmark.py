@@ -13,15 +13,16 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from stream.capture import CaptureSettings, capture_stages, device_stage, face_stage
 from stream.config import Settings
 from stream.errors import BackendError, FaceError, ProsoponError
+from stream.evaluation.keep import KeepCaptures
 from stream.evaluation.machine import describe_machine
 from stream.evaluation.unit import in_units, unit_times
 from stream.evaluation.usage import UsageWatch
-from stream.pipeline.run import run_pipeline
-from stream.pipeline.runner import Pipeline
+from stream.pipeline.demand import EVERY, Demand
 from stream.pipeline.stage import Stage
+from stream.recipes import CaptureSettings, device_stage
+from stream.session import PICTURE, Session
 from stream.sources.factory import open_source
 from stream.types import Capture
 
@@ -88,15 +89,18 @@ def measure(settings: BenchSettings, rate: float | None) -> dict[str, Any]:
     """One run: unpaced where ``rate`` is None (nothing dropped), else offered at ``rate`` (newest wins)."""
     source = open_source(settings.source, rate=rate, fast=rate is None, loop=True, decode=settings.decode)
     with UsageWatch() as watch:
-        pipeline = Pipeline(
+        draw = _render_stage(settings)
+        wanted = "mesh" if draw is None else PICTURE
+        session = Session(
             source,
-            [*capture_stages(settings.capture), *_render_stages(settings)],
-            [_WarmUp(settings.warmup, watch.begin)],
+            [_WarmUp(settings.warmup, watch.begin, wanted)],
+            settings.capture,
+            draw=draw,
             frames=settings.frames + settings.warmup,
             warmup=settings.warmup,
             window=settings.frames,
         )
-        summary = run_pipeline(pipeline)
+        summary = session.run()
     if summary.reason == "stopped":
         raise ProsoponError("The benchmark was stopped before its end; nothing is reported.")
     figures = summary.metrics
@@ -139,34 +143,21 @@ def _tracked(settings: BenchSettings, frames: int = 60) -> list[Capture]:
 
     :raises FaceError: none of them shows a face.
     """
-    faces: list[Capture] = []
+    return first_captures(settings, "face", frames)
+
+
+def first_captures(settings: BenchSettings, wanted: str, frames: int) -> list[Capture]:
+    """Those of the source's first frames that show somebody, with one field of people worked out.
+
+    :raises FaceError: none of them shows a face.
+    """
+    keep = KeepCaptures(wanted)
     source = open_source(settings.source, fast=True, loop=True, decode=settings.decode)
-    pipeline = Pipeline(source, [face_stage(settings.capture)], [Keep(faces)], frames=frames)
-    run_pipeline(pipeline)
-    if not faces:
+    Session(source, [keep], settings.capture, frames=frames).run()
+    captures = [capture for capture in keep.captures if capture.people]
+    if not captures:
         raise FaceError("The source's first frames show no face; measure with another --source.")
-    return faces
-
-
-class Keep:
-    """A sink that keeps every capture with a face."""
-
-    name = "keep"
-
-    def __init__(self, kept: list[Capture]) -> None:
-        self._kept = kept
-
-    def open(self) -> None:
-        """Nothing to take."""
-
-    def __call__(self, capture: Capture) -> Capture:
-        """Keep it, and pass it on."""
-        if capture.faces:
-            self._kept.append(capture)
-        return capture
-
-    def close(self) -> None:
-        """Nothing to give back."""
+    return captures
 
 
 def _drawable(settings: BenchSettings) -> BenchSettings:
@@ -183,12 +174,12 @@ def _drawable(settings: BenchSettings) -> BenchSettings:
     return settings
 
 
-def _render_stages(settings: BenchSettings) -> list[Stage]:
+def _render_stage(settings: BenchSettings) -> Stage | None:
     if not settings.render:
-        return []
+        return None
     from stream.render.stage import RenderStage
 
-    return [RenderStage(size=settings.render_size)]
+    return RenderStage(size=settings.render_size)
 
 
 class _WarmUp:
@@ -196,7 +187,8 @@ class _WarmUp:
 
     name = "warm-up"
 
-    def __init__(self, captures: int, done: Callable[[], None]) -> None:
+    def __init__(self, captures: int, done: Callable[[], None], wanted: str) -> None:
+        self.wants: Demand = {wanted: EVERY}
         self._left = captures
         self._done = done
 

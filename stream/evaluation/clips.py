@@ -47,17 +47,15 @@ class PhotoClip:
     :ivar photo: (H, W, 3) uint8 RGB.
     :ivar face: the face as `stream.face.still.find_face` sees it in the photo.
     :ivar placements: (T, 2, 3) float64, photo pixels to frame pixels (a similarity).
-    :ivar seed: of the noise.
     """
 
     photo: Array
     face: Face
     placements: Array
-    seed: int = 0
 
     def frames(self) -> Iterator[Frame]:
         """The noisy, compressed frames of `SIZE`, `RATE` a second."""
-        random = np.random.default_rng(self.seed)
+        random = np.random.default_rng(0)
         for index, placement in enumerate(self.placements):
             picture = cv2.warpAffine(
                 self.photo, placement, SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
@@ -78,18 +76,18 @@ class PhotoClip:
         return found
 
 
-def still_clip(photo: Array, count: int = 120, seed: int = 0, shake: bool = False) -> PhotoClip:
+def still_clip(photo: Array, count: int = 120, shake: bool = False) -> PhotoClip:
     """A face that does not move; with ``shake`` the camera trembles by a known fraction of a pixel.
 
     :param photo: (H, W, 3) uint8 RGB with a face.
     :raises FaceError: there is none.
     :raises InputError: the photo is of another kind or ``count`` is below 1.
     """
-    offsets = _tremble(_checked(count), seed + 1) if shake else np.zeros((_checked(count), 2))
-    return _clip(photo, offsets, np.zeros(count), np.ones(count), seed)
+    offsets = _tremble(_checked(count)) if shake else np.zeros((_checked(count), 2))
+    return _clip(photo, offsets, np.zeros(count), np.ones(count))
 
 
-def moving_clip(photo: Array, count: int = 120, seed: int = 0) -> PhotoClip:
+def moving_clip(photo: Array, count: int = 120) -> PhotoClip:
     """A face that sways, rolls and comes and goes, all at once, at up to `SPEED` pixels a frame.
 
     :raises FaceError, InputError: as `still_clip`.
@@ -98,7 +96,7 @@ def moving_clip(photo: Array, count: int = 120, seed: int = 0) -> PhotoClip:
     swing = 2 * math.pi * 0.5 * seconds
     reach = SPEED * RATE / (2 * math.pi * 0.5)
     offsets = np.stack([reach * np.sin(swing), 0.4 * reach * np.sin(1.3 * swing)], axis=1)
-    return _clip(photo, offsets, MAX_ROLL * np.sin(1.2 * swing), MAX_ZOOM ** np.sin(0.9 * swing), seed)
+    return _clip(photo, offsets, MAX_ROLL * np.sin(1.2 * swing), MAX_ZOOM ** np.sin(0.9 * swing))
 
 
 def webcam_picture(picture: Array, random: np.random.Generator) -> Array:
@@ -110,10 +108,10 @@ def webcam_picture(picture: Array, random: np.random.Generator) -> Array:
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
 
-def _tremble(count: int, seed: int) -> Array:
+def _tremble(count: int) -> Array:
     """(T, 2) pixels: noise low-passed by a first-order filter, of standard deviation `SHAKE`."""
     keep = math.exp(-1 / SHAKE_FRAMES)
-    offsets = np.random.default_rng(seed).normal(0.0, SHAKE, (count, 2))
+    offsets = np.random.default_rng(1).normal(0.0, SHAKE, (count, 2))
     for index in range(1, count):
         offsets[index] = keep * offsets[index - 1] + math.sqrt(1 - keep * keep) * offsets[index]
     return offsets
@@ -125,7 +123,7 @@ def _checked(count: int) -> int:
     return count
 
 
-def _clip(photo: Array, offsets: Array, rolls: Array, zooms: Array, seed: int) -> PhotoClip:
+def _clip(photo: Array, offsets: Array, rolls: Array, zooms: Array) -> PhotoClip:
     """Move about the face, which stands in the middle of the frame at `HALF`.
 
     :param offsets: (T, 2) pixels; ``rolls``, ``zooms``: (T,) radians, factors.
@@ -136,4 +134,4 @@ def _clip(photo: Array, offsets: Array, rolls: Array, zooms: Array, seed: int) -
     linear = np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)
     middle = (np.array(SIZE) - 1) / 2 + offsets
     shift = middle - linear @ np.array([face.crop.x, face.crop.y])
-    return PhotoClip(photo, face, np.concatenate([linear, shift[..., None]], axis=-1), seed)
+    return PhotoClip(photo, face, np.concatenate([linear, shift[..., None]], axis=-1))

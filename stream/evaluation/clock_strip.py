@@ -15,7 +15,7 @@ from stream.types import Array
 COLUMNS, ROWS = 32, 2
 """Blocks of the strip: 52 bits of time, then 12 of a check sum, most significant first."""
 
-TIME_BITS, CHECK_BITS = 52, 12
+CHECK_BITS = 12
 
 PART = 16
 """The strip is this part of the whole height."""

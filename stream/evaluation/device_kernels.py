@@ -13,7 +13,7 @@ from stream.compute.crop_normalize import crop_normalize, crop_table
 from stream.compute.cuda.arrays import DeviceArray, empty, to_device
 from stream.compute.cuda.driver import Driver, Stream
 from stream.compute.cuda.graphs import captured
-from stream.compute.depth_meshes import Smoothing, depth_to_meshes, mesh_buffers
+from stream.compute.depth_to_mesh_batch import Smoothing, depth_to_mesh_batch, mesh_buffers
 from stream.compute.expression_solve import expression_solve
 from stream.compute.grid_views import grid_views
 from stream.compute.mesh_quantize import mesh_quantize
@@ -86,7 +86,7 @@ def _meshes(driver: Driver, stream: Stream, rng: np.random.Generator, small: boo
     out = mesh_buffers(maps, size, device=True)
     past = to_device(driver, np.zeros((maps, size, size), np.float32))
     keep = to_device(driver, np.full(maps, 0.5, np.float32))
-    run = partial(depth_to_meshes, depth, mask, views, out=out, stream=stream)
+    run = partial(depth_to_mesh_batch, depth, mask, views, out=out, stream=stream)
     pixels, work = maps * size * size, f"{maps} maps of {size} x {size}"
     smooth = partial(run, smoothing=Smoothing(past, keep, 0.05))
     return [

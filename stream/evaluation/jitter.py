@@ -1,6 +1,6 @@
 """How calm and how prompt the live depth is: jitter on a still face, lag on a moving one.
 
-The real chain of live capture (`stream.capture.capture_stages`: tracker, landmark smoothing, depth network,
+The real chain of live capture (`stream.session`: tracker, landmark smoothing, depth network,
 temporal smoothing, mesh) is stepped frame by frame, once with and once without its smoothing.
 
 * **Jitter**: a photograph as a still clip (`stream.evaluation.clips`). Depth is read at fixed points of
@@ -14,16 +14,18 @@ temporal smoothing, mesh) is stepped frame by frame, once with and once without 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
-from stream.capture import CaptureSettings, capture_stages
 from stream.errors import FaceError, InputError
 from stream.evaluation.clips import PhotoClip, moving_clip, still_clip
+from stream.evaluation.keep import KeepCaptures, ListedFrames
 from stream.geometry import crop_from_image, transform_points
+from stream.recipes import CaptureSettings
+from stream.session import Session
 from stream.types import Array, Capture, Face, Frame
 
 WARM_UP = 30
@@ -64,30 +66,16 @@ class Measurement:
 
 
 def run_chain(frames: Iterable[Frame], settings: CaptureSettings, smooth: bool) -> list[Capture]:
-    """Every frame through the live chain, one after the other; the captures are kept without their meshes.
+    """Every frame through a live session, none dropped, up to everybody's depth.
 
     :raises ConfigError, BackendError, ModelError: a stage cannot open.
     """
-    stages = capture_stages(settings.model_copy(update={"smooth": smooth}))
-    captures = []
-    try:
-        for stage in stages:
-            stage.open()
-        for frame in frames:
-            capture: Capture | None = Capture(frame)
-            for stage in stages:
-                capture = stage(capture) if capture is not None else None
-            # Some megabytes a frame, and nobody looks at them.
-            captures.append(Capture(frame) if capture is None else replace(capture, meshes=()))
-    finally:
-        for stage in stages:
-            stage.close()
-    return captures
+    keep = KeepCaptures("depth")
+    Session(ListedFrames(frames), [keep], settings.model_copy(update={"smooth": smooth})).run()
+    return keep.captures
 
 
-def measure_photo(
-    photo: Array, settings: CaptureSettings | None = None, count: int = 120, seed: int = 0
-) -> Measurement:
+def measure_photo(photo: Array, settings: CaptureSettings | None = None, count: int = 120) -> Measurement:
     """Jitter of a still face, under a still camera and a trembling one, and lag of a moving face.
 
     :param photo: (H, W, 3) uint8 RGB with one face.
@@ -100,9 +88,9 @@ def measure_photo(
         raise InputError(f"Jitter needs a clip of at least {LEAST_COUNT} frames, not {count}.")
     settings = settings or CaptureSettings()
     clips = {
-        "still": still_clip(photo, count, seed),
-        "shaken": still_clip(photo, count, seed, shake=True),
-        "moving": moving_clip(photo, count, seed),
+        "still": still_clip(photo, count),
+        "shaken": still_clip(photo, count, shake=True),
+        "moving": moving_clip(photo, count),
     }
     figures: dict[str, Any] = {}
     traces: dict[str, dict[str, Array]] = {}
@@ -134,11 +122,11 @@ def measure_recording(frames: list[Frame], settings: CaptureSettings | None = No
     """
     settings = settings or CaptureSettings()
     raw, smooth = (run_chain(frames, settings, smoothing) for smoothing in MODES.values())
-    first, last = _longest_run([bool(a.faces and b.faces) for a, b in zip(raw, smooth, strict=True)])
+    first, last = _longest_run([bool(a.people and b.people) for a, b in zip(raw, smooth, strict=True)])
     if last - first < SHORTEST:
         raise FaceError("The recording shows no face for long enough to measure lag; choose another.")
     raw, smooth = raw[first:last], smooth[first:last]
-    points = [np.vstack([c.faces[0].landmarks[:, :2], _traced(c.faces[0])]) for c in raw]
+    points = [np.vstack([c.people[0].face.landmarks[:, :2], _traced(c.people[0].face)]) for c in raw]
     before, after = depth_signals(raw, points), depth_signals(smooth, points)
     inside = np.isfinite(before).all(axis=0) & np.isfinite(after).all(axis=0)
     mouth = inside & (np.arange(inside.size) == inside.size - 1)
@@ -166,7 +154,7 @@ def still_figures(clip: PhotoClip, captures: list[Capture]) -> dict[str, float]:
     return {
         "depth_median_mm": _median(jitter),
         "depth_p95_mm": float(np.percentile(jitter, 95)),
-        "distance_mm": float(np.std([c.faces[0].pose[2, 3] for c in captures[WARM_UP:]])),
+        "distance_mm": float(np.std([c.people[0].face.pose[2, 3] for c in captures[WARM_UP:]])),
         "points": jitter.size,
     }
 
@@ -179,7 +167,7 @@ def moving_figures(clip: PhotoClip, captures: list[Capture]) -> dict[str, float]
     _all_seen(captures)
     found, truth = (
         np.array([(crop.x, crop.y, crop.angle, np.log(crop.half)) for crop in crops])
-        for crops in ([c.faces[0].crop for c in captures], clip.crops())
+        for crops in ([c.people[0].face.crop for c in captures], clip.crops())
     )
     signals = skin_signals(clip, captures)[WARM_UP:]
     return {
@@ -217,10 +205,12 @@ def depth_signals(captures: list[Capture], points: list[Array]) -> Array:
 
     One scale, the captures' mean, serves all of them: jitter of the distance stays out.
     """
-    scale = np.mean([c.faces[0].pose[2, 3] / c.faces[0].intrinsics.fx for c in captures])
+    scale = np.mean([c.people[0].face.pose[2, 3] / c.people[0].face.intrinsics.fx for c in captures])
     rows = []
     for capture, places in zip(captures, points, strict=True):
-        crop, depth = capture.faces[0].crop, capture.depths[0]
+        person = capture.people[0]
+        crop, depth = person.face.crop, person.depth
+        assert depth is not None
         pixels = transform_points(crop_from_image(crop, depth.map.shape[0]), places).astype(np.float32)
         values, mask = (_sample(part, pixels) for part in (depth.map, depth.mask))
         rows.append(np.where(mask > 0.5, values * (crop.half * scale), np.nan))
@@ -287,7 +277,7 @@ def _traced(face: Face) -> Array:
 
 
 def _all_seen(captures: list[Capture]) -> None:
-    missing = sum(not capture.faces for capture in captures)
+    missing = sum(not capture.people for capture in captures)
     if missing:
         raise FaceError(f"The tracker loses the face in {missing} frames of the clip; use another photo.")
 

@@ -130,7 +130,7 @@ def _unit_normals(normal: Array, truth: Array, where: Array) -> tuple[Array, Arr
     return units[0], units[1], usable
 
 
-def mask_iou(mask: Array, foreground: Array, where: Array, threshold: float = 0.5) -> Array:
+def mask_iou(mask: Array, foreground: Array, where: Array) -> Array:
     """Intersection over union of the predicted and the true foreground, over the pixels of ``where``.
 
     :param mask: (N, S, S) probability.
@@ -140,7 +140,7 @@ def mask_iou(mask: Array, foreground: Array, where: Array, threshold: float = 0.
     :raises InputError: shapes differ.
     """
     _check(mask, foreground, where)
-    found = (mask > threshold) & where
+    found = (mask > 0.5) & where
     real = foreground & where
     telling = (where & ~foreground).any(axis=(1, 2))
     union = np.where(telling, (found | real).sum(axis=(1, 2)), 0)

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from stream.errors import FaceError
-from stream.evaluation.benchmark import BenchSettings, Keep
+from stream.evaluation.benchmark import BenchSettings, first_captures
 from stream.evaluation.machine import describe_machine
 from stream.pipeline.metrics import percentiles_ms
-from stream.types import Array, Capture, Face
+from stream.types import Array, Face
 
 RATE = 30.0
 """Pictures that the camera takes in a second."""
@@ -47,7 +47,7 @@ def run_remote_benchmark(
     :param progress: told what is done next.
     :returns: ``latency_ms`` and the other figures of `summarise`; ``codec`` of `measure_codec`; ``stages``,
         ``outputs``, ``drops`` and ``fps`` of the server's session; ``rss_mb`` of the server; ``rows``,
-        `stream.evaluation.remote_parts.Watched.rows`; ``limits``, ``machine`` and ``settings``.
+        `stream.evaluation.remote_parts.ViewerRecord.rows`; ``limits``, ``machine`` and ``settings``.
     :raises ProsoponError: the source or a model is not to be had, or there is no face to be seen.
     """
     from stream.evaluation.remote_parts import Server, in_process, run_camera, run_viewer
@@ -85,7 +85,7 @@ def run_remote_benchmark(
 def summarise(rows: Array, seconds: float) -> dict[str, Any]:
     """What a viewer's rows say.
 
-    :param rows: (N, 5) int64, see `stream.evaluation.remote_parts.Watched`.
+    :param rows: (N, 5) int64, see `stream.evaluation.remote_parts.ViewerRecord`.
     :returns: {p50, p95, p99} milliseconds each of ``latency_ms``, capture to mesh received, by the picture's
         clock; ``shown_ms``, until its picture was there too; ``header_ms``, the same as ``latency_ms`` by
         the header's capture time; ``clock_error_ms``, the header's capture time less the picture's, signed;
@@ -125,9 +125,10 @@ def measure_codec(settings: BenchSettings, frames: int = CODEC_FRAMES) -> dict[s
     send = SendSettings()
     encoder, decoder = MeshEncoder(send.bits, send.key_seconds, send.mesh_budget), MeshDecoder()
     encoding, decoding, errors, keys, sent = [], [], [], 0, 0
-    captures = _surfaces(settings, frames)
+    captures = first_captures(settings, "surface", frames)
     for number, capture in enumerate(captures, start=1):
-        face, surface = capture.faces[0], capture.depths[0]
+        face, surface = capture.people[0].face, capture.people[0].surface
+        assert surface is not None
         captured = round(number / RATE * 1e6)
         begun = time.perf_counter()
         message = encoder.encode(number, face, surface, number, captured)
@@ -139,7 +140,7 @@ def measure_codec(settings: BenchSettings, frames: int = CODEC_FRAMES) -> dict[s
         datagrams = split(Message(Kind.MESH, 0, number, message.body))
         sent += sum(PACKET_BYTES + -(-len(data) // 4) * 4 for data in datagrams)
         assert received is not None, "each message is decoded right after it was encoded"
-        errors.append(_rms_mm(received.depth, surface.map, face))
+        errors.append(_rms_mm(received.depth, surface.depth, face))
     return {
         "encode_ms": percentiles_ms(np.array(encoding)),
         "decode_ms": percentiles_ms(np.array(decoding)),
@@ -155,19 +156,3 @@ def _rms_mm(received: Array, sent: Array, face: Face) -> float:
     seen = np.isfinite(received)
     unit = mm_per_crop_unit(face.crop, face.intrinsics, float(face.pose[2, 3]))
     return float(np.sqrt(np.mean(((received - sent)[seen] * unit) ** 2)))
-
-
-def _surfaces(settings: BenchSettings, frames: int) -> list[Capture]:
-    """The source's first captures with a face, as a server makes them."""
-    from stream.capture import capture_stages
-    from stream.mesh.build import surface_of
-    from stream.pipeline.run import run_pipeline
-    from stream.pipeline.runner import Pipeline
-    from stream.sources.factory import open_source
-
-    kept: list[Capture] = []
-    source = open_source(settings.source, fast=True, loop=True)
-    run_pipeline(Pipeline(source, capture_stages(settings.capture), [Keep(kept)], frames=frames))
-    if not kept:
-        raise FaceError("The source's first frames show no face; measure with another --source.")
-    return [Capture(capture.frame, capture.faces, tuple(map(surface_of, capture.depths))) for capture in kept]

@@ -144,14 +144,14 @@ class ClockCamera(VideoStreamTrack):
         return frame
 
 
-def pictures_of(source: str, count: int = 120, size: tuple[int, int] = (640, 480)) -> list[Array]:
+def pictures_of(source: str, count: int = 120) -> list[Array]:
     """The first pictures of a source, (H, W, 3) uint8 RGB each.
 
     :raises ProsoponError: it cannot be read.
     """
     from stream.sources.factory import open_source
 
-    opened = open_source(source, size=size, fast=True, loop=True)
+    opened = open_source(source, size=(640, 480), fast=True, loop=True)
     opened.open()
     try:
         frames = [opened.read() for _ in range(count)]
@@ -213,7 +213,7 @@ async def published(url: str, session: str, peer: RTCPeerConnection) -> AsyncIte
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class ViewerRecord:
     """What a viewer saw; times are microseconds since 1970 on the machine's one clock.
 
     :ivar rows: of each mesh its index, ``captured`` by its header, when it arrived, when it was ready with
@@ -232,7 +232,7 @@ class Watched:
     lost: int
 
 
-def run_viewer(url: str, session: str, warmup: float, seconds: float) -> Watched:
+def run_viewer(url: str, session: str, warmup: float, seconds: float) -> ViewerRecord:
     """Watch a session with its video and note everything.
 
     :raises RemoteError: it cannot be watched.
@@ -240,7 +240,7 @@ def run_viewer(url: str, session: str, warmup: float, seconds: float) -> Watched
     return run(_viewer(url, session, warmup, seconds))
 
 
-async def _viewer(url: str, session: str, warmup: float, seconds: float) -> Watched:
+async def _viewer(url: str, session: str, warmup: float, seconds: float) -> ViewerRecord:
     from stream.remote.watching.viewer import RemoteViewer
 
     await wait_alive(url, session)
@@ -250,7 +250,7 @@ async def _viewer(url: str, session: str, warmup: float, seconds: float) -> Watc
         begun, before = time.monotonic(), await viewer.traffic()
         rows = await _watch(viewer, seconds)
         figures, after = viewer.figures, await viewer.traffic()
-        return Watched(
+        return ViewerRecord(
             rows,
             time.monotonic() - begun,
             after[0] - before[0],

@@ -17,7 +17,6 @@ from stream.expression.arkit import ARKIT_NAMES
 from stream.face.crop import LEFT_EYE, RIGHT_EYE
 from stream.face.pose import euler_angles
 from stream.face.still import find_face
-from stream.geometry import DEFAULT_FOV
 from stream.types import Array, Capture, Face
 
 INNER_LIPS = (13, 14)
@@ -113,21 +112,19 @@ def face_row(image: Array, face: Face) -> dict[str, float]:
     }
 
 
-def clip_statistics(paths: Sequence[Path], step: int = 3, fov: float = DEFAULT_FOV) -> FaceStatistics:
+def clip_statistics(paths: Sequence[Path], step: int = 3) -> FaceStatistics:
     """Statistics of the largest face in real pictures and in every ``step``-th frame of clips.
 
     Frames and pictures in which no face is found are left out.
 
     :param paths: videos, images or folders of images.
     :param step: frames of a video from one measured to the next; all of them are tracked.
-    :param fov: the cameras' diagonal field of view, degrees; distances depend on it.
     :raises InputError: there is no face in any of them, or ``step`` is below 1.
     :raises SourceError: one cannot be read.
-    :raises ConfigError: ``fov`` is out of range.
     """
     if step < 1:
         raise InputError(f"The step is {step} but must be 1 or more frames.")
-    return join(face_row(image, face) for path in paths for image, face in _faces(path, step, fov))
+    return join(face_row(image, face) for path in paths for image, face in _faces(path, step))
 
 
 def dataset_statistics(data: Dataset | Samples, limit: int = 2000, seed: int = 0) -> FaceStatistics:
@@ -183,7 +180,7 @@ def _typology(image: Array, landmarks: Array, yaw: float) -> float:
     return typology_angle(colours) if len(colours) else math.nan
 
 
-def _faces(path: Path, step: int, fov: float) -> Iterator[tuple[Array, Face]]:
+def _faces(path: Path, step: int) -> Iterator[tuple[Array, Face]]:
     """Picture and largest face, of each picture or of every ``step``-th frame that shows one."""
     from stream.sources.images import is_image, natural_order, read_image
 
@@ -192,26 +189,26 @@ def _faces(path: Path, step: int, fov: float) -> Iterator[tuple[Array, Face]]:
         for picture in pictures:
             image = read_image(picture)
             try:
-                face = find_face(image, fov)
+                face = find_face(image)
             except FaceError:
                 continue
             yield image, face
         return
-    yield from _tracked(path, step, fov)
+    yield from _tracked(path, step)
 
 
-def _tracked(path: Path, step: int, fov: float) -> Iterator[tuple[Array, Face]]:
+def _tracked(path: Path, step: int) -> Iterator[tuple[Array, Face]]:
     from stream.face.stage import FaceStage
     from stream.sources.file import FileSource
 
-    source, stage = FileSource(path, fast=True), FaceStage(fov=fov)
+    source, stage = FileSource(path, fast=True), FaceStage()
     try:
         source.open()
         stage.open()
         while (frame := source.read()) is not None:
-            faces = stage(Capture(frame)).faces
-            if faces and frame.index % step == 0:
-                yield frame.image, faces[0]
+            people = stage(Capture(frame)).people
+            if people and frame.index % step == 0:
+                yield frame.image, people[0].face
     finally:
         stage.close()
         source.close()

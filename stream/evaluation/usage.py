@@ -13,7 +13,7 @@ INTERVAL = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class ProcessUsage:
     """What a process used.
 
     :ivar cpu_percent: of one core, mean over the time watched (200 = two cores busy).
@@ -42,7 +42,7 @@ class UsageWatch:
         self._begun = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="usage", daemon=True)
-        self.usage = Usage(0.0, 0.0, 0.0, 0.0)
+        self.usage = ProcessUsage(0.0, 0.0, 0.0, 0.0)
 
     def __enter__(self) -> UsageWatch:
         self._thread.start()
@@ -66,7 +66,7 @@ class UsageWatch:
         while not self._ended.wait(INTERVAL):
             last = self._rss_mb()
             peak = max(peak, last)
-        self.usage = Usage(self._process.cpu_percent(), peak, first, last)
+        self.usage = ProcessUsage(self._process.cpu_percent(), peak, first, last)
 
     def _rss_mb(self) -> float:
         return float(self._process.memory_info().rss) / 2**20

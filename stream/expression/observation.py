@@ -15,7 +15,7 @@ DEPTH_TRUST = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PointView:
     """How a camera sees small movements of a head's points.
 
     :ivar rotation: (3, 3) float32, head to camera.
@@ -49,8 +49,8 @@ class View:
         return np.einsum("ij,ip->jp", self.rotation[:2], seen[:2])
 
 
-def observe(face: Face, neutral: Array, ipd_mm: float) -> tuple[Array, View]:
-    """How far the landmarks are from the neutral face's, (3, 478) float32 as `View.see` gives it.
+def observe(face: Face, neutral: Array, ipd_mm: float) -> tuple[Array, PointView]:
+    """How far the landmarks are from the neutral face's, (3, 478) float32 as `PointView.see` gives it.
 
     :param neutral: (478, 3) float32, head frame, mm at an iris distance of 63.
     :param ipd_mm: the inter-pupil distance that the face's pose was solved for.
@@ -65,4 +65,4 @@ def observe(face: Face, neutral: Array, ipd_mm: float) -> tuple[Array, View]:
     # The tracker's depth has no zero; what counts is how it differs from point to point.
     depth = face.landmarks[:, 2] * (pose[2, 3] * unit / camera.fx) - place[2]
     seen[2] = (depth - depth.mean()) * DEPTH_TRUST
-    return seen, View(rotation, rays)
+    return seen, PointView(rotation, rays)

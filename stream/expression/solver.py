@@ -15,7 +15,7 @@ from stream.expression.arkit import ARKIT_NAMES
 from stream.expression.basis import expression_basis
 from stream.expression.gaze import LOOK_PLACES
 from stream.expression.least_squares import add_up, eliminate, factorise
-from stream.expression.observation import View
+from stream.expression.observation import PointView
 from stream.expression.regions import SKIN, skin_weights
 from stream.face.head_model import head_model
 from stream.types import Array
@@ -78,7 +78,9 @@ class ExpressionSolver:
         self._roots = np.sqrt(skin_weights() / VARIANCE)
         self._factors = np.array([COST_FACTORS.get(ARKIT_NAMES[place], 1.0) for place in SOLVED])
 
-    def __call__(self, displacement: Array, view: View, precision: Array, previous: Array | None) -> Solution:
+    def __call__(
+        self, displacement: Array, view: PointView, precision: Array, previous: Array | None
+    ) -> Solution:
         """Solve one picture.
 
         :param displacement: (3, 478) float32 from the neutral face as `stream.expression.observation.observe`

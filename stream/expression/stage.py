@@ -16,10 +16,8 @@ from stream.expression.solver import ExpressionSolver
 from stream.face.filters import MAX_GAP, OneEuroFilter
 from stream.face.head_model import check_ipd
 from stream.geometry import INTER_PUPIL_MM
-from stream.types import Array, Capture, Expression, Face
-
-KEEP_SECONDS = 60.0
-"""A face that did not come for longer is forgotten; a server asks for expressions now and then only."""
+from stream.memory import TrackMemory
+from stream.types import Array, Capture, Expression, Face, Person
 
 FIRST_STEP = 1 / 30
 """Seconds that the first picture of a face stands for."""
@@ -84,44 +82,41 @@ class ExpressionStage:
     anything, and anew when the tracker gives it a new number.
 
     :param ipd_mm: the inter-pupil distance given to the face stage.
-    :raises ConfigError: it is not within 30..90 mm.
+    :param memory: where each face's calibration stays while it is followed.
+    :raises ConfigError: the distance is not within 30..90 mm.
     """
 
     name = "expression"
 
-    def __init__(self, ipd_mm: float = INTER_PUPIL_MM) -> None:
+    def __init__(self, ipd_mm: float = INTER_PUPIL_MM, memory: TrackMemory | None = None) -> None:
         check_ipd(ipd_mm)
         self._ipd_mm = ipd_mm
+        self._memory = memory or TrackMemory()
         self._solver: ExpressionSolver | None = None
-        self._faces: dict[int, FollowedFace] = {}
 
     def open(self) -> None:
         """:raises ModelError: a file of the package is missing or damaged."""
         self._solver = ExpressionSolver()
 
     def __call__(self, capture: Capture) -> Capture:
-        """The capture with its ``expressions``, one for each of its ``faces``."""
+        """The capture with the ``expression`` of each of its people."""
         if self._solver is None:
             raise BackendError("The expression stage is not open; call open() before the first frame.")
-        time = capture.frame.captured
-        self._forget(time)
-        found = []
-        for face in capture.faces:
-            followed = self._faces.get(face.track_id)
-            if followed is None:
-                followed = self._faces[face.track_id] = FollowedFace(self._solver, self._ipd_mm)
-            found.append(Expression(followed(face, time)))
-        return replace(capture, expressions=tuple(found))
+        return capture.adding(
+            "expression", [self._expressing(person, capture.frame.captured) for person in capture.people]
+        )
 
     def close(self) -> None:
-        """Forget all faces."""
+        """Let go of the solver."""
         self._solver = None
-        self._faces = {}
 
-    def _forget(self, time: float) -> None:
-        """Drop faces that are gone, and all where time went back."""
-        self._faces = {
-            number: face
-            for number, face in self._faces.items()
-            if face.seen is not None and 0 <= time - face.seen <= KEEP_SECONDS
-        }
+    def _expressing(self, person: Person, time: float) -> Person:
+        assert self._solver is not None
+        followed = self._memory.recall(person.track_id, self.name, self._follow)
+        if followed.seen is not None and time < followed.seen:
+            followed = self._memory.renew(person.track_id, self.name, self._follow)
+        return replace(person, expression=Expression(followed(person.face, time)))
+
+    def _follow(self) -> FollowedFace:
+        assert self._solver is not None
+        return FollowedFace(self._solver, self._ipd_mm)

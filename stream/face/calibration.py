@@ -1,8 +1,7 @@
-"""Camera calibration files: written here as YAML, read also in OpenCV's layout."""
+"""Camera calibration files: YAML or JSON in our own layout, or in OpenCV's."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import yaml
 from pydantic import Field
 
 from stream.config import MAX_CONFIG_BYTES, Settings, parse_settings
-from stream.errors import ConfigError, OutputError
+from stream.errors import ConfigError
 from stream.types import Intrinsics
 
 MAX_ASPECT_ERROR = 0.02
@@ -53,17 +52,6 @@ def load_calibration(path: Path) -> Intrinsics:
         values = _from_opencv(values, path)
     checked = parse_settings({} if values is None else values, CalibrationFile, str(path))
     return Intrinsics(checked.fx, checked.fy, checked.cx, checked.cy, checked.width, checked.height)
-
-
-def save_calibration(path: Path, intrinsics: Intrinsics) -> None:
-    """Write a camera as YAML that `load_calibration` reads back exactly.
-
-    :raises OutputError: the file cannot be written.
-    """
-    try:
-        path.write_text(yaml.safe_dump(asdict(intrinsics), sort_keys=False), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"Cannot write the calibration {path}: {error.strerror}.") from error
 
 
 def scale_intrinsics(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:

@@ -77,12 +77,12 @@ def open_mesh(max_faces: int, static: bool) -> Any:
     return mesh
 
 
-def shrink(image: Array, max_side: int = MAX_SIDE) -> Array:
-    """``image`` (H, W, 3), area-averaged to at most ``max_side`` pixels on its longer side."""
+def shrink(image: Array) -> Array:
+    """``image`` (H, W, 3), area-averaged to at most `MAX_SIDE` pixels on its longer side."""
     longest = max(image.shape[:2])
-    if longest <= max_side:
+    if longest <= MAX_SIDE:
         return np.ascontiguousarray(image)
-    height, width = (max(1, round(side * max_side / longest)) for side in image.shape[:2])
+    height, width = (max(1, round(side * MAX_SIDE / longest)) for side in image.shape[:2])
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 

@@ -93,6 +93,11 @@ class Tracks:
             seen.append(track)
         return sorted(seen, key=lambda track: -track.size)
 
+    @property
+    def followed(self) -> list[int]:
+        """Ids of the faces that are followed, seen in the last frame or not."""
+        return [track.track_id for track in self._tracks]
+
     def reset(self) -> None:
         """Forget all faces; ids are not used again."""
         self._tracks = []

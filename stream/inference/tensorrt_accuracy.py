@@ -31,7 +31,7 @@ class Runnable(Protocol):
         """See `stream.inference.engine.Engine.close`."""
 
 
-def probe_inputs(specs: Sequence[TensorSpec], count: int = PROBES) -> list[dict[str, Array]]:
+def probe_inputs(specs: Sequence[TensorSpec]) -> list[dict[str, Array]]:
     """Deterministic inputs for pinned ``specs``: drawn faces where an input looks like pictures, else noise.
 
     Pictures are (N, 3, H, W) in [-1, 1]; noise is uniform in [-1, 1], which in integers is 0. Networks that
@@ -39,7 +39,7 @@ def probe_inputs(specs: Sequence[TensorSpec], count: int = PROBES) -> list[dict[
     """
     return [
         {spec.name: _probe(spec, np.random.default_rng(seed), seed) for spec in specs}
-        for seed in range(count)
+        for seed in range(PROBES)
     ]
 
 

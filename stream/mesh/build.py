@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from stream.compute.backends import AUTO
-from stream.compute.depth_mesh import GridMesh, check_maps, depth_to_mesh
+from stream.compute.depth_to_mesh import GridMesh, check_maps, depth_to_mesh
 from stream.errors import InputError
 from stream.face.crop import crop_image
 from stream.geometry import image_from_crop, mm_per_crop_unit
 from stream.mesh.edges import smooth_rims
 from stream.mesh.silhouette import clean_mask, depth_jump
-from stream.types import Array, Crop, Depth, Face, Frame, Intrinsics, Mesh
+from stream.types import Array, Crop, Depth, Face, Frame, Intrinsics, Mesh, Surface
 
 TEXTURE_SIZES = (256, 512, 1024, 2048)
 
@@ -36,20 +34,24 @@ def build_mesh(frame: Frame, face: Face, depth: Depth, compute: str = AUTO) -> M
     :raises InputError: depth or pose have wrong shapes, dtypes or values.
     :raises ConfigError, BackendError: the compute backend is unknown or cannot run here.
     """
-    surface = surface_of(depth)
+    return mesh_of(frame, face, surface_of(depth), compute)
+
+
+def mesh_of(frame: Frame, face: Face, surface: Surface, compute: str = AUTO) -> Mesh:
+    """As `build_mesh`, of the surface that was made of the depth."""
     grid = surface_grid(face.crop, face.intrinsics, face.pose, surface, compute)
     return textured(grid, crop_image(frame.image, face.crop, texture_size(face.crop)))
 
 
-def surface_of(depth: Depth) -> Depth:
-    """The part of a depth map that becomes a mesh: smooth at its edges, the mask 0 wherever there is none.
+def surface_of(depth: Depth) -> Surface:
+    """The part of a depth map that becomes a mesh: smooth at its edges, alpha 0 wherever there is none.
 
     :raises InputError: the maps have wrong shapes or dtypes.
     """
     size = check_maps(depth.map, depth.mask)
     mask = clean_mask(depth.map, depth.mask, depth.confidence)
     smooth, head = smooth_rims(depth.map, mask > 0, depth_jump(size))
-    return replace(depth, map=smooth, mask=mask * head)
+    return Surface(smooth, mask * head)
 
 
 def connect_jump(size: int) -> float:
@@ -61,22 +63,20 @@ def surface_grid(
     crop: Crop,
     camera: Intrinsics,
     pose: Array,
-    surface: Depth,
+    surface: Surface,
     compute: str = AUTO,
-    jump: float | None = None,
 ) -> GridMesh:
     """The triangles of a surface (`surface_of`) at the distance of its head's pose.
 
-    :param jump: from which depth step neighbours are not connected, where not `connect_jump`.
     :raises InputError, ConfigError, BackendError: as `build_mesh`.
     """
-    size = check_maps(surface.map, surface.mask)
+    size = check_maps(surface.depth, surface.alpha)
     if pose.shape != (4, 4):
         raise InputError(f"The face's pose is {pose.shape} but must be a (4, 4) matrix.")
     distance = float(pose[2, 3])
     return depth_to_mesh(
-        surface.map,
-        surface.mask,
+        surface.depth,
+        surface.alpha,
         image_from_crop(crop, size),
         camera.fx,
         camera.fy,
@@ -84,7 +84,7 @@ def surface_grid(
         camera.cy,
         distance,
         mm_per_crop_unit(crop, camera, distance),
-        depth_jump=connect_jump(size) if jump is None else jump,
+        depth_jump=connect_jump(size) if surface.jump is None else surface.jump,
         compute=compute,
     )
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import zstandard
 
-from stream.compute.depth_mesh import check_maps
+from stream.compute.depth_to_mesh import check_maps
 from stream.compute.mesh_quantize import MAX_BITS, MIN_BITS, mesh_dequantize, mesh_quantize
 from stream.errors import InputError, ProtocolError
 from stream.mesh.build import connect_jump
 from stream.mesh.precision import Precision
-from stream.types import Array, Crop, Depth, Face, Intrinsics
+from stream.types import Array, Crop, Face, Intrinsics, Person, Surface
 
 HEADER = struct.Struct("<BBHIIQI3f4fHH4f12f")
 """bits, flags, size; index, reference; captured; track; low, high, jump; fx, fy, cx, cy; width, height; crop
@@ -36,6 +36,9 @@ MAX_SIDE = 512
 
 LEVEL = 1
 """Zstandard's level: the higher ones take two to four times as long for 1 to 4 % less."""
+
+NO_LANDMARKS = np.zeros((0, 3), np.float32)
+"""A surface from elsewhere comes without them."""
 
 REFERENCES = 4
 """Key messages the decoder remembers: a delta that was overtaken by a newer key is late anyway."""
@@ -62,6 +65,15 @@ class SurfaceFrame:
     pose: Array
     depth: Array
     jump: float
+
+    @property
+    def person(self) -> Person:
+        """Whose surface it is: a face without landmarks, and the surface."""
+        solid = np.isfinite(self.depth)
+        surface = Surface(
+            np.where(solid, self.depth, np.float32(0)), solid.astype(np.float32), jump=self.jump
+        )
+        return Person(Face(self.track, NO_LANDMARKS, self.pose, self.crop, self.intrinsics), surface=surface)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,7 @@ class MeshEncoder:
         """Make the next frame a key frame."""
         self._levels = None
 
-    def encode(self, sequence: int, face: Face, surface: Depth, index: int, captured: int) -> MeshMessage:
+    def encode(self, sequence: int, face: Face, surface: Surface, index: int, captured: int) -> MeshMessage:
         """Encode a surface.
 
         :param sequence: the message's number, above those before; 1..2^32 - 1.
@@ -112,10 +124,10 @@ class MeshEncoder:
         :param index, captured: see `SurfaceFrame`.
         :raises InputError: the maps or the face's values do not fit.
         """
-        size = check_maps(surface.map, surface.mask)
+        size = check_maps(surface.depth, surface.alpha)
         if size > MAX_SIDE:
             raise InputError(f"A map of {size}x{size} is too large to send; shrink it to {MAX_SIDE}.")
-        maps = surface.map[None], surface.mask[None], -RANGE, RANGE, self._precision.bits
+        maps = surface.depth[None], surface.alpha[None], -RANGE, RANGE, self._precision.bits
         key = mesh_quantize(*maps, compute="numba")
         packed, reference = self._compressor.compress(key.planes), 0
         if self._may_predict(size, face.track_id, captured):

@@ -19,7 +19,13 @@ from stream.compute.crop_normalize import MAX_SIDE, crop_normalize, crop_table, 
 from stream.compute.cuda.arrays import DeviceArray, empty
 from stream.compute.cuda.driver import Driver
 from stream.compute.cuda.graphs import captured
-from stream.compute.depth_meshes import GridMeshes, Smoothing, depth_to_meshes, mesh_buffers, strip_rows
+from stream.compute.depth_to_mesh_batch import (
+    GridMeshBatch,
+    Smoothing,
+    depth_to_mesh_batch,
+    mesh_buffers,
+    strip_rows,
+)
 from stream.compute.grid_views import COLUMNS, check_views
 from stream.compute.nv12 import Decoding, PitchedNv12, layout_of
 from stream.errors import BackendError, InputError
@@ -68,7 +74,7 @@ class FrameResult:
     :ivar mask: (N, S, S) float32.
     """
 
-    meshes: GridMeshes
+    meshes: GridMeshBatch
     depth: Array
     mask: Array
 
@@ -163,7 +169,7 @@ class DeviceFrame:
             self.milliseconds = {}
         arrays = {name: self._host[name][:count].copy() for name in self._host}
         depth, mask = arrays.pop("depth"), arrays.pop("mask")
-        return FrameResult(GridMeshes(**arrays), depth, mask)
+        return FrameResult(GridMeshBatch(**arrays), depth, mask)
 
     def abandon(self) -> None:
         """Wait for the frame that is under way, if any, and forget it.
@@ -223,7 +229,7 @@ class DeviceFrame:
         self._views.upload(stream, count)
         self._keep.upload(stream, count)
         past = self._past[:count]
-        depth_to_meshes(
+        depth_to_mesh_batch(
             outputs["depth"].reshape(count, size, size),
             mask,
             self._views.device[:count],
@@ -277,14 +283,14 @@ class DeviceFrame:
                 self._driver.fill(past.pointer, NAN_BYTE, past.nbytes, self.stream)
         self._tracks[:] = [*tracks, *[None] * (self._faces - len(tracks))]
 
-    def _meshes_of(self, count: int) -> GridMeshes:
+    def _meshes_of(self, count: int) -> GridMeshBatch:
         """The buffers of the first ``count`` meshes."""
         _, strips = strip_rows(self.size)
         ends = {"scratch": 1 + count * strips}
         parts: dict[str, Any] = {
             field.name: getattr(self.meshes, field.name) for field in fields(self.meshes)
         }
-        return GridMeshes(
+        return GridMeshBatch(
             **{
                 name: None if array is None else array[: ends.get(name, count)]
                 for name, array in parts.items()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from stream.compute.crop_normalize import crop_normalize
 from stream.compute.cuda.arrays import DeviceArray, empty
 from stream.compute.cuda.driver import Driver, Stream
-from stream.compute.depth_meshes import GridMeshes
+from stream.compute.depth_to_mesh_batch import GridMeshBatch
 from stream.compute.nv12 import PitchedNv12, layout_of
 from stream.types import Array
 
@@ -67,7 +67,7 @@ class MeshPool:
         self.missed = 0
 
     def keep(
-        self, meshes: GridMeshes, picture: DeviceArray | PitchedNv12, crops: Sequence[tuple[Array, int]]
+        self, meshes: GridMeshBatch, picture: DeviceArray | PitchedNv12, crops: Sequence[tuple[Array, int]]
     ) -> list[DeviceMesh | None]:
         """Queue a copy of a frame's meshes, and the cutting of their textures, on the stream.
 

@@ -17,12 +17,13 @@ from stream.depth.sight import line_of_sight, sight_plane, sight_tilt
 from stream.errors import BackendError, InputError
 from stream.face.crop import crop_image
 from stream.geometry import image_from_crop, mm_per_crop_unit
+from stream.memory import TrackMemory
 from stream.mesh.build import texture_size
 from stream.mesh.device_frame import DeviceFrame, FrameResult
 from stream.mesh.device_pool import DeviceMesh, MeshPool
 from stream.mesh.smoothing import MAX_GAP, TIME_CONSTANT
 from stream.mesh.stillness import PICTURE_SIDE, Seen, grey_picture, how_still
-from stream.types import Array, Capture, Depth, Face, Frame, Mesh
+from stream.types import Array, Capture, Depth, Face, Frame, Mesh, Person
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,15 @@ class _Past:
     head: Array
 
 
+@dataclass(slots=True)
+class _Memory:
+    """The state of a track, which `TrackMemory` holds."""
+
+    past: _Past | None = None
+
+
 class DeviceStage:
-    """Adds ``depths`` and ``meshes`` for each face, both made on the GPU; a `stream.pipeline.stage.Stage`.
+    """Adds the ``depth`` and ``mesh`` of each person, both made on the GPU (a `stream.pipeline.stage.Stage`).
 
     In place of `stream.depth.stage.DepthStage` and `stream.mesh.stage.MeshStage` where TensorRT (or PyTorch
     on CUDA) runs the network: the frame goes up once and meshes come down, while the host cuts the textures.
@@ -44,9 +52,10 @@ class DeviceStage:
     ragged rims stay that `stream.mesh.silhouette` and `stream.mesh.edges` would mend on the host.
 
     :param load: gives the network, on the stage's thread: a `stream.mesh.device_frame.DeviceNetwork`.
-    :param faces: the most there are in a frame; more are left out.
+    :param faces: the most there are in a frame; more stay without depth and mesh.
     :param smooth: average each track's depth over time.
     :param graphs: as `DeviceFrame`.
+    :param memory: where each track's past stays while it is followed.
     """
 
     name = "device"
@@ -57,22 +66,21 @@ class DeviceStage:
         faces: int = 1,
         smooth: bool = True,
         graphs: bool = True,
+        memory: TrackMemory | None = None,
     ) -> None:
         self._load, self._faces, self._smooth, self._graphs = load, faces, smooth, graphs
+        self._memory = memory or TrackMemory()
         self.frame: DeviceFrame | None = None
         self._pool: MeshPool | None = None
         self._network: Any = None
-        self._pasts: dict[int, _Past] = {}
         self._uv: Array = np.empty((0, 2), np.float32)
 
     def open(self) -> None:
-        """Load the network, compile the kernels, allocate all memory, and make a first frame; once only.
+        """Load the network, compile the kernels, allocate all memory, and make a first frame.
 
         :raises ModelError, BackendError, ConfigError: as `stream.inference.backends.load_engine`; the GPU has
             no memory left.
         """
-        if self.frame is not None:
-            return
         self._network = self._load()
         if not hasattr(self._network, "run_device"):
             raise BackendError(
@@ -102,9 +110,15 @@ class DeviceStage:
         """
         if self.frame is None or self._pool is None:
             raise InputError("The device stage is not open; open it before the first capture.")
-        faces, image = capture.faces[: self._faces], capture.frame.image
-        if not faces:
-            return replace(capture, depths=(), meshes=())
+        people = self._made(capture) if capture.people else []
+        return capture.adding(("depth", "mesh"), [*people, *capture.people[self._faces :]])
+
+    def _made(self, capture: Capture) -> list[Person]:
+        """The people who have a place, with their depths and meshes."""
+        assert self.frame is not None
+        assert self._pool is not None
+        people, image = capture.people[: self._faces], capture.frame.image
+        faces = [person.face for person in people]
         for face in faces:
             check_picture(image, face.crop)
         size = self.frame.size
@@ -124,18 +138,15 @@ class DeviceStage:
             self.frame.abandon()
             raise
         self._remember(capture.frame, faces, seen, result)
-        depths = tuple(_depth(face, result, i) for i, face in enumerate(faces))
-        meshes = tuple(
-            self._mesh(result, i, texture, device)
-            for i, (texture, device) in enumerate(zip(textures, kept, strict=True))
-        )
-        return replace(capture, faces=faces, depths=depths, meshes=meshes)
+        return [
+            replace(person, depth=_depth(person.face, result, i), mesh=self._mesh(result, i, texture, device))
+            for i, (person, texture, device) in enumerate(zip(people, textures, kept, strict=True))
+        ]
 
     def close(self) -> None:
         """Free the GPU's memory and the network."""
         frame, network = self.frame, self._network
         self.frame = self._pool = self._network = None
-        self._pasts.clear()
         try:
             if frame is not None:
                 frame.abandon()
@@ -150,7 +161,7 @@ class DeviceStage:
         keep, seen = np.zeros((len(faces), size, size), np.float32), []
         for i, face in enumerate(faces):
             grey = grey_picture(crop_image(frame.image, face.crop, PICTURE_SIDE))
-            past = self._pasts.get(face.track_id)
+            past = self._memory.recall(face.track_id, self.name, _Memory).past
             step = math.inf if past is None else frame.captured - past.seconds
             if past is None or not self._smooth or not 0 < step <= MAX_GAP:
                 seen.append(Seen(grey))
@@ -163,10 +174,9 @@ class DeviceStage:
     def _remember(
         self, frame: Frame, faces: Sequence[Face], seen: Sequence[Seen], result: FrameResult
     ) -> None:
-        self._pasts = {
-            face.track_id: _Past(frame.captured, now, mask)
-            for face, now, mask in zip(faces, seen, result.mask, strict=True)
-        }
+        for face, now, mask in zip(faces, seen, result.mask, strict=True):
+            remembered = self._memory.recall(face.track_id, self.name, _Memory)
+            remembered.past = _Past(frame.captured, now, mask)
 
     def _mesh(self, result: FrameResult, number: int, texture: Array, device: DeviceMesh | None) -> Mesh:
         meshes = result.meshes

@@ -18,7 +18,7 @@ from stream.types import Array, Mesh
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
+class UsedSurface:
     """A mesh as files want it: only used vertices, glTF axes.
 
     :ivar positions: (N, 3) float32 metres.
@@ -49,7 +49,7 @@ def write_mesh(mesh: Mesh, path: Path) -> None:
     write(used_surface(mesh), mesh.texture, path)
 
 
-def used_surface(mesh: Mesh) -> Surface:
+def used_surface(mesh: Mesh) -> UsedSurface:
     """Drop the vertices no triangle uses and turn the rest to glTF's axes.
 
     :raises OutputError: there are no triangles, or they name missing vertices, or values are not finite.
@@ -59,7 +59,7 @@ def used_surface(mesh: Mesh) -> Surface:
     if mesh.triangles.min() < 0 or mesh.triangles.max() >= len(mesh.vertices):
         raise OutputError("The mesh's triangles name vertices that it does not have, so it was not written.")
     used, triangles = np.unique(mesh.triangles, return_inverse=True)
-    surface = Surface(
+    surface = UsedSurface(
         positions=np.ascontiguousarray(camera_to_gltf(mesh.vertices[used]), np.float32),
         normals=np.ascontiguousarray(camera_to_gltf_direction(mesh.normals[used]), np.float32),
         uv=np.ascontiguousarray(mesh.uv[used], np.float32),
@@ -70,12 +70,12 @@ def used_surface(mesh: Mesh) -> Surface:
     return surface
 
 
-def _write_glb(surface: Surface, texture: Array, path: Path) -> None:
+def _write_glb(surface: UsedSurface, texture: Array, path: Path) -> None:
     data = encode_glb(surface.positions, surface.normals, surface.uv, surface.triangles, _png(texture))
     _write_whole(path, data)
 
 
-def _write_ply(surface: Surface, texture: Array, path: Path) -> None:
+def _write_ply(surface: UsedSurface, texture: Array, path: Path) -> None:
     vertex = np.dtype([("position", "<f4", 3), ("normal", "<f4", 3), ("colour", "u1", 3)])
     rows = np.empty(len(surface.positions), vertex)
     rows["position"], rows["normal"] = surface.positions, surface.normals
@@ -98,7 +98,7 @@ def _write_ply(surface: Surface, texture: Array, path: Path) -> None:
     _write_whole(path, ("\n".join(header) + "\n").encode("ascii") + rows.tobytes() + faces.tobytes())
 
 
-def _write_obj(surface: Surface, texture: Array, path: Path) -> None:
+def _write_obj(surface: UsedSurface, texture: Array, path: Path) -> None:
     # Many readers split names at spaces, so the two companions get plain ones.
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem)
     png, mtl = path.with_name(stem + "_texture.png"), path.with_name(stem + ".mtl")
@@ -146,7 +146,7 @@ def _write_whole(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-_WRITERS: dict[str, Callable[[Surface, Array, Path], None]] = {
+_WRITERS: dict[str, Callable[[UsedSurface, Array, Path], None]] = {
     ".glb": _write_glb,
     ".ply": _write_ply,
     ".obj": _write_obj,

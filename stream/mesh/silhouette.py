@@ -5,8 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stream.compute.depth_mesh import DEPTH_JUMP, MASK_THRESHOLD
-from stream.compute.numba_twin.rims import kept_mask, pieces, solid_pixels
+from stream.compute.depth_to_mesh import DEPTH_JUMP, MASK_THRESHOLD
 from stream.types import Array
 
 MAX_SLOPE = 6.4
@@ -41,9 +40,7 @@ def depth_jump(size: int) -> float:
     return min(DEPTH_JUMP, 2 * MAX_SLOPE / size)
 
 
-def clean_mask(
-    depth: Array, mask: Array, confidence: Array | None = None, threshold: float = MASK_THRESHOLD
-) -> Array:
+def clean_mask(depth: Array, mask: Array, confidence: Array | None = None) -> Array:
     """The mask with 0 where no mesh is wanted and 1 in small holes, unchanged elsewhere.
 
     Cut are pixels whose depth is not finite or beyond `FARTHEST`; threads less than three pixels wide
@@ -54,12 +51,16 @@ def clean_mask(
     :param depth: (S, S) float32 crop units.
     :param mask: (S, S) float32 in 0..1.
     :param confidence: (S, S) float32 in 0..1; small holes that are less sure than `SURE` stay.
-    :param threshold: from which value a pixel belongs to the head.
     :return: (S, S) float32.
     """
+    from stream.compute.numba_twin.rims import (
+        kept_mask,
+        solid_pixels,
+    )
+
     depth, mask = np.ascontiguousarray(depth), np.ascontiguousarray(mask)
     solid, clean = np.empty(depth.shape, np.uint8), np.empty(depth.shape, np.float32)
-    solid_pixels(depth, mask, threshold, FARTHEST, solid)
+    solid_pixels(depth, mask, MASK_THRESHOLD, FARTHEST, solid)
     filled = _fill_holes(solid, confidence)
     smooth = cv2.morphologyEx(filled, cv2.MORPH_OPEN, _CROSS)
     smooth &= cv2.boxFilter(smooth, -1, (5, 5), normalize=False) >= 13
@@ -86,6 +87,8 @@ def _fill_holes(solid: Array, confidence: Array | None) -> Array:
 
 def _main_pieces(solid: Array) -> Array:
     """A picture of 0 and 1: of another one its largest 4-connected component, and the face's other parts."""
+    from stream.compute.numba_twin.rims import pieces
+
     labels, sums = (
         np.empty(solid.shape, np.int32),
         np.empty((len(solid) * (len(solid) + 1) // 2 + 1, 3), np.int64),

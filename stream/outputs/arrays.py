@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.compute.depth_mesh import MASK_THRESHOLD
+from stream.compute.depth_to_mesh import MASK_THRESHOLD
 from stream.errors import FaceError
 from stream.face.crop import paste_crop
 from stream.files import atomic_path
@@ -27,9 +27,9 @@ def capture_arrays(capture: Capture) -> dict[str, Array]:
 
     :raises FaceError: the capture has no face.
     """
-    if not (capture.faces and capture.depths and capture.meshes):
+    if not capture.people or capture.people[0].depth is None or capture.people[0].mesh is None:
         raise FaceError("There is no face in this capture; nothing can be written.")
-    face, depth, mesh = capture.faces[0], capture.depths[0], capture.meshes[0]
+    face, depth, mesh = capture.people[0].face, capture.people[0].depth, capture.people[0].mesh
     height, width = capture.frame.image.shape[:2]
     mask = paste_crop(depth.mask, face.crop, width, height)
     # The mask alone says where the head ends; a border of 0 would bend the depth at the crop's edge.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from stream.pipeline.demand import EVERY, Demand
 from stream.types import Capture
 
 
@@ -12,6 +15,7 @@ class LatestCapture:
     """
 
     name = "keep"
+    wants: ClassVar[Demand] = {"mesh": EVERY}
 
     def __init__(self) -> None:
         self.capture: Capture | None = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import ClassVar
 
 from stream.errors import OutputError
+from stream.pipeline.demand import EVERY, Demand
 from stream.remote.loop_thread import LoopThread
 from stream.remote.publishing.publisher import PublisherFigures, RemotePublisher
 from stream.types import Capture
@@ -21,23 +23,23 @@ class PublishStage:
     """
 
     name = "publish"
+    wants: ClassVar[Demand] = {"surface": EVERY, "expression": EVERY}
 
     def __init__(self, url: str, session: str | None = None, token: str | None = None) -> None:
         self._publisher = RemotePublisher(url, session, token)
         self._thread: LoopThread | None = None
 
     def open(self) -> None:
-        """Connect, if that was not done before.
+        """Connect.
 
         :raises RemoteError: the server cannot be reached or refuses.
         """
-        if self._thread is None:
-            self._thread = LoopThread("publisher")
-            try:
-                self._thread.submit(self._publisher.open()).result()
-            except BaseException:
-                self.close()
-                raise
+        self._thread = LoopThread("publisher")
+        try:
+            self._thread.submit(self._publisher.open()).result()
+        except BaseException:
+            self.close()
+            raise
 
     def __call__(self, capture: Capture) -> Capture:
         """Hand the capture over, and pass it on.

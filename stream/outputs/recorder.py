@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import av
 import av.error
@@ -18,6 +18,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from stream.errors import ConfigError, InputError, OutputError
+from stream.pipeline.demand import EVERY, Demand
 from stream.types import Array, Capture
 
 _log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class VideoRecorder:
     """
 
     name = "record"
+    wants: ClassVar[Demand] = {"picture": EVERY}
 
     def __init__(self, path: Path, rate: float = 30.0) -> None:
         if not 0 < rate <= MAX_RATE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from stream.pipeline.metrics import Metrics
 from stream.pipeline.slot import Policy, Slot
-from stream.pipeline.stage import Stage
+from stream.pipeline.stage import Idles, Stage
 from stream.pipeline.worker import Worker
 from stream.sources.source import Source
 from stream.types import Capture
@@ -40,10 +41,14 @@ class Item:
     """A capture on its way.
 
     :ivar started: when its latency began, seconds on `time.monotonic`'s clock.
+    :ivar steps: names of the stages that work on it; the others let it pass. None: all do.
+    :ivar failed: a stage of its branch failed; it goes along only so that the branches stay in step.
     """
 
     capture: Capture
     started: float
+    steps: frozenset[str] | None = None
+    failed: bool = False
 
 
 class Member:
@@ -76,11 +81,18 @@ class SourceMember(Member):
     """The source, with the slots it writes to.
 
     :param frames: how many to read at most, or None.
+    :param demands: says, of a frame that comes at that time, which stages are to work on it; None: all.
     :ivar full: True once that many were read.
     :ivar ends: `CHAIN` where no stage follows.
     """
 
-    def __init__(self, source: Source, metrics: Metrics, frames: int | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        metrics: Metrics,
+        frames: int | None,
+        demands: Callable[[float], frozenset[str]] | None = None,
+    ) -> None:
         super().__init__(SOURCE, source)
         metrics.add_stage(SOURCE)
         self.outputs: list[Slot[Item]] = []
@@ -89,6 +101,7 @@ class SourceMember(Member):
         self._source = source
         self._metrics = metrics
         self._frames = frames
+        self._demands = demands
 
     def pump(self) -> None:
         """Read into the slots, on the member's thread, until the source ends or was interrupted."""
@@ -109,62 +122,81 @@ class SourceMember(Member):
 
     def _read(self) -> Item | None:
         begun = time.monotonic()
-        frame = self._source.read()
-        if frame is None:
+        taken = self._source.read()
+        if taken is None:
             return None
+        capture = taken if isinstance(taken, Capture) else Capture(taken)
         now = time.monotonic()
         self._metrics.done(SOURCE, None if self._source.paced else now - begun)
-        started = frame.captured if self._source.paced else now
+        started = capture.frame.captured if self._source.paced else now
         if self.ends is not None:
             self._metrics.latency(self.ends, now - started)
-        return Item(Capture(frame), started)
+        return Item(capture, started, None if self._demands is None else self._demands(now))
 
 
 class StageMember(Member):
     """A stage or sink with the slot it reads from and the ones it writes to.
 
+    :param always: it takes every item, whatever is wanted of it: a sink.
     :ivar ends: the output whose latency ends with this stage (`CHAIN` or the sink's name), if any.
-    :ivar idles: it has something to do while nothing comes (see `Stage`).
+    :ivar free: it waits for its next item.
+    :ivar forwards_failures: an item that failed goes on, for a join that waits for it.
     """
 
-    def __init__(self, stage: Stage, metrics: Metrics, policy: Policy) -> None:
+    def __init__(self, stage: Stage, metrics: Metrics, policy: Policy, always: bool = False) -> None:
         super().__init__(stage.name, stage)
         metrics.add_stage(stage.name)
         self.slot: Slot[Item] = Slot(policy, lambda item: metrics.drop(stage.name))
         self.outputs: list[Slot[Item]] = []
         self.ends: str | None = None
-        self._stage = stage
-        self._idle: Callable[[], None] | None = getattr(stage, "idle", None)
-        self.idles = self._idle is not None
+        self.free = asyncio.Event()
+        self.forwards_failures = False
+        self._stage, self._always = stage, always
         self._metrics = metrics
         self._silent_until = 0.0
 
     @property
-    def holds(self) -> bool:
-        """Whether it wants to stay when the source has ended by itself (see `Stage`)."""
-        return self.idles and bool(getattr(self._stage, "holds", False))
+    def idles(self) -> bool:
+        """Whether it has something to do while nothing comes (see `Idles`)."""
+        return isinstance(self._stage, Idles)
 
-    def process(self, item: Item) -> Item | None:
-        """Run the stage on one item, on the member's thread; a failure is counted and ends the item."""
+    @property
+    def holds(self) -> bool:
+        """Whether it wants to stay when the source has ended by itself (see `Idles`)."""
+        return isinstance(self._stage, Idles) and self._stage.holds
+
+    def skips(self, item: Item) -> bool:
+        """Whether it has nothing to do with an item: it failed before, or nobody wants the stage's work."""
+        wanted = self._always or item.steps is None or self.name in item.steps
+        return item.failed or not wanted
+
+    def passed(self, item: Item) -> Item:
+        """The item as it comes out where `skips`."""
+        if self.ends is not None and not item.failed:
+            self._metrics.latency(self.ends, time.monotonic() - item.started)
+        return item
+
+    def process(self, item: Item) -> Item:
+        """Run the stage on one item, on the member's thread; a failure is counted and ends the item's way."""
         begun = time.perf_counter()
         try:
             capture = self._stage(item.capture)
         except Exception as error:
             self._failed(f"on frame {item.capture.frame.index}", error)
-            return None
+            return replace(item, failed=True)
         seconds = time.perf_counter() - begun
         self._metrics.done(self.name, seconds)
         if capture is None:
-            return None
+            return replace(item, failed=True)
         if self.ends is not None:
             self._metrics.latency(self.ends, time.monotonic() - item.started)
         return replace(item, capture=replace(capture, steps={**capture.steps, self.name: seconds}))
 
     def idle(self) -> None:
         """Let the stage idle, on the member's thread; a failure is counted."""
-        assert self._idle is not None
+        assert isinstance(self._stage, Idles)
         try:
-            self._idle()
+            self._stage.idle()
         except Exception as error:
             self._failed("while idle", error)
 

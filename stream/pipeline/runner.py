@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import math
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from stream.pipeline.members import SOURCE, Item, Member, SourceMember, StageMem
 from stream.pipeline.metrics import CHAIN, WINDOW, Metrics
 from stream.pipeline.slot import END, End, Policy
 from stream.pipeline.stage import Stage
+from stream.pipeline.wiring import connect
 from stream.sources.source import Source
 
 log = logging.getLogger(__name__)
@@ -64,17 +66,21 @@ class Summary:
 
 
 class Pipeline:
-    """A linear chain of stages between a source and any number of sinks; runs once.
+    """Stages between a source and any number of sinks, in a row or in branches; runs once.
 
-    Each stage and sink reads from its own slot of one on its own thread. A sink is a `Stage` whose result
-    goes nowhere. Under ``latest`` a slow sink drops its own items and never holds up another; under
-    ``wait``, where nothing is dropped, the slowest stage or sink sets the pace of all.
+    Each stage and sink reads from its own slot of one on its own thread; branches part and meet as
+    `stream.pipeline.wiring` says. A sink is a `Stage` whose result goes nowhere. Under ``latest`` a slow sink
+    drops its own items and never holds up another; under ``wait``, where nothing is dropped, the slowest
+    stage or sink sets the pace of all.
 
     The way out takes at most `STOP_SECONDS`: half of it for what is in flight to drain, the rest for the
     members to close. Only the end of the input under ``wait`` has no limit, for nothing may be lost there.
 
     :param policy: ``latest`` (newest wins, drops counted) or ``wait`` (nothing lost); by default
         ``latest`` for a paced source and ``wait`` for one that gives frames as fast as they are read.
+    :param after: by a stage's name, the stages whose results it takes, nothing for the source's; each comes
+        before it in ``stages``. Without, each stage comes after the one before it.
+    :param demands: as `SourceMember`.
     :param duration: seconds after the first read at which to stop; None for no limit.
     :param frames: how many frames to read before stopping; None for no limit.
     :param warmup: forget the metrics once, when that many captures came through the stages.
@@ -92,6 +98,8 @@ class Pipeline:
         sinks: Sequence[Stage] = (),
         policy: Policy | None = None,
         *,
+        after: Mapping[str, Sequence[str]] | None = None,
+        demands: Callable[[float], frozenset[str]] | None = None,
         duration: float | None = None,
         frames: int | None = None,
         warmup: int = 0,
@@ -107,9 +115,12 @@ class Pipeline:
         self._source = source
         self._policy: Policy = policy or ("latest" if source.paced else "wait")
         self._duration = duration
-        self._reader = SourceMember(source, self.metrics, frames)
+        self._reader = SourceMember(source, self.metrics, frames, demands)
         self._chain = [StageMember(stage, self.metrics, self._policy) for stage in stages]
-        self._sinks = [StageMember(sink, self.metrics, self._policy) for sink in sinks]
+        self._sinks = [StageMember(sink, self.metrics, self._policy, always=True) for sink in sinks]
+        self._connectors = connect(
+            self._reader, self._chain, self._sinks, after or _in_a_row(stages), self._policy, self.metrics
+        )
         self._server = _metrics_member(self.metrics, metrics_port)
         self._moving: set[asyncio.Future[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -174,31 +185,21 @@ class Pipeline:
     # Opening
 
     async def _open(self) -> None:
-        """Open all members at once; the first failure stops the run."""
-        self._moving = opening = set()
+        """Open the ends first, so that no model loads where there is no camera or no place to write; then the
+        stages. What belongs together opens at once; the first failure stops the run."""
         await asyncio.to_thread(self._start_threads)
-        for member in self._members():
-            opened = asyncio.wrap_future(member.call(member.target.open))
-            opened.add_done_callback(self._moved)
-            opening.add(opened)
-        await self._settle(opening, DRAIN_SECONDS)
-        self._connect()
+        stages: list[Member] = [*self._chain]
+        for members in ([member for member in self._members() if member not in stages], stages):
+            self._moving = opening = set()
+            for member in members if not self._stop_event.is_set() else ():
+                opened = asyncio.wrap_future(member.call(member.target.open))
+                opened.add_done_callback(self._moved)
+                opening.add(opened)
+            await self._settle(opening, DRAIN_SECONDS)
 
     def _start_threads(self) -> None:
         for member in self._members():
             member.start()
-
-    def _connect(self) -> None:
-        """Wire the slots."""
-        for stage, following in zip(self._chain, self._chain[1:], strict=False):
-            stage.outputs = [following.slot]
-        for sink in self._sinks:
-            sink.ends = sink.name
-        last = self._chain[-1] if self._chain else self._reader
-        last.ends = CHAIN
-        last.outputs = [sink.slot for sink in self._sinks]
-        if self._chain:
-            self._reader.outputs = [self._chain[0].slot]
 
     # Streaming
 
@@ -208,7 +209,8 @@ class Pipeline:
         pump = asyncio.wrap_future(self._reader.call(self._reader.pump))
         passing = [self._flow(member) for member in (*self._chain, *self._sinks) if not member.holds]
         holding = [self._flow_and_hold(sink) for sink in self._sinks if sink.holds]
-        ending = {pump, *map(loop.create_task, passing)}
+        connecting = [connector.run() for connector in self._connectors]
+        ending = {pump, *map(loop.create_task, [*passing, *connecting])}
         self._moving = {*ending, *map(loop.create_task, holding)}
         for moving in self._moving:
             moving.add_done_callback(self._moved)
@@ -240,8 +242,11 @@ class Pipeline:
         """Take a stage's items to its thread and what comes out to the next slots."""
         try:
             while (item := await self._next(member)) is not END:
-                result = await asyncio.wrap_future(member.call(member.process, item))
-                if result is not None:
+                if member.skips(item):
+                    result = member.passed(item)
+                else:
+                    result = await asyncio.wrap_future(member.call(member.process, item))
+                if not result.failed or member.forwards_failures:
                     for slot in member.outputs:
                         await slot.put_async(result)
         finally:
@@ -251,6 +256,7 @@ class Pipeline:
 
     async def _next(self, member: StageMember) -> Item | End:
         """The stage's next item; while there is none, the stage idles if it can."""
+        member.free.set()
         if not member.idles:
             return await member.slot.get()
         getting = asyncio.ensure_future(member.slot.get())
@@ -309,6 +315,8 @@ class Pipeline:
         self._source.interrupt()
         for stage in (*self._chain, *self._sinks):
             stage.slot.close()
+        for connector in self._connectors:
+            connector.close()
         # A thread that is still busy gets to its close right after its work.
         closing = {
             member: asyncio.wrap_future(member.call(member.target.close)) for member in self._members()
@@ -339,6 +347,10 @@ def _check_names(names: list[str]) -> None:
         if name in taken:
             raise ConfigError(f"Two parts of the pipeline are called {name!r}; give one another name.")
         taken.add(name)
+
+
+def _in_a_row(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
+    return {stage.name: (before.name,) for before, stage in itertools.pairwise(stages)}
 
 
 def _check_limits(duration: float | None, frames: int | None, warmup: int) -> None:

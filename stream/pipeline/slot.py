@@ -31,13 +31,13 @@ class Slot(Generic[ItemT]):
     The writer may live on any thread (`put`) or on the reader's event loop (`put_async`); the reader is a
     coroutine. There is one of each.
 
-    :param policy: what a write to a full slot does.
+    :ivar policy: what a write to a full slot does; set before the first one.
     :param on_drop: called, on the thread that caused it and outside the lock, for every item that was put
         but never will be read: overwritten, discarded by `close`, or written after it.
     """
 
     def __init__(self, policy: Policy = "latest", on_drop: Callable[[ItemT], None] | None = None) -> None:
-        self._policy = policy
+        self.policy = policy
         self._on_drop = on_drop
         self._lock = threading.Lock()
         self._items: list[ItemT] = []
@@ -96,7 +96,7 @@ class Slot(Generic[ItemT]):
         with self._lock:
             if self._closed:
                 lost = [item]
-            elif self._items and self._policy == "wait":
+            elif self._items and self.policy == "wait":
                 self._writer = room = _waiter()
                 return room
             else:

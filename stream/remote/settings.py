@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from stream.capture import CaptureSettings
 from stream.config import Settings
+from stream.recipes import CaptureSettings
 
 
 class IceSettings(Settings):

@@ -18,18 +18,15 @@ class GrowingBuffer:
     """A vertex or index buffer that keeps its OpenGL object for life, so vertex arrays stay valid.
 
     :ivar gl_buffer: the `moderngl.Buffer`.
-    :ivar allocations: how often the driver was asked for memory.
     """
 
     def __init__(self, gl: Any) -> None:
         self.gl_buffer = gl.buffer(reserve=MIN_BYTES, dynamic=True)
-        self.allocations = 1
 
     def write(self, values: Array) -> None:
         """Replace the content from the start; ``values`` is C-contiguous, of any dtype and shape."""
         if values.nbytes > self.gl_buffer.size:
             self.gl_buffer.orphan(max(values.nbytes, math.ceil(self.gl_buffer.size * GROWTH)))
-            self.allocations += 1
         if values.nbytes:
             self.gl_buffer.write(values)
 
@@ -42,7 +39,6 @@ class GrowingTexture:
     """A texture whose size may change from one write to the next; the picture fills its top-left part.
 
     :param components: 3 for RGB, 4 for RGBA.
-    :ivar allocations: how often the driver was asked for memory.
     """
 
     def __init__(self, gl: Any, components: int = 3) -> None:
@@ -50,7 +46,6 @@ class GrowingTexture:
         self._components = components
         self._filled = (1, 1)
         self._texture = gl.texture((64, 64), components)
-        self.allocations = 1
 
     def write(self, pixels: Array) -> None:
         """Replace the picture; ``pixels`` is (H, W, components) uint8, top row first."""
@@ -73,7 +68,6 @@ class GrowingTexture:
                 for i, side in enumerate((width, height))
             ]
             self._texture = self._gl.texture(tuple(want), self._components)
-            self.allocations += 1
         self._filled = (width, height)
 
     def use(self, program: Any) -> None:

@@ -28,15 +28,11 @@ class SharedBuffer:
 
     :param stream: of this thread's copies; whoever made what is written has been waited for.
     :ivar gl_buffer: the `moderngl.Buffer`; its OpenGL object stays the same for life.
-    :ivar host_copies: writes that went through the host.
-    :ivar allocations: how often the driver was asked for memory.
     """
 
     def __init__(self, gl: Any, driver: Driver, stream: Stream) -> None:
         self._driver, self._stream = driver, stream
         self.gl_buffer = gl.buffer(reserve=MIN_BYTES, dynamic=True)
-        self.host_copies = 0
-        self.allocations = 1
         self._staging: Array | None = None
         self._resource: Any = None
         self._register()
@@ -98,7 +94,6 @@ class SharedBuffer:
         registered = self._resource is not None
         self._unregister()
         self.gl_buffer.orphan(max(nbytes, math.ceil(self.gl_buffer.size * GROWTH)))
-        self.allocations += 1
         if registered:
             self._register()
 
@@ -109,4 +104,3 @@ class SharedBuffer:
         self._driver.download(part, array.pointer, self._stream)
         self._driver.synchronize(self._stream)
         self.gl_buffer.write(part)
-        self.host_copies += 1

@@ -108,11 +108,6 @@ class _GpuMesh:
             self.texture.use(program)
             self._arrays[mode].render(vertices=self._indices)
 
-    @property
-    def allocations(self) -> int:
-        """How often memory was asked for."""
-        return sum(b.allocations for b in (*self.stores, self.texture))
-
 
 class MeshScene:
     """Everything needed to draw meshes with one context; lives as long as the context.
@@ -139,29 +134,12 @@ class MeshScene:
         self._shown: list[_GpuMesh] = []
         self._written: tuple[Mesh, ...] = ()
         self._target: Target | None = None
-        self._targets_made = 0
-
-    @property
-    def host_copies(self) -> int:
-        """Buffers of meshes in the GPU's memory that had to go through the host, for want of sharing."""
-        return sum(
-            buffer.host_copies
-            for mesh in self._meshes.values()
-            for buffer in mesh.stores
-            if isinstance(buffer, SharedBuffer)
-        )
 
     def release(self) -> None:
         """Let CUDA go of the buffers it shares; before the context closes, on its thread."""
         for mesh in self._meshes.values():
             mesh.release()
         self._meshes, self._shown, self._written = {}, [], ()
-
-    @property
-    def allocations(self) -> int:
-        """How often GPU memory was asked for so far; stands still once warm."""
-        stores = sum(mesh.allocations for mesh in self._meshes.values())
-        return stores + self._background.allocations + self._targets_made
 
     def draw(
         self,
@@ -230,7 +208,6 @@ class MeshScene:
             if self._target is not None:
                 self._target.release()
             self._target = Target(self._gl, (size[0], size[1]), self._samples)
-            self._targets_made += 1
         return self._target
 
     def _write(self, meshes: tuple[Mesh, ...]) -> None:

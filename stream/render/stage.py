@@ -131,7 +131,6 @@ class PreviewStage(_HeadlessStage):
 
     :param panel: gives the figures to show below.
     :param height: of the panes, pixels.
-    :param yaws: degrees by which the two views turn the face, positive to the picture's right.
     :raises ConfigError: the height is out of range.
     """
 
@@ -139,12 +138,11 @@ class PreviewStage(_HeadlessStage):
         self,
         panel: PanelLines = no_lines,
         height: int = 480,
-        yaws: tuple[float, float] = (-25.0, 40.0),
     ) -> None:
         super().__init__()
         self._height = _check_size(height)
         self._panel = LineCache(panel)
-        self._views = (("textured", OrbitView(yaws[0])), ("lit", OrbitView(yaws[1])))
+        self._views = (("textured", OrbitView(-25.0)), ("lit", OrbitView(40.0)))
         self._layout: PreviewLayout | None = None
 
     def __call__(self, capture: Capture) -> Capture:
@@ -163,5 +161,8 @@ class PreviewStage(_HeadlessStage):
             picture = self.scene.read()
             panes.append((mode, picture if capture.meshes else say_no_face(picture)))
         return replace(
-            capture, picture=self._layout.compose(image, capture.faces, panes, self._panel.lines())
+            capture,
+            picture=self._layout.compose(
+                image, [person.face for person in capture.people], panes, self._panel.lines()
+            ),
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -15,6 +16,7 @@ from PIL import Image
 from stream.errors import OutputError, ProsoponError
 from stream.files import atomic_path
 from stream.outputs.recorder import VideoRecorder
+from stream.pipeline.demand import EVERY, Demand
 from stream.render.context import RenderContext, open_context
 from stream.render.controls import HELP, Action, Controls
 from stream.render.overlay import Overlay
@@ -49,6 +51,7 @@ class WindowStage:
     """
 
     name = "render"
+    wants: ClassVar[Demand] = {"mesh": EVERY}
 
     def __init__(
         self,
@@ -157,8 +160,8 @@ class WindowStage:
         background = None
         if self._controls.over_input:
             background = capture.frame.image
-            if capture.faces:
-                view = CameraView(capture.faces[0].intrinsics)
+            if capture.people:
+                view = CameraView(capture.people[0].face.intrinsics)
         self._scene.draw(capture.meshes, view, self._controls.mode, size, background)
 
     def _show(self, context: RenderContext, capture: Capture) -> None:

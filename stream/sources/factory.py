@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from stream.errors import SourceError
-from stream.sources.source import Source
+from stream.sources.source import FrameSource
 
 SAMPLES: dict[str, Literal["carphone", "astronaut"] | None] = {
     "sample": None,
@@ -29,7 +29,7 @@ def open_source(
     loop: bool = False,
     fast: bool = False,
     decode: str = "cpu",
-) -> Source:
+) -> FrameSource:
     """The source that a specification names; not opened yet, its `open` does that.
 
     :param spec: see `SPECS`. To mean a file called like a keyword write ``./sample``.
@@ -63,7 +63,7 @@ def _camera(spec: str) -> int | str | None:
     return spec if spec.startswith("/dev/") else None
 
 
-def _recorded(spec: str, rate: float | None, loop: bool, fast: bool, decode: str) -> Source:
+def _recorded(spec: str, rate: float | None, loop: bool, fast: bool, decode: str) -> FrameSource:
     path = Path(spec).expanduser()
     try:
         is_folder, is_file = path.is_dir(), path.is_file()

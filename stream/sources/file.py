@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from stream.errors import ConfigError
-from stream.sources.timed import Picture, TimedSource
+from stream.sources.timed import TimedPicture, TimedSource
 from stream.sources.video import VideoFile
 
 DECODERS = ("cpu", "nvdec")
@@ -66,7 +66,7 @@ class FileSource(TimedSource):
             self._video.close()
             self._video = None
 
-    def _play(self) -> Iterator[Picture]:
+    def _play(self) -> Iterator[TimedPicture]:
         video = self._video
         assert video is not None, "open comes before read"
         step = 1 / (self.rate or 30.0)
@@ -76,7 +76,7 @@ class FileSource(TimedSource):
             for own_seconds, frame in video.decode():
                 seconds = index / self._constant if self._constant else began + own_seconds
                 index += 1
-                yield Picture(seconds, partial(video.picture, frame), partial(video.device, frame))
+                yield TimedPicture(seconds, partial(video.picture, frame), partial(video.device, frame))
             if not self._loop:
                 return
             began = seconds + step

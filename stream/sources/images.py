@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stream.errors import InputError, SourceError
 from stream.sources.convert import check_size, to_rgb
-from stream.sources.timed import Picture, TimedSource
+from stream.sources.timed import TimedPicture, TimedSource
 from stream.types import Array
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class ImagesSource(TimedSource):
             raise SourceError(f"There is no image in {self._path}; it may hold {', '.join(SUFFIXES)} files.")
         self._files = sorted(files, key=natural_order)
 
-    def _play(self) -> Iterator[Picture]:
+    def _play(self) -> Iterator[TimedPicture]:
         assert self.rate is not None
         if len(self._files) == 1:
             yield from self._repeat(read_image(self._files[0]))
@@ -78,18 +78,18 @@ class ImagesSource(TimedSource):
                 except SourceError as error:
                     log.warning("%s It is left out.", error)
                     continue
-                yield Picture(index / self.rate, partial(_same, image))
+                yield TimedPicture(index / self.rate, partial(_same, image))
                 index += 1
             if index == before:
                 raise SourceError(f"Not one image in {self._path} can be read.")
             if not self._loop:
                 return
 
-    def _repeat(self, image: Array) -> Iterator[Picture]:
+    def _repeat(self, image: Array) -> Iterator[TimedPicture]:
         assert self.rate is not None
         index = 0
         while index == 0 or self._loop:
-            yield Picture(index / self.rate, partial(_same, image))
+            yield TimedPicture(index / self.rate, partial(_same, image))
             index += 1
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from stream.errors import ConfigError, SourceError
 from stream.sources.images import read_image
-from stream.sources.timed import Picture, TimedSource
+from stream.sources.timed import TimedPicture, TimedSource
 from stream.sources.video import VideoFile, frame_to_rgb
 from stream.types import Array
 
@@ -106,12 +106,12 @@ class SampleSource(TimedSource):
         super().close()
         self._kept = {}
 
-    def _play(self) -> Iterator[Picture]:
+    def _play(self) -> Iterator[TimedPicture]:
         assert self.rate is not None
         assert self._clip is not None
         for index in itertools.count():
             place = bounce(index, self._clip.count)
-            yield Picture(index / self.rate, partial(self._frame, self._clip, place))
+            yield TimedPicture(index / self.rate, partial(self._frame, self._clip, place))
 
     def _frame(self, clip: Clip, place: int) -> Array:
         """(H, W, 3) uint8 RGB, read-only, drawn or kept."""

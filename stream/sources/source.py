@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from stream.types import Frame
+from stream.types import Capture, Frame
 
 
 class Source(Protocol):
     """Gives frames, one after the other, always on the same thread.
+
+    One whose frames come with what others worked out (a remote session, a recording) gives captures instead,
+    and says in ``gives`` (fields of `stream.types.Person`) what they hold.
 
     :ivar name: short, for messages; each `Frame.source` repeats it.
     :ivar rate: frames per second it means to give, or None where nobody knows.
@@ -28,7 +31,7 @@ class Source(Protocol):
         :raises SourceError: it cannot give frames.
         """
 
-    def read(self) -> Frame | None:
+    def read(self) -> Frame | Capture | None:
         """Wait for the next frame; None once the source has ended or was interrupted.
 
         `Frame.index` counts what the source skipped too, so that the gaps can be counted as drops.
@@ -41,3 +44,10 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give everything back; called once, also after a failure, and harmless when not open."""
+
+
+class FrameSource(Source, Protocol):
+    """A source of nothing but frames."""
+
+    def read(self) -> Frame | None:
+        """See `Source.read`."""

@@ -15,7 +15,7 @@ MIN_RATE, MAX_RATE = 0.01, 1000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class TimedPicture:
     """One recorded picture, converted only if it is wanted.
 
     :ivar seconds: the media's own time, never falling.
@@ -42,7 +42,7 @@ class TimedSource(ABC):
         self.rate = rate
         self.paced = not fast
         self._pacer = Pacer(self.paced)
-        self._pictures: Iterator[Picture] | None = None
+        self._pictures: Iterator[TimedPicture] | None = None
         self._index = 0
 
     @abstractmethod
@@ -50,7 +50,7 @@ class TimedSource(ABC):
         """Take what is to be played; see `Source.open`."""
 
     @abstractmethod
-    def _play(self) -> Iterator[Picture]:
+    def _play(self) -> Iterator[TimedPicture]:
         """All pictures in order; called once, after `open`, and run on the reading thread."""
 
     def read(self) -> Frame | None:

@@ -99,7 +99,6 @@ class WebcamSource:
             raise ConfigError(f"A camera cannot have {size[0]}x{size[1]} pixels; ask for a real size.")
         self.name = f"webcam:{device}"
         self.rate: float | None = check_rate(rate)
-        self.reopened = 0
         self._start: Callable[[], Camera] = lambda: factory(device, size, rate)
         self._open_seconds = open_seconds
         self._stall_seconds = stall_seconds
@@ -173,7 +172,6 @@ class WebcamSource:
             log.warning("%s is lost (%s); trying to reopen it until it is back.", self.name, reason)
         with self._news:
             self._news.wait_for(lambda: self._interrupted, pause)
-        self.reopened += 1
         self._grabber = _Grabber(self._start, self._news)
 
     def _abandon(self) -> _Grabber | None:

@@ -51,7 +51,7 @@ class LossSettings(Settings):
     """Weight of a pixel at the mask's border, or on a hand or object, relative to any other in the mask."""
 
 
-class Stage(Settings):
+class SizeStage(Settings):
     """The beginning of a run at another size: cheaper steps while there is most to learn."""
 
     size: Side
@@ -80,7 +80,7 @@ class DepthTraining(Settings):
     """Train on photos with weak labels too."""
     size: Side = 192
     """Side of the pictures; stored samples may be larger."""
-    stages: tuple[Stage, ...] = (Stage(size=128, steps=3600),)
+    stages: tuple[SizeStage, ...] = (SizeStage(size=128, steps=3600),)
     """Sizes of the first steps, in their order; ``size`` follows."""
     steps: Annotated[int, Field(ge=1)] = 7350
     batch: Annotated[int, Field(ge=1, le=1024)] = 12

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -148,13 +149,18 @@ class HostDriver:
 
 
 class CountingDriver(HostDriver):
-    """Counts allocations."""
+    """Counts allocations, and what comes back to the host."""
 
     allocations = 0
+    downloads = 0
 
     def allocate(self, nbytes: int) -> HostMemory:
         self.allocations += 1
         return super().allocate(nbytes)
+
+    def download(self, host: Array, pointer: int, stream: Any) -> None:
+        self.downloads += 1
+        super().download(host, pointer, stream)
 
 
 def compiler() -> str | None:
@@ -171,7 +177,7 @@ def library(family: str) -> ctypes.CDLL:
     built = folder / f"{family}-{digest}.so"
     if not built.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        part = built.with_suffix(".part")
+        part = built.with_suffix(f".{os.getpid()}.part")  # another process may build it, too
         program = compiler()
         assert program is not None
         command = [program, *FLAGS, *CHECKS, f"-I{KERNELS}", str(sources[0]), "-o", str(part)]

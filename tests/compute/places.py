@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from host_driver import HostDriver, compiler
+from compute.host_driver import HostDriver, compiler
 
 from stream.compute.cuda.current import use_driver, why_no_driver
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from host_driver import HostDriver
+from compute.host_driver import HostDriver
 
 from stream.compute.backends import choose_backend, load_twin, why_not
 from stream.compute.cuda import current, libraries
@@ -54,7 +54,7 @@ def equipped(fresh: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_auto_takes_the_backend_that_runs_here() -> None:
     best = "numba" if why_not("cuda") else "cuda"
     assert choose_backend("auto") == best
-    assert load_twin("depth_mesh", "numba") is load_twin("depth_mesh", "numba")
+    assert load_twin("depth_to_mesh", "numba") is load_twin("depth_to_mesh", "numba")
 
 
 def test_without_a_library_cuda_says_what_to_install(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:

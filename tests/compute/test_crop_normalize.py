@@ -6,10 +6,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from host_driver import CountingDriver, compiler
+from compute.host_driver import CountingDriver, compiler
+from compute.places import PLACES, every_place, place_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from places import PLACES, every_place, place_for
 from scipy.ndimage import map_coordinates
 from skimage.data import astronaut
 

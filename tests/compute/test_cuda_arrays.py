@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from host_driver import HostDriver
+from compute.host_driver import HostDriver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided

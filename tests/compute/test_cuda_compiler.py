@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_cuda import ADD, ADD_SOURCE
-from host_driver import KERNELS
+from compute.fake_cuda import ADD, ADD_SOURCE
+from compute.host_driver import KERNELS
 
 from stream.compute.cuda import compiler as compiler_module
 from stream.compute.cuda.compiler import (
     CHECKED_ARCHITECTURES,
     Compiler,
+    KernelUsage,
     Nvcc,
     Nvrtc,
-    Usage,
     compile_kernels,
     find_compiler,
     parse_usage,
@@ -161,7 +161,7 @@ ptxas info    : Function properties for two
     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ptxas info    : Used 16 registers, 368 bytes cmem[0]
 """
-    assert parse_usage(log) == [Usage("one", 40, 1024, 64, 12, 16), Usage("two", 16, 0, 0, 0, 0)]
+    assert parse_usage(log) == [KernelUsage("one", 40, 1024, 64, 12, 16), KernelUsage("two", 16, 0, 0, 0, 0)]
 
 
 def test_without_nvrtc_nvcc_is_taken_and_without_both_the_install_line_is_said(

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_cuda import ADD, ADD_SOURCE, CUresult, FakeBindings, FakePyCuda, Machine
-from host_driver import KERNELS
+from compute.fake_cuda import ADD, ADD_SOURCE, CUresult, FakeBindings, FakePyCuda, Machine
+from compute.host_driver import KERNELS
 
 from stream.compute.cuda import cubins, cuda_core_driver, loaded, pycuda_driver
 from stream.compute.cuda.arrays import DeviceArray, empty, to_device, to_host
@@ -380,23 +380,6 @@ def test_pycudas_errors_get_cudas_names(pycuda: FakePyCuda, monkeypatch: pytest.
     pycuda.refuse["cuInit"] = CUresult.CUDA_ERROR_NO_DEVICE
     with pytest.raises(BackendError, match=r"cuInit failed with CUDA_ERROR_NO_DEVICE; no NVIDIA GPU"):
         PyCudaDriver()
-
-
-def test_a_gpuarray_shares_and_keeps_the_memory(pycuda: FakePyCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gpu_array(shape: Any, dtype: Any, gpudata: int, base: Any) -> Any:
-        assert pycuda.stack, "GPUArray asks for the current context's device"
-        return SimpleNamespace(shape=shape, dtype=dtype, ptr=gpudata, base=base)
-
-    module = SimpleNamespace(GPUArray=gpu_array)
-    monkeypatch.setattr(pycuda_driver.importlib, "import_module", lambda name: module)
-    driver = PyCudaDriver()
-    array = empty(driver, (2, 3), np.float32)
-    shared = driver.as_gpuarray(array)
-    assert (shared.shape, shared.dtype, shared.ptr) == ((2, 3), np.float32, array.pointer)
-    del array
-    assert len(pycuda.memory) == 1
-    del shared
-    assert not pycuda.memory
 
 
 def test_without_pycuda_its_extra_is_named() -> None:

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from host_driver import HostDriver, compiler
+from compute.host_driver import HostDriver, compiler
+from compute.places import every_place, place_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from places import every_place, place_for
 from scipy.optimize import lsq_linear
 
 from stream.compute.cuda.arrays import DeviceArray, to_device, to_host

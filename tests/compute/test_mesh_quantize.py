@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compute.places import every_place, place_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from places import every_place, place_for
 
 from stream.compute.cuda.arrays import DeviceArray, to_device, to_host
 from stream.compute.cuda.current import current_driver

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from exact_slopes import slopes_from_normals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.depth.slopes import normals_from_slopes, slopes_from_normals, slopes_of
+from stream.depth.slopes import normals_from_slopes, slopes_of
 from stream.geometry import image_from_crop
 from stream.types import Crop
 

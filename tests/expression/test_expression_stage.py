@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from expression_helpers import capture, codes, make_face, opened, play, value
+from expression.expression_helpers import capture, codes, make_face, opened, play, value
 
 from stream.errors import BackendError, ConfigError
 from stream.expression.stage import KEEP_SECONDS, ExpressionStage

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from expression_helpers import codes, value
+from expression.expression_helpers import codes, value
 
 from stream.expression.gaze import (
     FULL_PITCH,

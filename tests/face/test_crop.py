@@ -3,7 +3,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from face_helpers import landmarks_of, pose_matrix
+from face.face_helpers import landmarks_of, pose_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

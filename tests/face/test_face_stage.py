@@ -6,11 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from face_helpers import angle_between, astronaut, astronaut_at, frame, landmarks_of, pose_matrix
+from calibration_file import write_calibration
+from face.face_helpers import angle_between, astronaut, astronaut_at, frame, landmarks_of, pose_matrix
 
 from stream.errors import BackendError, ConfigError, InputError
 from stream.face import stage as module
-from stream.face.calibration import save_calibration
 from stream.face.crop import crop_from_landmarks
 from stream.face.stage import FaceStage
 from stream.geometry import intrinsics_from_fov
@@ -149,7 +149,7 @@ def test_a_new_frame_size_gets_a_new_camera_and_fresh_faces(stage: FaceStage) ->
 
 def test_a_calibration_is_scaled_to_the_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     camera = Intrinsics(1400, 1410, 650, 470, 1280, 960)
-    save_calibration(tmp_path / "camera.yaml", camera)
+    write_calibration(tmp_path / "camera.yaml", camera)
     truth = pose_matrix(20, 5, 0, (30, 10, 700))
     stage = FaceStage(calibration=tmp_path / "camera.yaml", smooth=False)
     half = Intrinsics(700, 705, 324.75, 234.75, 640, 480)

@@ -4,7 +4,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from face_helpers import astronaut, astronaut_at, frame, shared
+from face.face_helpers import astronaut, astronaut_at, frame, shared
 from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmark, NormalizedLandmarkList
 
 from stream.errors import InputError

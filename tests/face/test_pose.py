@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from face_helpers import angle_between, landmarks_of, pose_matrix, shared
+from face.face_helpers import angle_between, landmarks_of, pose_matrix, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,11 +3,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from face_helpers import ASTRONAUT_NOSE, astronaut, astronaut_at, shared
+from calibration_file import write_calibration
+from face.face_helpers import ASTRONAUT_NOSE, astronaut, astronaut_at, shared
 from skimage import data
 
 from stream.errors import ConfigError, FaceError, InputError
-from stream.face.calibration import save_calibration
 from stream.face.crop import crop_from_landmarks
 from stream.face.still import find_face
 from stream.geometry import intrinsics_from_fov, project
@@ -99,7 +99,7 @@ def test_settings_reach_the_pose(tmp_path: Path) -> None:
     assert wide.pose[2, 3] < 0.8 * plain.pose[2, 3]
     large = find_face(astronaut(), ipd_mm=70.0)
     np.testing.assert_allclose(large.pose[:3, 3], plain.pose[:3, 3] * 70 / 63, rtol=1e-3)
-    save_calibration(tmp_path / "camera.yaml", Intrinsics(2000, 2000, 511.5, 511.5, 1024, 1024))
+    write_calibration(tmp_path / "camera.yaml", Intrinsics(2000, 2000, 511.5, 511.5, 1024, 1024))
     calibrated = find_face(astronaut(), calibration=tmp_path / "camera.yaml")
     assert calibrated.intrinsics == Intrinsics(1000, 1000, 255.5, 255.5, 512, 512)
     with pytest.raises(ConfigError, match="--fov"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from face_helpers import landmarks_of, pose_matrix
+from face.face_helpers import landmarks_of, pose_matrix
 
 from stream.errors import BackendError, ConfigError, InputError
 from stream.face.tracker import check_image, open_tracker, plausible

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from face_helpers import landmarks_of, pose_matrix
+from face.face_helpers import landmarks_of, pose_matrix
 
 from stream.face.tracks import KEEP_SECONDS, Tracks, face_size
 from stream.types import Array

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stream.errors import ProtocolError
 from stream.remote.peers.peer import Peer
-from stream.remote.peers.rtc_inner import Connection
+from stream.remote.peers.rtc_inner import PeerConnection
 from stream.remote.peers.sdp import MAX_BYTES, MAX_SECTIONS, check_offer, read_fragment
 from stream.remote.peers.video import SharedVideo
 from stream.remote.settings import IceSettings
@@ -34,7 +34,7 @@ def offers() -> list[bytes]:
     """A camera's offer, a viewer's, and one with a microphone."""
 
     async def make(audio: bool, direction: str, channels: bool) -> bytes:
-        peer = Connection([])
+        peer = PeerConnection([])
         if audio:
             peer.addTransceiver("audio", "sendonly")
         peer.addTransceiver("video", direction)

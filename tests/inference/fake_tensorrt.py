@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import ctypes
 import enum
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from compute.host_driver import HostDriver, HostStream
 
 from stream.errors import BackendError
 from stream.inference.backend_onnxruntime import OnnxRuntimeEngine, describe
 from stream.inference.tensorrt import Library, _make_log
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "compute"))
-from host_driver import HostDriver, HostStream
 
 
 class CapturingDriver(HostDriver):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_tensorrt import CapturingDriver, FakeTensorRt
+from inference.fake_tensorrt import CapturingDriver, FakeTensorRt
 from tiny_models import tiny_depth_model, tiny_depth_numpy
 
 from stream.compute.cuda import arrays

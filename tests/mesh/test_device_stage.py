@@ -10,7 +10,7 @@ from mesh.device_network import CAMERA, SIZE, Network, capture_of, face_at, look
 from skimage import data
 
 from stream.compute.crop_normalize import crop_normalize
-from stream.compute.depth_mesh import depth_to_mesh
+from stream.compute.depth_to_mesh import depth_to_mesh
 from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import BackendError, InputError
 from stream.geometry import image_from_crop, mm_per_crop_unit

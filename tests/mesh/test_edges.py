@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mesh_samples import coordinates
+from mesh.mesh_samples import coordinates
 
 from stream.mesh.edges import MAX_SHIFT, smooth_rims
 from stream.mesh.silhouette import depth_jump

@@ -10,7 +10,7 @@ import numpy as np
 import pygltflib
 import pytest
 import trimesh
-from mesh_samples import coordinates, sample_face, sample_frame
+from mesh.mesh_samples import coordinates, sample_face, sample_frame
 
 from stream.errors import OutputError
 from stream.geometry import camera_to_gltf, camera_to_gltf_direction

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mesh_samples import dome
+from mesh.mesh_samples import dome
 
 from stream.mesh.build import connect_jump
 from stream.mesh.halve import halved

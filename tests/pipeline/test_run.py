@@ -9,14 +9,14 @@ import threading
 from pathlib import Path
 
 import pytest
-from pipeline_helpers import FakeStage, ListSource
+from pipeline.pipeline_helpers import FakeStage, ListSource
 
 from stream.pipeline.run import run_pipeline
 from stream.pipeline.runner import Pipeline
 
 PROGRAM = """
 import signal, sys
-from pipeline_helpers import FakeStage, ListSource
+from pipeline.pipeline_helpers import FakeStage, ListSource
 from stream.pipeline.run import run_pipeline
 from stream.pipeline.runner import Pipeline
 

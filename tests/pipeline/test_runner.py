@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from pipeline_helpers import FakeStage, IdleStage, ListSource, failing_on, sleeping, wait_until
+from pipeline.pipeline_helpers import FakeStage, IdleStage, ListSource, failing_on, sleeping, wait_until
 
 from stream.errors import ConfigError, SourceError
 from stream.pipeline import runner

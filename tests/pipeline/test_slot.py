@@ -10,7 +10,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_helpers import on_a_loop
+from pipeline.pipeline_helpers import on_a_loop
 
 from stream.pipeline.slot import END, Slot
 

@@ -11,7 +11,7 @@ from aiortc import RTCDataChannel, RTCSessionDescription
 
 from stream.remote.peers.incoming import IncomingVideo
 from stream.remote.peers.peer import Peer
-from stream.remote.peers.rtc_inner import Connection
+from stream.remote.peers.rtc_inner import PeerConnection
 from stream.remote.peers.sdp import read_fragment
 from stream.remote.peers.video import SharedVideo
 from stream.remote.settings import IceSettings
@@ -24,7 +24,7 @@ class Client:
     """Offers video one way and, if asked, a data channel."""
 
     def __init__(self) -> None:
-        self.rtc = Connection([])
+        self.rtc = PeerConnection([])
         self.incoming: IncomingVideo | None = None
 
     def receives(self, codec: str = "VP8") -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from rtc_pair import Client
+from remote.rtc_pair import Client
 
 from stream.expression.arkit import ARKIT_NAMES
 from stream.mesh.codec import MeshDecoder, MeshEncoder, SurfaceFrame

@@ -10,10 +10,10 @@ from remote.fake_server import face, surface
 
 from stream.mesh.codec import MeshEncoder
 from stream.remote.watching import silence
-from stream.remote.watching.connection import Connection
+from stream.remote.watching.connection import WatchConnection
 from stream.remote.watching.frame import RemoteFrame
 from stream.remote.watching.links import peer_connection
-from stream.remote.watching.pictures import Picture
+from stream.remote.watching.pictures import ReceivedPicture
 from stream.remote.wire.clock import media_time
 from stream.remote.wire.fragments import Kind, Message, whole
 from stream.remote.wire.messages import Subscribe
@@ -40,7 +40,7 @@ def test_the_time_that_connecting_took_is_no_silence(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(silence, "SILENCE_SECONDS", 0.2)
 
     async def work() -> None:
-        connection = Connection(Subscribe(), lambda frame: None)
+        connection = WatchConnection(Subscribe(), lambda frame: None)
         await asyncio.sleep(0.3)
         connection.start(SilentLink())
         async with asyncio.timeout(5):
@@ -56,11 +56,11 @@ def test_what_was_being_decoded_at_the_end_is_not_given_later() -> None:
     given: list[RemoteFrame] = []
 
     async def work() -> None:
-        connection = Connection(Subscribe(), given.append, whole=True)
+        connection = WatchConnection(Subscribe(), given.append, whole=True)
         connection.start(SilentLink())
         # A picture of another time makes meshes wait for theirs, up to `PATIENCE`.
         image = np.zeros((240, 320, 3), np.uint8)
-        connection.picture(Picture(media_time(CAPTURED - 40_000), image))
+        connection.picture(ReceivedPicture(media_time(CAPTURED - 40_000), image))
         body = MeshEncoder().encode(1, face(), surface(3), 1, CAPTURED).body
         connection.datagram(whole(Message(Kind.MESH, 0, 1, body)))
         await connection.close()

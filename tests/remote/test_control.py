@@ -10,12 +10,11 @@ from stream.remote.wire.clock import wall_micros
 from stream.remote.wire.messages import Clock, KeyRequest, Ping, Pong, read_message, write_message
 
 
-def test_messages_that_are_none_are_passed_over_and_counted() -> None:
+def test_messages_that_are_none_are_passed_over() -> None:
     inbox = ControlInbox()
     assert [inbox.read(text, 1.0) for text in ("", "{", '{"type":"dance"}', b"\xff", "[" * 9000)] == [
         None
     ] * 5
-    assert inbox.refused == 5
     assert inbox.read('{"type":"key","more":1}', 1.0) == KeyRequest()
     assert not inbox.flooded
 

@@ -17,7 +17,7 @@ from remote.rtc_pair import number_of, numbered, until
 from stream.remote.peers.assembly import EncodedPicture
 from stream.remote.peers.encoders import VideoEncoder, fit
 from stream.remote.peers.incoming import MAX_WAITING, IncomingVideo, _Decoder
-from stream.remote.peers.rtc_inner import Connection
+from stream.remote.peers.rtc_inner import PeerConnection
 from stream.remote.wire.clock import media_time, wall_micros
 from stream.sources.webrtc import WebRtcSource
 
@@ -28,7 +28,7 @@ class Track:
     """A track without a network: what its assembler would give is given by the test."""
 
     def __init__(self, codec: str = "VP8") -> None:
-        self.rtc = Connection([])
+        self.rtc = PeerConnection([])
         self.receiver: Any = self.rtc.addTransceiver("video", "recvonly").receiver
         self.incoming = IncomingVideo(self.receiver)
         self.asked: list[int] = []

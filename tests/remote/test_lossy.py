@@ -17,7 +17,7 @@ from remote.stalls import undisturbed
 from remote.udp_relay import UdpRelay
 
 from stream.mesh.codec import MeshDecoder, MeshEncoder
-from stream.remote.peers.rtc_inner import Connection
+from stream.remote.peers.rtc_inner import PeerConnection
 from stream.remote.peers.sctp_inner import LEAST_WINDOW
 from stream.remote.wire.fragments import Kind, Message, Reassembler, split
 from stream.remote.wire.messages import CONTROL, MESH, KeyRequest, read_message, write_message
@@ -100,9 +100,9 @@ class Sender:
 
 
 @asynccontextmanager
-async def connected(relay: UdpRelay) -> AsyncIterator[tuple[Sender, Viewer, Connection]]:
+async def connected(relay: UdpRelay) -> AsyncIterator[tuple[Sender, Viewer, PeerConnection]]:
     """A sender and a viewer with the relay between them."""
-    watching, sending = Connection([]), Connection([])
+    watching, sending = PeerConnection([]), PeerConnection([])
     sender = Sender()
     try:
         mesh = watching.createDataChannel(MESH, ordered=False, maxRetransmits=0)

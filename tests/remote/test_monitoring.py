@@ -7,8 +7,8 @@ import json
 import logging
 
 import pytest
-from fake_hub import OFFER, serving
 from prometheus_client.parser import text_string_to_metric_families
+from remote.fake_hub import OFFER, serving
 
 from stream.remote.http.monitoring import LineFormatter
 

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,11 @@ const take = RTCPeerConnection.prototype.setRemoteDescription;
 RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }) {
   return take.call(this, { type, sdp: sdp.replaceAll(/a=ice-pwd:.*/g, "a=ice-pwd:0123456789012345678901") });
 };
+const wait = window.setTimeout;
+window.setTimeout = (then, ms, ...rest) => wait(then, ms >= 5000 ? ms / 5 : ms, ...rest);
 """
-"""With a wrong password no check of a candidate succeeds: as if a firewall were in between."""
+"""With a wrong password no check of a candidate succeeds: as if a firewall were in between. Time is shortened
+that the page gives to such checks."""
 
 RECOVERED = "view.state === 'live' && view.frames.at(-1)?.connection === view.connections"
 
@@ -88,26 +92,52 @@ class Served:
             return False
 
 
-@pytest.fixture
-def served() -> Iterator[Served]:
+@dataclass
+class Stand:
+    """What all tests share, for it takes long to start: a server, and a browser with a camera."""
+
+    served: Served
+    chromium: Any
+    play: Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     need_browser()
-    server = Served()
-    yield server
-    server.end(signal.SIGKILL)
+    clip = write_clip(tmp_path_factory.mktemp("clip") / "camera.y4m")
+    served = Served()
+    with asyncio.Runner() as runner:
+        opening = browser(clip)
+        chromium = runner.run(opening.__aenter__())
+        try:
+            runner.run(served.start())
+            yield Stand(served, chromium, runner.run)
+        finally:
+            runner.run(opening.__aexit__(None, None, None))
+            served.end(signal.SIGKILL)
 
 
 @contextlib.asynccontextmanager
-async def publishing(served: Served, clip: Path) -> AsyncIterator[tuple[Any, Any]]:
-    """A browser, and its page that sends its camera as the session "me"."""
-    async with browser(clip) as chromium:
-        page = await chromium.new_page(viewport=DESKTOP)
+async def publishing(stand: Stand, name: str) -> AsyncIterator[tuple[Any, Any]]:
+    """A window of the browser, and its page that sends the camera as the session of that name."""
+    window = await stand.chromium.new_context(viewport=DESKTOP)
+    try:
+        page = await window.new_page()
         complaints: list[str] = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        await page.goto(served.url)
-        await page.fill("#send-name", "me")
+        await page.goto(stand.served.url)
+        await page.fill("#send-name", name)
         await page.click("#send-button")
-        yield chromium, page
+        yield window, page
         assert complaints == []
+    finally:
+        await window.close()
+
+
+async def new_page(window: Any, size: dict[str, int]) -> Any:
+    page = await window.new_page()
+    await page.set_viewport_size(size)
+    return page
 
 
 async def wait_for(condition: Callable[[], bool], seconds: float) -> None:
@@ -150,11 +180,10 @@ async def avatar(page: Any, tmp_path: Path) -> None:
     await page.check("input[value=textured]")
 
 
-def test_a_camera_goes_in_and_a_face_comes_out(served: Served, tmp_path: Path) -> None:
+def test_a_camera_goes_in_and_a_face_comes_out(stand: Stand, tmp_path: Path) -> None:
     async def run() -> None:
-        await served.start()
-        clip = write_clip(tmp_path / "camera.y4m")
-        async with contextlib.AsyncExitStack() as stack, publishing(served, clip) as (chromium, page):
+        served = stand.served
+        async with contextlib.AsyncExitStack() as stack, publishing(stand, "me") as (window, page):
             await until(page, "send.state === 'live' && view.frames.length > 20", 60)
             image = await picture(page, OUT / "page-live.png")
             assert face_share(image) > 0.3, "a face is on the stage"
@@ -167,7 +196,7 @@ def test_a_camera_goes_in_and_a_face_comes_out(served: Served, tmp_path: Path) -
             assert skin(turned).mean() > 0.03
             await page.keyboard.press("0")
 
-            second = await chromium.new_page(viewport=PHONE)
+            second = await new_page(window, PHONE)
             await second.goto(f"{served.url}/#session=me")
             await until(second, "view.transport === 'webrtc' && view.frames.length > 10", 40)
             await until(page, "view.viewers === 2")
@@ -201,24 +230,20 @@ def test_a_camera_goes_in_and_a_face_comes_out(served: Served, tmp_path: Path) -
             views = [await probe(each) for each in (page, second)]
             assert all(in_order(view["frames"]) for view in views)
 
-    asyncio.run(run())
+    stand.play(run())
 
 
-def test_where_ice_finds_no_way_a_sender_is_told_and_a_viewer_gets_a_websocket(
-    served: Served, tmp_path: Path
-) -> None:
+def test_where_ice_finds_no_way_a_sender_is_told_and_a_viewer_gets_a_websocket(stand: Stand) -> None:
     async def run() -> None:
-        await served.start()
-        clip = write_clip(tmp_path / "camera.y4m")
-        async with publishing(served, clip) as (chromium, page):
+        async with publishing(stand, "her") as (window, page):
             await until(page, "view.frames.length > 3", 60)
-            viewer = await chromium.new_page(viewport=DESKTOP)
+            viewer = await window.new_page()
             await viewer.add_init_script(NO_WAY)
-            await viewer.goto(f"{served.url}/#session=me")
+            await viewer.goto(f"{stand.served.url}/#session=her")
             await until(viewer, "view.transport === 'websocket' && view.frames.length > 5", 30)
             assert face_share(await picture(viewer)) > 0.3, "texture messages stand in for the video"
             await viewer.click("#send-button")
             await until(viewer, "send.state === 'failed'", 30)
             assert "No direct way to the server" in (await probe(viewer, "send"))["words"]
 
-    asyncio.run(run())
+    stand.play(run())

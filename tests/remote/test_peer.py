@@ -10,8 +10,8 @@ from remote.rtc_pair import Client, join, make_peer, number_of, numbered, until
 
 from stream.errors import ProtocolError
 from stream.remote.peers import peer as peer_module
-from stream.remote.peers.incoming import IncomingVideo, Picture
-from stream.remote.peers.rtc_inner import Connection
+from stream.remote.peers.incoming import DecodedPicture, IncomingVideo
+from stream.remote.peers.rtc_inner import PeerConnection
 from stream.remote.peers.sdp import read_fragment
 from stream.remote.peers.video import SharedVideo
 from stream.remote.refusals import SupersededError
@@ -29,7 +29,7 @@ async def show(shared: SharedVideo, count: int, first: int = 0) -> dict[int, tup
     return shown
 
 
-def reading(incoming: IncomingVideo, into: list[Picture]) -> asyncio.Future[None]:
+def reading(incoming: IncomingVideo, into: list[DecodedPicture]) -> asyncio.Future[None]:
     def read() -> None:
         while (picture := incoming.wait()) is not None:
             into.append(picture)
@@ -46,7 +46,7 @@ def test_a_published_picture_arrives_with_the_time_it_was_taken(codec: str) -> N
         peer.on_video = tracks.append
         await join(client, peer, receive=True)
         (incoming,) = tracks
-        pictures: list[Picture] = []
+        pictures: list[DecodedPicture] = []
         reader = reading(incoming, pictures)
         await show(shared, 1)
         await until(lambda: feed.rtp_offset() is not None)
@@ -87,7 +87,7 @@ def test_h264_of_any_profile_is_received(offered: str | None) -> None:
             wanted = next(found[0] for found in ours.finditer(offer) if found[1] == kind)
             answer = re.sub(rf"a=fmtp:{kind} [^\r]*\r\n", "", answer).replace(line, line + wanted)
         await client.take(answer)
-        pictures: list[Picture] = []
+        pictures: list[DecodedPicture] = []
         reader = reading(tracks[0], pictures)
         await until(lambda: peer.state == "connected")
         await show(shared, 20)
@@ -108,7 +108,7 @@ def test_a_viewer_finds_each_picture_by_its_rtp_timestamp(codec: str) -> None:
         assert client.incoming is not None
         assert peer.rtp_offset() is None
         await join(client, peer, receive=False, send=shared.feed())
-        pictures: list[Picture] = []
+        pictures: list[DecodedPicture] = []
         reader = reading(client.incoming, pictures)
         shown = await show(shared, 40)
         offset = peer.rtp_offset()
@@ -132,7 +132,7 @@ def test_a_lost_picture_is_mended_by_a_key_frame_that_the_viewer_asks_for() -> N
         assert client.incoming is not None
         feed = shared.feed()
         await join(client, peer, receive=False, send=feed)
-        pictures: list[Picture] = []
+        pictures: list[DecodedPicture] = []
         reader = reading(client.incoming, pictures)
         await show(shared, 5)
         await until(lambda: len(pictures) >= 5)
@@ -175,7 +175,7 @@ def test_ice_restarts_while_media_and_data_go_on() -> None:
         peer.on_channel = lambda other: other.on("message", other.send)
         channel.on("message", echoed.append)
         await join(client, peer, receive=False, send=shared.feed())
-        pictures: list[Picture] = []
+        pictures: list[DecodedPicture] = []
         reader = reading(client.incoming, pictures)
         await until(lambda: channel.readyState == "open")
         link, old = client.rtc.links[0], peer._rtc.links[0]._active
@@ -279,7 +279,7 @@ def test_candidates_may_come_later() -> None:
 
 def test_audio_is_answered_and_not_taken() -> None:
     async def run() -> None:
-        shared, peer, rtc = SharedVideo(640, 1500), make_peer(), Connection([])
+        shared, peer, rtc = SharedVideo(640, 1500), make_peer(), PeerConnection([])
         rtc.addTransceiver("audio", "sendonly")  # first, as OBS has it
         rtc.addTransceiver(shared.feed(), "sendonly")
         await rtc.setLocalDescription(await rtc.createOffer())

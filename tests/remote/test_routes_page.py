@@ -7,7 +7,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from fake_hub import serving
+from remote.fake_hub import serving
 
 from stream.errors import ConfigError
 from stream.remote.http import routes_page, server

@@ -7,7 +7,7 @@ import base64
 
 import aiohttp
 import pytest
-from fake_hub import OFFER, serving
+from remote.fake_hub import OFFER, serving
 
 from stream.errors import ProtocolError
 from stream.remote.http import guard

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from fake_hub import ANSWER, FRAGMENT, KEY, OFFER, VIEWER, serving
+from remote.fake_hub import ANSWER, FRAGMENT, KEY, OFFER, VIEWER, serving
 
 from stream.errors import ProtocolError
 from stream.remote.refusals import NameTakenError, ServerFullError, UnknownSessionError

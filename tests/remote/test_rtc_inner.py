@@ -14,7 +14,7 @@ from aiortc.rtcicetransport import RTCIceTransport
 from aiortc.rtp import RTCP_RTPFB_NACK, RtcpRtpfbPacket
 
 from stream.remote.peers import rtc_inner
-from stream.remote.peers.rtc_inner import Connection, hear_requests, prefer_codec
+from stream.remote.peers.rtc_inner import PeerConnection, hear_requests, prefer_codec
 
 
 def test_the_version_is_the_one_that_was_read() -> None:
@@ -99,7 +99,7 @@ def test_a_stream_that_is_not_authentic_takes_no_place() -> None:
 @pytest.mark.parametrize("step", [129, 20_000, 32_767])
 def test_numbers_that_jump_are_not_walked_through(step: int) -> None:
     async def jump() -> None:
-        rtc = Connection([])
+        rtc = PeerConnection([])
         receiver: Any = rtc.addTransceiver("video", "recvonly").receiver
         rtc_inner.divert(receiver, SimpleNamespace(missing=lambda: False))  # type: ignore[arg-type]
         nack = receiver._RTCRtpReceiver__nack_generator
@@ -122,7 +122,7 @@ def test_numbers_that_jump_are_not_walked_through(step: int) -> None:
 
 def test_packets_that_are_missing_are_asked_for() -> None:
     async def miss() -> None:
-        rtc = Connection([])
+        rtc = PeerConnection([])
         receiver: Any = rtc.addTransceiver("video", "recvonly").receiver
         rtc_inner.divert(receiver, SimpleNamespace(missing=lambda: False))  # type: ignore[arg-type]
         nack = receiver._RTCRtpReceiver__nack_generator
@@ -136,7 +136,7 @@ def test_packets_that_are_missing_are_asked_for() -> None:
 
 def test_what_is_sent_again_is_bounded() -> None:
     async def ask() -> int:
-        rtc = Connection([])
+        rtc = PeerConnection([])
         sender = rtc.addTransceiver("video").sender
         resent: list[int] = []
 

@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.remote.peers import sctp_inner
-from stream.remote.peers.rtc_inner import Connection
+from stream.remote.peers.rtc_inner import PeerConnection
 from stream.remote.peers.sctp_inner import MAX_DUPLICATES, MAX_MISORDERED, MAX_STREAMS, MAX_UNFINISHED
 
 
 @contextlib.asynccontextmanager
 async def transport(last: int = 0) -> AsyncIterator[Any]:
     """A bounded transport that received everything up to ``last``."""
-    rtc = Connection([])
+    rtc = PeerConnection([])
     rtc.createDataChannel("x")
     sctp: Any = rtc.sctp
     sctp._last_received_tsn = last

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from fake_hub import OFFER, FakeHub, serving
+from remote.fake_hub import OFFER, FakeHub, serving
 
 from stream.errors import ConfigError, ModelError
 from stream.remote import event_loop

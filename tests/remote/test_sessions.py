@@ -11,7 +11,7 @@ import aiohttp
 import numpy as np
 import pytest
 from aiohttp import web
-from session_helpers import Camera, FakeModels, MeshPublisher, Watcher, a_surface, eventually, settings
+from remote.session_helpers import Camera, FakeModels, MeshPublisher, Watcher, a_surface, eventually, settings
 
 from stream.errors import ProtocolError, RemoteError
 from stream.expression.codec import decode_expression

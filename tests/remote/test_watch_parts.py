@@ -18,8 +18,8 @@ from stream.mesh.codec import MeshEncoder, SurfaceFrame
 from stream.remote.sessions.textures import HEADER
 from stream.remote.watching.address import Address, parse_address, shown_url
 from stream.remote.watching.clock import ServerClock
-from stream.remote.watching.meshes import MeshReceiver, Surface
-from stream.remote.watching.pictures import PATIENCE, Picture, PictureMatcher, decode_texture
+from stream.remote.watching.meshes import MeshReceiver, ReceivedSurface
+from stream.remote.watching.pictures import PATIENCE, PictureMatcher, ReceivedPicture, decode_texture
 from stream.remote.wire.clock import media_time
 from stream.remote.wire.fragments import Kind, Message
 from stream.remote.wire.messages import Pong
@@ -110,17 +110,19 @@ class Times:
         return self.now
 
 
-def mesh(sequence: int, captured: int, lane: int = 0) -> Surface:
+def mesh(sequence: int, captured: int, lane: int = 0) -> ReceivedSurface:
     pose = np.eye(4, dtype=np.float32)
     empty = np.zeros((2, 2), np.float32)
-    return Surface(lane, sequence, SurfaceFrame(sequence, captured, 1, CROP, CAMERA, pose, empty, 0.1), 0.0)
+    return ReceivedSurface(
+        lane, sequence, SurfaceFrame(sequence, captured, 1, CROP, CAMERA, pose, empty, 0.1), 0.0
+    )
 
 
-def image(number: int) -> Picture:
-    return Picture(None, np.full((2, 2, 3), number, np.uint8))
+def image(number: int) -> ReceivedPicture:
+    return ReceivedPicture(None, np.full((2, 2, 3), number, np.uint8))
 
 
-def timed(number: int, captured: int) -> Picture:
+def timed(number: int, captured: int) -> ReceivedPicture:
     return replace(image(number), media=media_time(captured))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from render_helpers import sheet
+from render.render_helpers import sheet
 
 from stream.render.view import CameraView
 from stream.types import Intrinsics

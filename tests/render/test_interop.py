@@ -1,12 +1,12 @@
-"""OpenGL buffers filled from device memory: shared where CUDA can, else counted copies through the host."""
+"""OpenGL buffers filled from device memory: shared where CUDA can, else copied through the host."""
 
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from compute.host_driver import HostDriver
-from render_helpers import PLAIN, square
+from compute.host_driver import CountingDriver
+from render.render_helpers import PLAIN, square
 
 from stream.compute.cuda.arrays import to_device
 from stream.errors import BackendError
@@ -18,7 +18,7 @@ from stream.render.scene import MeshScene
 from stream.render.view import CameraView
 
 
-class SharingDriver(HostDriver):
+class SharingDriver(CountingDriver):
     """Shares OpenGL's buffers, on paper: a mapped one is memory that the test can look at."""
 
     def __init__(self) -> None:
@@ -41,16 +41,15 @@ class SharingDriver(HostDriver):
         self.events.append(("unmap", resource))
 
 
-def test_without_sharing_content_arrives_through_the_host_and_is_counted(egl: RenderContext) -> None:
-    driver, rng = HostDriver(), np.random.default_rng(0)
+def test_without_sharing_content_arrives_through_the_host(egl: RenderContext) -> None:
+    driver, rng = CountingDriver(), np.random.default_rng(0)
     buffer = SharedBuffer(egl.gl, driver, driver.stream())
     for count in (10, MIN_BYTES, 0, 77):
         values = rng.random(count).astype(np.float32)
         buffer.write(to_device(driver, values))
         content = np.frombuffer(buffer.gl_buffer.read(), np.float32)
         np.testing.assert_array_equal(content[:count], values)
-    assert buffer.host_copies == 3
-    assert buffer.allocations == 2
+    assert driver.downloads == 3
     buffer.release()
 
 
@@ -68,7 +67,7 @@ def test_a_shared_buffer_is_mapped_for_each_copy_and_registered_anew_when_it_gro
     buffer.release()
     names = [name for name, resource in driver.events if resource == number]
     assert names == ["register", "map", "unmap", "unregister", "register", "map", "unmap", "unregister"]
-    assert buffer.host_copies == 0
+    assert not driver.downloads
 
 
 def test_a_failed_copy_leaves_the_buffer_to_opengl(egl: RenderContext) -> None:
@@ -84,7 +83,7 @@ def test_a_failed_copy_leaves_the_buffer_to_opengl(egl: RenderContext) -> None:
 
 
 def test_a_mesh_in_device_memory_looks_as_the_same_from_the_host(egl: RenderContext) -> None:
-    driver, mesh, view = HostDriver(), square(tilt=0.4), CameraView(PLAIN)
+    driver, mesh, view = CountingDriver(), square(tilt=0.4), CameraView(PLAIN)
     there = [
         to_device(driver, array) for array in (mesh.vertices, mesh.normals, mesh.triangles, mesh.texture)
     ]
@@ -100,5 +99,5 @@ def test_a_mesh_in_device_memory_looks_as_the_same_from_the_host(egl: RenderCont
         change = np.abs(picture.astype(int) - pictures[0])
         assert change.max() <= 8
         assert change.mean() < 0.02
-    assert scene.host_copies == 8
+    assert driver.downloads == 8
     scene.release()

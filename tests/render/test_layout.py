@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from render_helpers import capture_of, square
+from render.render_helpers import capture_of, square
 
 from stream.render.layout import ACCENT, BAR, GAP, GROUND, PreviewLayout, draw_face, say_no_face
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from render_helpers import square
+from render.render_helpers import square
 
 from stream.errors import ConfigError, InputError
 from stream.render.portrait import GROUND, head_views, in_head_axes

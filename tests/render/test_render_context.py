@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import psutil
 import pytest
-from render_helpers import PLAIN, square
+from render.render_helpers import PLAIN, square
 
 from stream.errors import BackendError, ConfigError
 from stream.render.context import EGL_APT, open_context, probe_context

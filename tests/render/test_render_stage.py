@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from render_helpers import capture_of, square
+from render.render_helpers import capture_of, square
 
 from stream.errors import ConfigError, InputError
 from stream.render import stage as stage_module

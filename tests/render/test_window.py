@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from render_helpers import capture_of, square
+from render.render_helpers import capture_of, square
 
 from stream.errors import OutputError
 from stream.pipeline.run import run_pipeline

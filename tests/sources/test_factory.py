@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from source_helpers import frames, numbered, write_video
+from sources.source_helpers import frames, numbered, write_video
 
 from stream.errors import ConfigError, SourceError
 from stream.sources.factory import open_source

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from source_helpers import corners, frames, number_of, numbered, write_video
+from sources.source_helpers import corners, frames, number_of, numbered, write_video
 
 from stream.errors import ConfigError, SourceError
 from stream.sources import convert

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from source_helpers import corners, frames
+from sources.source_helpers import corners, frames
 
 from stream.errors import ConfigError, SourceError
 from stream.sources import convert

@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 from compute.host_driver import HostDriver, compiler
-from source_helpers import corners, frames, number_of, numbered, write_video
+from sources.source_helpers import corners, frames, number_of, numbered, write_video
 
 from stream.compute.crop_normalize import crop_normalize
 from stream.compute.cuda.arrays import empty, to_host

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stream.remote.peers.incoming import Picture
+from stream.remote.peers.incoming import DecodedPicture
 from stream.sources.source import Source
 from stream.sources.webrtc import WebRtcSource
 
@@ -11,10 +11,10 @@ class Track:
     """As much of a track as a source reads."""
 
     def __init__(self) -> None:
-        self.left = [Picture(np.zeros((4, 6, 3), np.uint8), 900, 1.5, 1.6, 7)]
+        self.left = [DecodedPicture(np.zeros((4, 6, 3), np.uint8), 900, 1.5, 1.6, 7)]
         self.interrupted = 0
 
-    def wait(self) -> Picture | None:
+    def wait(self) -> DecodedPicture | None:
         return self.left.pop() if self.left else None
 
     def interrupt(self) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from depth_shards import bump_arrays
+from exact_slopes import slopes_from_normals
 
-from stream.depth.slopes import slopes_from_normals
 from stream.errors import ConfigError
 from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, Samples
 from stream.training.augment import flip

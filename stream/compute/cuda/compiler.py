@@ -35,7 +35,7 @@ _FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) b
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class KernelUsage:
     """What a thread (registers, bytes of stack and spills) or a block (bytes of shared memory) takes."""
 
     kernel: str
@@ -56,7 +56,7 @@ class Build:
     """
 
     image: bytes
-    usage: tuple[Usage, ...]
+    usage: tuple[KernelUsage, ...]
     warnings: tuple[str, ...]
 
 
@@ -250,7 +250,7 @@ def compile_kernels(sources: Sources, target: str, compiler: Compiler) -> Build:
     return Build(image, tuple(parse_usage(log)), warnings)
 
 
-def parse_usage(log: str) -> list[Usage]:
+def parse_usage(log: str) -> list[KernelUsage]:
     """Resources by kernel from what ``ptxas -v`` wrote; functions not inlined count for their kernel."""
     found: list[dict[str, Any]] = []
     for line in log.splitlines():
@@ -261,7 +261,7 @@ def parse_usage(log: str) -> list[Usage]:
         elif found and (used := re.search(r"Used (\d+) registers", line)):
             shared = re.search(r"(\d+) bytes smem", line)
             found[-1].update(registers=int(used[1]), shared=int(shared[1]) if shared else 0)
-    return [Usage(one["kernel"], one["registers"], one["shared"], *one["frame"]) for one in found]
+    return [KernelUsage(one["kernel"], one["registers"], one["shared"], *one["frame"]) for one in found]
 
 
 def _first_errors(lines: Sequence[str]) -> Sequence[str]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from stream.compute.cuda.arrays import DeviceArray
 from stream.compute.cuda.cuda_core_driver import NON_BLOCKING, PORTABLE, DeviceMemory
 from stream.compute.cuda.driver import DeviceInfo, Stream
 from stream.compute.cuda.failures import Frees, cuda_error
@@ -231,12 +230,6 @@ class PyCudaDriver:
         """As `Driver.unmap_gl_buffer`."""
         with self.current():
             resource.mapping.unmap(_native(stream))
-
-    def as_gpuarray(self, array: DeviceArray) -> Any:
-        """The same memory as a `pycuda.gpuarray.GPUArray`, which keeps it alive."""
-        gpuarray = importlib.import_module("pycuda.gpuarray")
-        with self.current():
-            return gpuarray.GPUArray(array.shape, array.dtype, gpudata=array.pointer, base=array)
 
     def _load(self, image: bytes) -> Any:
         with self.current():

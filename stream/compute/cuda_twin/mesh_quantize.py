@@ -7,7 +7,7 @@ import numpy as np
 from stream.compute.cuda.arrays import DeviceArray
 from stream.compute.cuda.current import current_driver
 from stream.compute.cuda.driver import Stream
-from stream.compute.cuda_twin.depth_mesh import float32_at_least
+from stream.compute.cuda_twin.depth_to_mesh import float32_at_least
 from stream.compute.mesh_quantize import QuantisedPlanes, Steps
 
 THREADS = 256

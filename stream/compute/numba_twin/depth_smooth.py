@@ -18,7 +18,7 @@ from stream.types import Array
     )
 )
 def smooth(depth: Array, past: Array, keep: Array, inverse_change: float) -> None:
-    """Replace ``past`` by ``depth`` drawn to it, as `stream.compute.depth_meshes.Smoothing` says."""
+    """Replace ``past`` by ``depth`` drawn to it, as `stream.compute.depth_to_mesh_batch.Smoothing` says."""
     for i in range(depth.shape[0]):
         for j in range(depth.shape[1]):
             now, before = depth[i, j], past[i, j]

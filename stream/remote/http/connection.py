@@ -35,10 +35,10 @@ class Doorkeeper:
 
     def __call__(self) -> web.RequestHandler:
         """A new connection."""
-        return Connection(self)
+        return HttpConnection(self)
 
 
-class Connection(web.RequestHandler):
+class HttpConnection(web.RequestHandler):
     """A connection that has a place, or is closed at once."""
 
     __slots__ = ("_address", "_keeper")

@@ -35,7 +35,7 @@ _IDR = re.compile(rb"\x00\x00\x01[\x05\x25\x45\x65]")
 _IDR_OR_SPS = re.compile(rb"\x00\x00\x01[\x05\x07\x25\x27\x45\x47\x65\x67]")
 
 
-class Packet(Protocol):
+class MediaPacket(Protocol):
     """What is used of an RTP packet; ``_data`` is the payload that aiortc parsed, Annex B for H264."""
 
     sequence_number: int
@@ -69,7 +69,7 @@ def is_key(codec: str, data: bytes) -> bool:
     return _IDR.search(data) is not None
 
 
-def _begins_key(codec: str, packet: Packet) -> bool:
+def _begins_key(codec: str, packet: MediaPacket) -> bool:
     """Whether a packet is the first of a key frame (VP8: that of partition 0, RFC 7741 section 4.2)."""
     if codec == "VP8":
         first = bool(packet.payload) and packet.payload[0] & 0x17 == 0x10
@@ -86,7 +86,7 @@ class Assembler:
 
     def __init__(self, give: Callable[[EncodedPicture], None]) -> None:
         self._give = give
-        self._packets: dict[int, tuple[Packet, float]] = {}
+        self._packets: dict[int, tuple[MediaPacket, float]] = {}
         self._highest: int | None = None
         self._next: int | None = None
         self._seeking_since: float | None = None
@@ -96,7 +96,7 @@ class Assembler:
         self._codec = ""
         self.given_up = 0
 
-    def add(self, packet: Packet, codec: str, now: float) -> bool:
+    def add(self, packet: MediaPacket, codec: str, now: float) -> bool:
         """Take a packet; whether a key frame should be asked for."""
         number = self._unwrap(packet.sequence_number)
         if codec != self._codec or self._far(number):

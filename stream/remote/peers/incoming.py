@@ -40,7 +40,7 @@ DECODERS = {"VP8": "libvpx", "H264": "h264"}
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedPicture:
     """A decoded picture.
 
     :ivar image: (H, W, 3) uint8 RGB, C-contiguous.
@@ -94,7 +94,7 @@ class IncomingVideo:
     def rtp_offset(self, value: int | None) -> None:
         self._clock.offset = value
 
-    def wait(self) -> Picture | None:
+    def wait(self) -> DecodedPicture | None:
         """The newest picture, waiting for one; None once the track has ended or `interrupt` was called."""
         while True:
             with self._news:
@@ -184,7 +184,7 @@ class IncomingVideo:
         self._queue.clear()
         self._bytes = 0
 
-    def _decode(self, batch: list[EncodedPicture]) -> Picture | None:
+    def _decode(self, batch: list[EncodedPicture]) -> DecodedPicture | None:
         """Decode in order and give the last, on the reader's thread."""
         newest: tuple[av.VideoFrame, EncodedPicture] | None = None
         for encoded in batch:
@@ -206,7 +206,7 @@ class IncomingVideo:
             index = self._given + self.dropped
             self._given += 1
         captured = self._clock.captured(encoded.rtp, encoded.arrival)
-        return Picture(self._decoder.rgb(frame), encoded.rtp, captured, encoded.arrival, index)
+        return DecodedPicture(self._decoder.rgb(frame), encoded.rtp, captured, encoded.arrival, index)
 
     def _broken(self, encoded: EncodedPicture) -> None:
         with self._news:

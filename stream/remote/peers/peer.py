@@ -17,7 +17,7 @@ from stream.remote.peers.encoders import CODECS
 from stream.remote.peers.ice import rtc_servers
 from stream.remote.peers.ice_link import IceLink
 from stream.remote.peers.incoming import IncomingVideo
-from stream.remote.peers.rtc_inner import Connection, prefer_codec
+from stream.remote.peers.rtc_inner import PeerConnection, prefer_codec
 from stream.remote.peers.sdp import Fragment, Offer, check_offer, restore_h264, write_fragment
 from stream.remote.peers.video import VideoFeed
 from stream.remote.refusals import SupersededError
@@ -56,7 +56,7 @@ class Peer:
         self.on_channel: Callable[[RTCDataChannel], None] | None = None
         self.on_closed: Callable[[], None] | None = None
         self._ice, self._idle_seconds = ice, idle_seconds
-        self._rtc = Connection(rtc_servers(ice))
+        self._rtc = PeerConnection(rtc_servers(ice))
         self._rtc.on("datachannel", self._channel)
         self._rtc.on("connectionstatechange", self._changed)
         self._offer: Offer | None = None

@@ -42,7 +42,7 @@ RESENT_PER_SECOND = 400
 """Packets sent again for one peer; aiortc would resend all that a few bytes ask for."""
 
 
-class Connection(RTCPeerConnection):
+class PeerConnection(RTCPeerConnection):
     """A peer connection whose ICE can be restarted and whose peer cannot make it keep what it likes.
 
     :param servers: STUN and TURN servers; none are asked without.

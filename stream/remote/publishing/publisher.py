@@ -1,7 +1,7 @@
 """Send what is captured here to a server, which passes it on to viewers (docs/remote.md)::
 
 async with RemotePublisher("http://127.0.0.1:8080", session="studio") as publisher:
-    publisher.offer(capture)  # as `stream.capture` makes them, from any thread
+    publisher.offer(capture)  # with surfaces and expressions, from any thread
 """
 
 from __future__ import annotations

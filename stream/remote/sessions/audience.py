@@ -16,7 +16,7 @@ from stream.remote.peers.peer import Peer
 from stream.remote.peers.video import SharedVideo
 from stream.remote.refusals import ServerFullError, UnknownSessionError
 from stream.remote.sessions.broadcast import Broadcast
-from stream.remote.sessions.links import ChannelLink, Link, SocketLink
+from stream.remote.sessions.links import ChannelLink, SocketLink, ViewerLink
 from stream.remote.sessions.viewer import SEND, Viewer
 from stream.remote.settings import ServeSettings
 from stream.remote.wire.messages import CONTROL, MESH, Clock, Hello, State
@@ -139,7 +139,7 @@ class Audience:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
 
-    def _seat(self, link: Link, textures: bool = False) -> Viewer:
+    def _seat(self, link: ViewerLink, textures: bool = False) -> Viewer:
         if self._closed:
             raise UnknownSessionError("The session is over.")
         if len(self._viewers) >= self._settings.max_viewers:

@@ -24,12 +24,10 @@ class ControlInbox:
     """Reads one peer's control messages.
 
     :ivar flooded: more than `RATE` came in a second: the peer should be let go.
-    :ivar refused: messages that were none of this protocol, and passed over.
     """
 
     def __init__(self) -> None:
         self.flooded = False
-        self.refused = 0
         self._began, self._count = 0.0, 0
 
     def count(self, now: float) -> bool:
@@ -47,7 +45,6 @@ class ControlInbox:
         try:
             return read_message(text)
         except ProtocolError:
-            self.refused += 1
             return None
 
 

@@ -26,7 +26,7 @@ UNSENT = 16_384
 """Bytes of a WebSocket that may wait in the program, and (on Linux) as many in the kernel."""
 
 
-class Link(Protocol):
+class ViewerLink(Protocol):
     """The way to a viewer. Everything on the event loop.
 
     A call raises `RemoteError` where the viewer is gone or takes nothing any more.
@@ -62,13 +62,13 @@ class ChannelLink:
         self._change.set()
 
     async def ready(self) -> None:
-        """See `Link`; waits for the channel, too."""
+        """See `ViewerLink`; waits for the channel, too."""
         while self.mesh is None or self._open(self.mesh).bufferedAmount > LOW:
             self._change.clear()
             await self._change.wait()
 
     async def send(self, packet: Packet) -> None:
-        """See `Link`."""
+        """See `ViewerLink`."""
         for number, datagram in enumerate(packet.datagrams):
             if number and number % BURST == 0:
                 await asyncio.sleep(0)
@@ -76,7 +76,7 @@ class ChannelLink:
                 self._open(self.mesh).send(datagram)
 
     async def tell(self, text: str) -> None:
-        """See `Link`."""
+        """See `ViewerLink`."""
         if self.control is None:
             return
         if self._open(self.control).bufferedAmount > MOST_TEXT:
@@ -105,18 +105,18 @@ class SocketLink:
                 endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
     async def ready(self) -> None:
-        """See `Link`."""
+        """See `ViewerLink`."""
         with _gone():
             if self._protocol._paused:
                 await self._protocol._drain_helper()
 
     async def send(self, packet: Packet) -> None:
-        """See `Link`."""
+        """See `ViewerLink`."""
         with _gone():
             await self._websocket.send_bytes(packet.whole)
 
     async def tell(self, text: str) -> None:
-        """See `Link`."""
+        """See `ViewerLink`."""
         await self.ready()
         with _gone():
             await self._websocket.send_str(text)

@@ -13,7 +13,7 @@ from stream.errors import RemoteError
 from stream.pipeline.metrics import Metrics
 from stream.remote.sessions.adapt import Adaptation
 from stream.remote.sessions.control import ControlInbox, answer
-from stream.remote.sessions.links import Link
+from stream.remote.sessions.links import ViewerLink
 from stream.remote.sessions.mailbox import Mailbox, Packet, Tier
 from stream.remote.wire.clock import monotonic_of
 from stream.remote.wire.fragments import Kind
@@ -66,7 +66,7 @@ class Viewer:
         self,
         name: str,
         session: str,
-        link: Link,
+        link: ViewerLink,
         metrics: Metrics,
         request_key: Callable[[Tier], None],
         textures: bool = False,

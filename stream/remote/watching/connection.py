@@ -13,9 +13,9 @@ from statistics import median
 from stream.errors import ProtocolError, RemoteError
 from stream.expression.codec import ExpressionFrame, decode_expression
 from stream.remote.watching.clock import ServerClock
-from stream.remote.watching.frame import Link, RemoteFrame
-from stream.remote.watching.meshes import MeshReceiver, Surface
-from stream.remote.watching.pictures import Picture, PictureMatcher, decode_texture
+from stream.remote.watching.frame import RemoteFrame, ServerLink
+from stream.remote.watching.meshes import MeshReceiver, ReceivedSurface
+from stream.remote.watching.pictures import PictureMatcher, ReceivedPicture, decode_texture
 from stream.remote.watching.silence import Silence
 from stream.remote.wire.fragments import VERSION, Kind, Message, Reassembler
 from stream.remote.wire.messages import (
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 REPORT_SECONDS = 1.0
 
 
-class Connection:
+class WatchConnection:
     """Everything that lives as long as one connection: decoders, clock, matching, reports.
 
     :param wants: what the viewer subscribes to.
@@ -56,7 +56,7 @@ class Connection:
         self._meshes = MeshReceiver(self._executor, self._decoded, self._ask_key)
         self._matcher = PictureMatcher()
         self._reassembler = Reassembler(whole)
-        self._link: Link | None = None
+        self._link: ServerLink | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._expression_sequences: dict[int, int] = {}
@@ -98,7 +98,7 @@ class Connection:
             self.damaged += 1
             log.debug("A datagram was left out: %s", error)
 
-    def picture(self, picture: Picture) -> None:
+    def picture(self, picture: ReceivedPicture) -> None:
         """A picture of the video track came."""
         self._silence.heard()
         self.pictures += 1
@@ -111,7 +111,7 @@ class Connection:
 
     # Life
 
-    def start(self, link: Link) -> None:
+    def start(self, link: ServerLink) -> None:
         """Begin to talk over an open link."""
         self._link = link
         self._say(self._wants)
@@ -203,7 +203,7 @@ class Connection:
         else:
             self.picture(picture)
 
-    def _decoded(self, surface: Surface) -> None:
+    def _decoded(self, surface: ReceivedSurface) -> None:
         self._matcher.mesh(surface)
         self._give()
 

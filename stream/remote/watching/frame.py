@@ -37,7 +37,7 @@ class RemoteFrame:
         return None if self.captured is None else self.arrived - self.captured
 
 
-class Link(Protocol):
+class ServerLink(Protocol):
     """What carries a connection.
 
     :ivar transport: ``webrtc`` or ``websocket``.

@@ -14,11 +14,11 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from stream.errors import RemoteError
-from stream.remote.peers.rtc_inner import Connection as PeerConnection
-from stream.remote.watching.connection import Connection
+from stream.remote.peers.rtc_inner import PeerConnection
+from stream.remote.watching.connection import WatchConnection
 from stream.remote.watching.frame import RemoteFrame
 from stream.remote.watching.http import Signalling
-from stream.remote.watching.pictures import Picture
+from stream.remote.watching.pictures import ReceivedPicture
 from stream.remote.watching.video import VideoReader
 from stream.remote.wire.fragments import HEADER, MAX_BODY
 from stream.remote.wire.messages import CONTROL, MESH, Subscribe
@@ -91,12 +91,12 @@ async def close_peer(connection: RTCPeerConnection) -> None:
 
 
 class WebRtcLink:
-    """Two data channels and a video track (a `stream.remote.watching.connection.Link`)."""
+    """Two data channels and a video track (a `stream.remote.watching.connection.ServerLink`)."""
 
     transport = "webrtc"
 
     def __init__(
-        self, signalling: Signalling, servers: list[dict[str, Any]], to: Connection, pictures: bool
+        self, signalling: Signalling, servers: list[dict[str, Any]], to: WatchConnection, pictures: bool
     ) -> None:
         self._signalling, self._to = signalling, to
         self._peer = peer_connection(servers)
@@ -137,17 +137,17 @@ class WebRtcLink:
             )
 
     async def received(self) -> int:
-        """See `Link.received`."""
+        """See `ServerLink.received`."""
         stats = await self._peer.getStats()
         return sum(int(one.bytesReceived) for one in stats.values() if one.type == "transport")
 
     def send(self, text: str) -> None:
-        """See `Link.send`."""
+        """See `ServerLink.send`."""
         with contextlib.suppress(InvalidStateError, ConnectionError):
             self._control.send(text)
 
     async def close(self) -> None:
-        """See `Link.close`."""
+        """See `ServerLink.close`."""
         if self._video is not None:
             await self._video.close()
         await asyncio.gather(close_peer(self._peer), self._signalling.leave(self._location))
@@ -159,7 +159,7 @@ class WebRtcLink:
     def _picture(self, image: Array, rtp: int) -> None:
         offset = self._to.rtp_offset
         media = None if offset is None else (rtp - offset) & 0xFFFFFFFF
-        self._to.picture(Picture(media, image))
+        self._to.picture(ReceivedPicture(media, image))
 
     def _opened(self) -> None:
         if self._control.readyState == self._mesh.readyState == "open":
@@ -175,11 +175,11 @@ class WebRtcLink:
 
 
 class WebSocketLink:
-    """One WebSocket (a `stream.remote.watching.connection.Link`); textures come as messages."""
+    """One WebSocket (a `stream.remote.watching.connection.ServerLink`); textures come as messages."""
 
     transport = "websocket"
 
-    def __init__(self, signalling: Signalling, to: Connection) -> None:
+    def __init__(self, signalling: Signalling, to: WatchConnection) -> None:
         self._signalling, self._to = signalling, to
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -196,16 +196,16 @@ class WebSocketLink:
         self._start(self._read(self._socket))
 
     async def received(self) -> int:
-        """See `Link.received`."""
+        """See `ServerLink.received`."""
         return self._bytes
 
     def send(self, text: str) -> None:
-        """See `Link.send`."""
+        """See `ServerLink.send`."""
         if self._socket is not None and not self._socket.closed:
             self._start(self._write(self._socket, text))
 
     async def close(self) -> None:
-        """See `Link.close`."""
+        """See `ServerLink.close`."""
         if self._socket is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
@@ -241,33 +241,33 @@ async def open_webrtc(
     wants: Subscribe,
     deliver: Callable[[RemoteFrame], None],
     pictures: bool,
-) -> Connection:
+) -> WatchConnection:
     """Watch a session over WebRTC, with its video or without.
 
-    :param wants, deliver: see `Connection`.
+    :param wants, deliver: see `WatchConnection`.
     :raises IceError: the server answered, but no connection came about.
     :raises RemoteError: the server cannot be reached or refuses.
     """
-    connection = Connection(wants, deliver)
+    connection = WatchConnection(wants, deliver)
     link = WebRtcLink(signalling, await signalling.ice_servers(), connection, pictures)
     return await _greeted(connection, link, link.open(session))
 
 
 async def open_socket(
     signalling: Signalling, session: str, wants: Subscribe, deliver: Callable[[RemoteFrame], None]
-) -> Connection:
+) -> WatchConnection:
     """Watch a session over a WebSocket.
 
     :raises RemoteError: the server cannot be reached or refuses.
     """
-    connection = Connection(wants, deliver, whole=True)
+    connection = WatchConnection(wants, deliver, whole=True)
     link = WebSocketLink(signalling, connection)
     return await _greeted(connection, link, link.open(session))
 
 
 async def _greeted(
-    connection: Connection, link: WebRtcLink | WebSocketLink, opening: Coroutine[Any, Any, None]
-) -> Connection:
+    connection: WatchConnection, link: WebRtcLink | WebSocketLink, opening: Coroutine[Any, Any, None]
+) -> WatchConnection:
     """Open a link, and wait for the server's first word over it.
 
     :raises RemoteError: it cannot be opened, or nobody speaks.

@@ -24,7 +24,7 @@ KEY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
+class ReceivedSurface:
     """A decoded mesh message.
 
     :ivar sequence: its number.
@@ -60,7 +60,7 @@ class MeshReceiver:
     """
 
     def __init__(
-        self, executor: Executor, deliver: Callable[[Surface], None], ask_key: Callable[[], None]
+        self, executor: Executor, deliver: Callable[[ReceivedSurface], None], ask_key: Callable[[], None]
     ) -> None:
         self._executor, self._deliver, self._ask_key = executor, deliver, ask_key
         self._waiting: dict[int, deque[_Arrived]] = {}
@@ -106,9 +106,9 @@ class MeshReceiver:
             batch += wanted
         return batch
 
-    def _decode(self, batch: list[_Arrived]) -> list[Surface]:
+    def _decode(self, batch: list[_Arrived]) -> list[ReceivedSurface]:
         """The newest surface of each lane, on the executor's thread."""
-        newest: dict[int, Surface] = {}
+        newest: dict[int, ReceivedSurface] = {}
         for one in batch:
             message = one.message
             decoder = self._decoders.setdefault(message.lane, MeshDecoder())
@@ -120,7 +120,7 @@ class MeshReceiver:
                 continue
             if frame is not None:
                 self.skipped += message.lane in newest
-                newest[message.lane] = Surface(message.lane, message.sequence, frame, one.when)
+                newest[message.lane] = ReceivedSurface(message.lane, message.sequence, frame, one.when)
             elif decoder.needs_key and not one.key:
                 self.lacking += 1
         return list(newest.values())

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from stream.errors import ProtocolError
 from stream.remote.sessions.textures import HEADER
-from stream.remote.watching.meshes import Surface
+from stream.remote.watching.meshes import ReceivedSurface
 from stream.remote.wire.clock import media_time
 from stream.types import Array
 
@@ -42,7 +42,7 @@ TOLERANCE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ReceivedPicture:
     """One picture.
 
     :ivar media: its capture time as `stream.remote.wire.clock.media_time`, or None where that is not known.
@@ -60,7 +60,7 @@ class Matched:
     :ivar exact: the picture is the one it was made of, not just the nearest.
     """
 
-    surface: Surface
+    surface: ReceivedSurface
     image: Array | None
     exact: bool
 
@@ -78,15 +78,15 @@ class PictureMatcher:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._pictures: deque[Picture] = deque(maxlen=KEPT)
-        self._waiting: dict[int, deque[tuple[float, Surface]]] = {}
+        self._pictures: deque[ReceivedPicture] = deque(maxlen=KEPT)
+        self._waiting: dict[int, deque[tuple[float, ReceivedSurface]]] = {}
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=2 * KEPT)
         self._seen = float("-inf")
         self._behind: deque[float] = deque(maxlen=LATELY)
         self.patience = PATIENCE
         self.skipped = 0
 
-    def picture(self, picture: Picture) -> None:
+    def picture(self, picture: ReceivedPicture) -> None:
         """A picture came."""
         self._pictures.append(picture)
         self._seen = self._clock()
@@ -97,7 +97,7 @@ class PictureMatcher:
                 self.patience = min(PATIENCE, usual + LEEWAY)
                 break
 
-    def mesh(self, surface: Surface) -> None:
+    def mesh(self, surface: ReceivedSurface) -> None:
         """A mesh came, newer than those of its lane before."""
         waiting = self._waiting.setdefault(surface.lane, deque())
         waiting.append((self._clock(), surface))
@@ -126,7 +126,7 @@ class PictureMatcher:
         firsts = [waiting[0][0] for waiting in self._waiting.values() if waiting]
         return min(firsts) + self.patience if firsts else None
 
-    def _match(self, since: float, surface: Surface) -> Matched | None:
+    def _match(self, since: float, surface: ReceivedSurface) -> Matched | None:
         """Its picture, or None while it is worth waiting."""
         now, wanted = self._clock(), media_time(surface.frame.captured)
         if not self._pictures or now - self._seen > SILENCE:
@@ -146,7 +146,7 @@ def _apart(media: int, wanted: int) -> int:
     return (media - wanted + 2**31) % 2**32 - 2**31
 
 
-def decode_texture(body: bytes) -> Picture:
+def decode_texture(body: bytes) -> ReceivedPicture:
     """The picture of a texture message; nothing in it is trusted.
 
     :raises ProtocolError: it is damaged.
@@ -163,4 +163,4 @@ def decode_texture(body: bytes) -> Picture:
             image = np.array(jpeg.convert("RGB"))
     except DAMAGE as error:
         raise ProtocolError("A texture message's JPEG is damaged.") from error
-    return Picture(media_time(captured), image)
+    return ReceivedPicture(media_time(captured), image)

@@ -171,7 +171,7 @@ class RemoteMeshStage:
         """Load the kernels, which may compile them for some seconds the first time."""
         from stream.compute.backends import load_twin
 
-        load_twin("depth_mesh", self._compute)
+        load_twin("depth_to_mesh", self._compute)
 
     def __call__(self, capture: Capture) -> Capture:
         """Build the meshes.

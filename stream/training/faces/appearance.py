@@ -35,7 +35,7 @@ HAIRLINE = -62.0
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
+class HeadSurface:
     """What never changes between samples.
 
     :ivar mirror: (N,) int, each vertex's mate on the other side.
@@ -54,7 +54,7 @@ class Surface:
     hair_tint: Array
 
 
-def surface_of(model: HeadModel) -> Surface:
+def head_surface(model: HeadModel) -> HeadSurface:
     """Work out the fixed facts of a head model."""
     mirror = cKDTree(model.mean * [-1, 1, 1]).query(model.mean)[1]
     eyes = model.mean[model.part == EYES]
@@ -69,7 +69,7 @@ def surface_of(model: HeadModel) -> Surface:
     above = 1 / (1 + np.exp((model.mean[:, 1] - HAIRLINE) / 4.0))
     behind = (model.part == HEAD) & (model.mean[:, 1] < 25.0)
     hair = np.where(behind, 1.0, above * (model.mean[:, 1] < 0))
-    return Surface(
+    return HeadSurface(
         mirror, direction.astype(np.float32), side, centres, depth.astype(np.float32), hair.astype(np.float32)
     )
 
@@ -139,7 +139,7 @@ def skin_and_hair_colour(model: HeadModel, colours: Array, weight: Array) -> tup
     return skin, hair
 
 
-def fill_tints(model: HeadModel, surface: Surface, skin: Array, hair: Array, teeth: float) -> Array:
+def fill_tints(model: HeadModel, surface: HeadSurface, skin: Array, hair: Array, teeth: float) -> Array:
     """(N, 3) float32 colours 0..1 for everything that the photo does not show.
 
     :param teeth: brightness of the teeth, 0..1.

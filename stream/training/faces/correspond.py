@@ -12,6 +12,7 @@ from stream.errors import ModelError
 from stream.face.crop import LEFT_EYE, RIGHT_EYE
 from stream.files import ARCHIVE_ERRORS
 from stream.geometry import INTER_PUPIL_MM, project
+from stream.training.faces.closest import closest_on_mesh
 from stream.training.faces.fit import (
     Correspondence,
     Fits,
@@ -159,19 +160,11 @@ def dense_correspondence(model: HeadModel, guess: Array, places: Array | None = 
         average = total / np.maximum(near.sum(axis=0), 1)[:, None]
         often = seen > OFTEN
         target[often] = average[often]
-    skin = model.triangles_of(model.face)
-    vertices = np.zeros((LANDMARKS, 3), np.int32)
-    weights = np.zeros((LANDMARKS, 3), np.float32)
-    for p in range(FACE_LANDMARKS):
-        vertices[p], weights[p] = closest_on_mesh(model.mean, skin, target[p])
     use = np.where(seen > OFTEN, 1.0, 0.1).astype(np.float32)
     use[list(OUTLINE)] *= 0.3
-    eyes = model.triangles_of(model.part == EYES)
-    for first, side in IRISES:
-        for p, point in zip(range(first, first + 5), _iris_points(model, side), strict=True):
-            vertices[p], weights[p] = closest_on_mesh(model.mean, eyes, point)
     use[FACE_LANDMARKS:] = 0.0
-    return Correspondence(vertices, weights, use)
+    target[FACE_LANDMARKS:] = np.concatenate([_iris_points(model, side) for _, side in IRISES])
+    return _on_mean(model, target, use)
 
 
 def _iris_points(model: HeadModel, side: float) -> Array:
@@ -187,32 +180,15 @@ IRIS_RADIUS = 5.85
 """Millimetres; the human iris measures 11.7 mm across, nearly the same in everybody."""
 
 
-def closest_on_mesh(vertices: Array, triangles: Array, point: Array) -> tuple[Array, Array]:
-    """The triangle (3,) and barycentric weights (3,) of the surface point closest to ``point`` (3,)."""
-    middle = vertices[triangles].mean(axis=1)
-    near = triangles[np.argsort(((middle - point) ** 2).sum(axis=1))[:24]]
-    corners = vertices[near].astype(np.float64)
-    weights = np.stack([_closest_weights(triangle, point) for triangle in corners])
-    places = np.einsum("tk,tkc->tc", weights, corners)
-    best = int(((places - point) ** 2).sum(axis=1).argmin())
-    return near[best], weights[best]
-
-
-def _closest_weights(corners: Array, point: Array) -> Array:
-    """Barycentric weights (3,) of the point of one triangle (3, 3) closest to ``point`` (3,)."""
-    a, b, c = corners
-    v, w = np.linalg.lstsq(np.column_stack([b - a, c - a]), point - a, rcond=None)[0]
-    if v >= 0 and w >= 0 and v + w <= 1:
-        return np.array([1 - v - w, v, w])
-    best, nearest = np.array([1.0, 0, 0]), np.inf
-    for i, j in ((0, 1), (1, 2), (2, 0)):
-        edge = corners[j] - corners[i]
-        share = np.clip((point - corners[i]) @ edge / max(edge @ edge, 1e-12), 0, 1)
-        distance = ((corners[i] + share * edge - point) ** 2).sum()
-        if distance < nearest:
-            nearest, best = distance, np.zeros(3)
-            best[i], best[j] = 1 - share, share
-    return best
+def _on_mean(model: HeadModel, places: Array, use: Array) -> Correspondence:
+    """The points of the mean face and its eyeballs closest to the 478 ``places`` (mm)."""
+    skin, eyes = model.triangles_of(model.face), model.triangles_of(model.part == EYES)
+    parts = (
+        closest_on_mesh(model.mean, skin, places[:FACE_LANDMARKS]),
+        closest_on_mesh(model.mean, eyes, places[FACE_LANDMARKS:]),
+    )
+    vertices, weights = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Correspondence(vertices, weights.astype(np.float32), use)
 
 
 def find_correspondence(model: HeadModel, landmarks: Array, matrices: Array) -> Correspondence:
@@ -286,10 +262,4 @@ def stored_correspondence(model: HeadModel, path: Path = HEAD_MODEL) -> Correspo
             use = data["trust"]
     except ARCHIVE_ERRORS as error:
         raise ModelError(f"{path} is not a head model: {error}; run tools/build_head_model.py.") from error
-    skin = model.triangles_of(model.face)
-    eyes = model.triangles_of(model.part == EYES)
-    found = [
-        closest_on_mesh(model.mean, skin if p < FACE_LANDMARKS else eyes, q) for p, q in enumerate(places)
-    ]
-    vertices = np.stack([triangle for triangle, _ in found])
-    return Correspondence(vertices, np.stack([w for _, w in found]).astype(np.float32), use)
+    return _on_mean(model, places, use)

@@ -34,7 +34,7 @@ from stream.training.faces.paint import Paint, paint, photo_colours
 from stream.training.faces.person import PersonSegmenter, person_flags
 from stream.training.faces.render import (
     BACKGROUND_PART,
-    Labels,
+    PixelLabels,
     Renderer,
     Scene,
     shadow_matrix,
@@ -280,7 +280,7 @@ class FaceEngine:
         side = (len(colour) - 1) / 2
         return crop_image(colour, Crop(side, side, len(colour) / 2, 0.0), self.size), light_numbers(light)
 
-    def _depth(self, labels: Labels, stand: _Stand) -> tuple[Array, Array]:
+    def _depth(self, labels: PixelLabels, stand: _Stand) -> tuple[Array, Array]:
         """Depth (S, S) float32 in crop units, 0 where nothing was drawn, and where something was."""
         known = labels.part != BACKGROUND_PART
         unit = mm_per_crop_unit(stand.crop, stand.camera, stand.distance)

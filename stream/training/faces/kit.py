@@ -8,7 +8,7 @@ import numpy as np
 
 from stream.face.crop import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
 from stream.training.faces import sampling
-from stream.training.faces.appearance import Surface, surface_of
+from stream.training.faces.appearance import HeadSurface, head_surface
 from stream.training.faces.beard import Regions, regions_of
 from stream.training.faces.fit import Correspondence
 from stream.training.faces.head import EYES, HeadModel, vertex_normals
@@ -44,7 +44,7 @@ class HeadKit:
     model: HeadModel
     photos: FittedPhotos
     points: Correspondence
-    surface: Surface
+    surface: HeadSurface
     outer: Array
     parts: Array
     closed: Array
@@ -109,7 +109,7 @@ def make_kit(model: HeadModel, points: Correspondence, photos: FittedPhotos, ren
         model,
         photos,
         points,
-        surface_of(model),
+        head_surface(model),
         model.triangles_of(np.arange(len(model.part)) < model.outer_end),
         parts,
         renderer.openness(model.mean, model.triangles),

@@ -31,7 +31,7 @@ FIT_ARRAYS = ("rotation", "translation", "coefficients", "error")
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class PhotoLabels:
     """MediaPipe's results for every photo.
 
     :ivar landmarks: (n, 478, 3) float64 image pixels, z in the same scale.
@@ -47,7 +47,7 @@ class FittedPhotos:
     """A folder of photos, the fits to them and the landmark correspondence they were made with."""
 
     folder: Path
-    labels: Labels
+    labels: PhotoLabels
     fits: Fits
     points: Correspondence
 
@@ -62,7 +62,7 @@ class FittedPhotos:
         return np.ascontiguousarray(picture[:, :, ::-1])
 
 
-def load_labels(folder: Path) -> Labels:
+def load_labels(folder: Path) -> PhotoLabels:
     """Read ``labels.npz`` of a folder of photos.
 
     :raises InputError: it is missing or malformed.
@@ -78,7 +78,7 @@ def load_labels(folder: Path) -> Labels:
         raise InputError(f"{folder}/labels.npz holds values that are not finite; label the photos again.")
     landmarks *= PHOTO_SIDE
     landmarks[..., :2] -= 0.5
-    return Labels(landmarks, matrices)
+    return PhotoLabels(landmarks, matrices)
 
 
 def fit_photos(
@@ -106,7 +106,7 @@ def fit_photos(
 
 def _fit_all(
     model: HeadModel,
-    labels: Labels,
+    labels: PhotoLabels,
     points: Correspondence,
     workers: int,
     progress: Callable[[int, int], None] | None,

@@ -67,7 +67,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class PixelLabels:
     """What lies at each pixel centre.
 
     :ivar normal: (S, S, 3) float32 camera frame, towards the camera.
@@ -139,7 +139,7 @@ class Renderer:
             pixels = pixels.reshape(self.side, self.side, 4)
             return pixels[..., :3], pixels[..., 3] > 0
 
-    def labels(self, scene: Scene, view: Array) -> Labels:
+    def labels(self, scene: Scene, view: Array) -> PixelLabels:
         """What `colour` would show, by pixel centre at size S."""
         with self.context:
             self._begin(self.label_target)
@@ -203,14 +203,16 @@ class Renderer:
         if prop.picture is not None:
             picture.release()
 
-    def _read_labels(self, bare: Array | None) -> Labels:
+    def _read_labels(self, bare: Array | None) -> PixelLabels:
         side = self.size
         geometry = np.frombuffer(self.label_target.read(components=4, dtype="f4"), np.float32)
         geometry = geometry.reshape(side, side, 4)
         parts = self._read_parts()
         found = _found(parts)
         z = np.where(found == BACKGROUND_PART, np.float32(np.inf), geometry[..., 3])
-        return Labels(geometry[..., :3], z, found, parts[..., 1:3], found if bare is None else _found(bare))
+        return PixelLabels(
+            geometry[..., :3], z, found, parts[..., 1:3], found if bare is None else _found(bare)
+        )
 
     def _read_parts(self) -> Array:
         """(S, S, 4) uint8 of what has been drawn so far: part, uv, and 0 where nothing was."""

@@ -21,7 +21,7 @@ from stream.geometry import crop_from_image, transform_points
 from stream.training.faces.head import GUMS, MOUTH_SOCKET, TEETH
 from stream.training.faces.kit import FRONT_FACE_PART
 from stream.training.faces.prop import HAIR_PART, OCCLUDER_PART
-from stream.training.faces.render import BACKGROUND_PART, Labels
+from stream.training.faces.render import BACKGROUND_PART, PixelLabels
 from stream.types import Array, Crop, Intrinsics
 
 JITTER_SHIFT, JITTER_SCALE, JITTER_ANGLE = 0.035, 0.04, 0.05
@@ -77,7 +77,7 @@ def part_flags(part: Array) -> Array:
     return flags | occluder * np.uint8(OCCLUDER)
 
 
-def hidden_skin(labels: Labels, flags: Array) -> float:
+def hidden_skin(labels: PixelLabels, flags: Array) -> float:
     """Share of the bare face's skin that something hides; ``flags`` (S, S) are those of ``labels``."""
     bare = part_flags(labels.bare) & SKIN > 0
     return 1.0 - float((bare & (flags & SKIN > 0)).sum()) / max(int(bare.sum()), 1)

@@ -25,7 +25,7 @@ WIDE_FOCAL = 570.0
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ViewKind:
     """A kind of view: its share of the samples, its range of absolute yaw in degrees (``None``: about 0 with
     a deviation of 14), and how much wider than usual the crop is."""
 
@@ -35,10 +35,10 @@ class View:
 
 
 VIEWS = (
-    View(0.70, None, (1.0, 1.0)),
-    View(0.12, (20.0, 70.0), (1.0, 1.0)),
-    View(0.06, (70.0, 90.0), (1.0, 1.0)),
-    View(0.12, None, (1.15, 1.6)),
+    ViewKind(0.70, None, (1.0, 1.0)),
+    ViewKind(0.12, (20.0, 70.0), (1.0, 1.0)),
+    ViewKind(0.06, (70.0, 90.0), (1.0, 1.0)),
+    ViewKind(0.12, None, (1.15, 1.6)),
 )
 """Seed 000, Table 4.1: frontal and tight, side view within 70 degrees, beyond, frontal with the neck."""
 
@@ -153,12 +153,12 @@ def draw_camera(rng: Generator) -> Intrinsics:
     return intrinsics_from_fov(IMAGE_WIDTH, IMAGE_HEIGHT, float(rng.uniform(12, 70)))
 
 
-def draw_view(rng: Generator) -> View:
+def draw_view(rng: Generator) -> ViewKind:
     """One of the kinds of views of seed 000, Table 4.1, in its shares."""
     return VIEWS[int(rng.choice(len(VIEWS), p=[view.share for view in VIEWS]))]
 
 
-def draw_pose(rng: Generator, camera: Intrinsics, view: View) -> Pose:
+def draw_pose(rng: Generator, camera: Intrinsics, view: ViewKind) -> Pose:
     """A head somewhere in the picture, turned to the line of sight as the kind of view says."""
     if view.yaw is None:
         yaw = np.clip(rng.normal(0, 14), -40, 40)

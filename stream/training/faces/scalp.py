@@ -189,7 +189,7 @@ def draw_headwear(rng: Generator, scalp: Scalp, head: Array, landmarks: Array) -
     places, normals = scalp.on(head)
     kind = rng.choice(3, p=(0.4, 0.35, 0.25))
     if kind == 2:
-        return [_headphones(rng, places, normals, landmarks)]
+        return [_headphones(rng, places, landmarks)]
     forehead = landmarks[FOREHEAD, 1]
     front = forehead + rng.uniform(-8, 24)
     behind = forehead + rng.uniform(40, 85)
@@ -231,7 +231,7 @@ def _visor(rng: Generator, places: Array, normals: Array, front: float) -> tuple
     return vertices, grid_uv(6, len(columns)), grid_triangles(6, len(columns))
 
 
-def _headphones(rng: Generator, places: Array, normals: Array, landmarks: Array) -> Prop:
+def _headphones(rng: Generator, places: Array, landmarks: Array) -> Prop:
     """A band over the crown and a cup on each ear."""
     radius, thick = rng.uniform(28, 44), rng.uniform(16, 34)
     ears = landmarks[[BEFORE_EAR, 454]] + np.array([0.0, -4.0, 34.0])

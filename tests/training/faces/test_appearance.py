@@ -12,10 +12,10 @@ pytest.importorskip("scipy")
 from stream.training.faces.appearance import (
     PHOTO_SIDE,
     fill_tints,
+    head_surface,
     photo_weights,
     sample_photo,
     skin_and_hair_colour,
-    surface_of,
 )
 from stream.training.faces.head import EYES, GUMS, MOUTH_SOCKET, TEETH
 from stream.training.faces.ict import HEAD_END, NARROW_FACE_END
@@ -38,7 +38,7 @@ def test_the_far_cheek_is_hidden_in_the_photo(face_data: Any) -> None:
 
 def test_mirrored_places_are_mates(face_data: Any) -> None:
     model = face_data[2]
-    surface = surface_of(model)
+    surface = head_surface(model)
     face = np.flatnonzero(model.face)
     mates = model.mean[surface.mirror[face]] * [-1, 1, 1]
     assert np.percentile(np.linalg.norm(mates - model.mean[face], axis=1), 99) < 0.5, "millimetres"
@@ -72,7 +72,7 @@ def test_skin_and_hair_are_told_apart_or_guessed(face_data: Any) -> None:
 def test_fills_have_the_colours_of_their_parts(face_data: Any) -> None:
     model = face_data[2]
     skin, hair = np.array([0.7, 0.5, 0.4]), np.array([0.1, 0.1, 0.1])
-    tints = fill_tints(model, surface_of(model), skin, hair, 0.9)
+    tints = fill_tints(model, head_surface(model), skin, hair, 0.9)
     face = model.face & (np.abs(model.mean[:, 1]) < 30)
     np.testing.assert_allclose(tints[face], np.tile(skin, (face.sum(), 1)), atol=0.02)
     crown = (model.mean[:, 1] < -100) & (model.part < 2)

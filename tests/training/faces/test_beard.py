@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from prop_heads import assert_same, assert_usable, tiny_head
+from training.faces.prop_heads import assert_same, assert_usable, tiny_head
 
 from stream.training.faces.beard import (
     Regions,

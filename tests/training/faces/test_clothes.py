@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from prop_heads import assert_same, assert_usable, tiny_head
+from training.faces.prop_heads import assert_same, assert_usable, tiny_head
 
 from stream.training.faces.clothes import STYLES, draw_collar
 from stream.training.faces.ict import load_head_model

@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from drawn import PHOTOS, Drawn, draw, foreground, inner_skin, pixel_of
+from exact_slopes import slopes_from_normals
+from training.faces.drawn import PHOTOS, Drawn, draw, foreground, inner_skin, pixel_of
 
-from stream.depth.slopes import slopes_from_normals, slopes_of
+from stream.depth.slopes import slopes_of
 from stream.evaluation.shards import (
     ANNY,
     DEPTH_KNOWN,
@@ -31,7 +32,7 @@ from stream.evaluation.statistics import eye_distance
 from stream.expression.arkit import ARKIT_NAMES, arkit_name
 from stream.geometry import crop_from_image, image_from_crop, mm_per_crop_unit, project, transform_points
 from stream.training.faces import surroundings
-from stream.training.faces.correspond import closest_on_mesh
+from stream.training.faces.closest import closest_on_mesh
 from stream.training.faces.engine import GOOD_FIT
 from stream.training.faces.sample import Sample, jittered
 from stream.training.faces.topologies import good_photos
@@ -250,10 +251,9 @@ def test_photo_labels_reproject_onto_the_mesh(engine: Any) -> None:
     image = transform_points(image_from_crop(sample.crop, engine.size), pixels)
     rays = np.column_stack([(image - [camera.cx, camera.cy]) / camera.fx, np.ones(len(image))])
     points = rays * z[:, None]
-    off = []
-    for point in points[:: max(1, len(points) // 60)]:
-        triangle, weights = closest_on_mesh(mesh, kit.model.triangles, point)
-        off.append(np.linalg.norm(weights @ mesh[triangle] - point))
+    points = points[:: max(1, len(points) // 60)]
+    corners, weights = closest_on_mesh(mesh, kit.model.triangles, points)
+    off = np.linalg.norm(np.einsum("pk,pkc->pc", weights, mesh[corners]) - points, axis=1)
     assert len(off) > 50
     assert np.percentile(off, 95) < 0.1, "millimetres; a crop pixel is about 3.5 mm wide"
 

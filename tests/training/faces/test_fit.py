@@ -14,8 +14,8 @@ from stream.errors import InputError, ModelError
 from stream.evaluation.shards import ICT
 from stream.face.crop import crop_from_anchors, crop_from_landmarks
 from stream.geometry import project
+from stream.training.faces.closest import closest_on_mesh
 from stream.training.faces.correspond import (
-    closest_on_mesh,
     head_model_arrays,
     mean_offsets,
     stored_correspondence,
@@ -119,9 +119,9 @@ def test_closest_point_is_closest_of_many_samples() -> None:
     rng = np.random.default_rng(5)
     vertices = rng.normal(size=(9, 3))
     triangles = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8]], np.int32)
-    for point in rng.normal(size=(10, 3)) * 2:
-        triangle, weights = closest_on_mesh(vertices, triangles, point)
-        found = np.linalg.norm(weights @ vertices[triangle] - point)
+    points = rng.normal(size=(10, 3)) * 2
+    for point, corners, weights in zip(points, *closest_on_mesh(vertices, triangles, points), strict=True):
+        found = np.linalg.norm(weights @ vertices[corners] - point)
         samples = rng.dirichlet([0.5, 0.5, 0.5], 3000) @ vertices[triangles]
         sampled = np.linalg.norm(samples - point, axis=-1).min()
         assert weights.sum() == pytest.approx(1)

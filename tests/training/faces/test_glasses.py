@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from prop_heads import assert_same, assert_usable, canonical_landmarks
+from training.faces.prop_heads import assert_same, assert_usable, canonical_landmarks
 
 from stream.training.faces.glasses import DARK_SHARE, FACE_LANDMARKS, draw_glasses
 from stream.training.faces.prop import GLASSES_PART

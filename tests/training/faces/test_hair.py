@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from prop_heads import assert_same, assert_usable
 from scipy.spatial import cKDTree
+from training.faces.prop_heads import assert_same, assert_usable
 
 from stream.errors import InputError
 from stream.training.faces.correspond import stored_correspondence

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("yaml")
 
-from prop_heads import MIDDLE, assert_same, assert_usable, depth_inside, tiny_head
+from training.faces.prop_heads import MIDDLE, assert_same, assert_usable, depth_inside, tiny_head
 
 from stream.errors import MissingExtraError, ModelError
 from stream.training.faces.hands import FIST, FLAT, FOREARM_MM, Hands, load_hands

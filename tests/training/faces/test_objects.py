@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from prop_heads import MIDDLE, assert_same, assert_usable, depth_inside, tiny_head
+from training.faces.prop_heads import MIDDLE, assert_same, assert_usable, depth_inside, tiny_head
 
 from stream.training.faces import objects
 from stream.training.faces.objects import KINDS, SHARES, draw_object

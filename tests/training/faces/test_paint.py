@@ -16,7 +16,7 @@ from stream.training.faces.paint import MOST_CHANGE, Paint, paint, photo_colours
 from stream.training.faces.render import HEAD_FLOATS
 from stream.types import Array
 
-DRAWS = 300
+DRAWS = 120
 
 
 @pytest.fixture(params=[ICT, ANNY], ids=["ict", "anny"])

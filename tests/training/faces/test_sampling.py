@@ -45,7 +45,7 @@ def test_views_come_in_the_shares_of_the_table() -> None:
 
 
 @pytest.mark.parametrize("view", sampling.VIEWS)
-def test_poses_are_turned_as_their_view_says(view: sampling.View) -> None:
+def test_poses_are_turned_as_their_view_says(view: sampling.ViewKind) -> None:
     rng = np.random.default_rng(2)
     cameras = [sampling.draw_camera(rng) for _ in range(DRAWS)]
     poses = [sampling.draw_pose(rng, camera, view) for camera in cameras]

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from prop_heads import MIDDLE, RADII, assert_same, assert_usable, tiny_head
+from training.faces.prop_heads import MIDDLE, RADII, assert_same, assert_usable, tiny_head
 
 from stream.training.faces.correspond import stored_correspondence
 from stream.training.faces.ict import load_head_model

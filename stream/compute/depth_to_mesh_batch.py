@@ -1,4 +1,4 @@
-"""`depth_to_meshes`: a batch of depth maps, on the host or on the device, becomes triangle meshes."""
+"""`depth_to_mesh_batch`: a batch of depth maps, on the host or on the device, becomes triangle meshes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WIDE = 512
 
 
 @dataclass(frozen=True, slots=True)
-class GridMeshes:
+class GridMeshBatch:
     """N height fields' meshes over S x S grids, vertex ``row * S + column``; camera frame, mm.
 
     All arrays lie on the host or all on the device; there, any memory will do, such as mapped OpenGL buffers.
@@ -85,7 +85,7 @@ class Smoothing:
 
 def mesh_buffers(
     maps: int, size: int, device: bool = False, uv: bool = True, draw: bool = True
-) -> GridMeshes:
+) -> GridMeshBatch:
     """Uninitialised arrays for the meshes of ``maps`` maps of one size.
 
     :param device: on the current driver's device.
@@ -96,13 +96,13 @@ def mesh_buffers(
     empty: Callable[..., ComputeArray] = device_empty if device else np.empty
     shapes = buffer_shapes(maps, size)
     wanted = {"uv": uv, "draw": draw, "scratch": device}
-    return GridMeshes(
+    return GridMeshBatch(
         **{name: empty(*spec) if wanted.get(name, True) else None for name, spec in shapes.items()}
     )
 
 
 def buffer_shapes(maps: int, size: int) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and dtype of each field of `GridMeshes`."""
+    """Shape and dtype of each field of `GridMeshBatch`."""
     pixels, (_, strips) = size * size, strip_rows(size)
     return {
         "vertices": ((maps, pixels, 3), "float32"),
@@ -122,18 +122,18 @@ def strip_rows(size: int) -> tuple[int, int]:
     return rows, -(-size // rows)
 
 
-def depth_to_meshes(
+def depth_to_mesh_batch(
     depth: ComputeArray,
     mask: ComputeArray,
     views: ComputeArray,
     mask_threshold: float = MASK_THRESHOLD,
     depth_jump: float = DEPTH_JUMP,
     smoothing: Smoothing | None = None,
-    out: GridMeshes | None = None,
+    out: GridMeshBatch | None = None,
     stream: Stream | None = None,
     compute: str = AUTO,
-) -> GridMeshes:
-    """`stream.compute.depth_mesh.depth_to_mesh` for N maps at once, in one pass, with temporal smoothing.
+) -> GridMeshBatch:
+    """`stream.compute.depth_to_mesh.depth_to_mesh` for N maps at once, in one pass, with temporal smoothing.
 
     On the device nothing is waited for, and with ``out`` and ``views`` there nothing is copied or allocated.
 
@@ -169,7 +169,7 @@ def depth_to_meshes(
     if out is not None:
         out = _check_buffers(out, maps, size, is_device(depth))
     limits = (mask_threshold, depth_jump, MIN_Z_MM, MAX_MM)
-    kernel = load_twin("depth_mesh", backend).depth_to_meshes
+    kernel = load_twin("depth_to_mesh", backend).depth_to_mesh_batch
     if backend == "numba":
         result = out or mesh_buffers(maps, size)
         kernel(depth, mask, views, *limits, smoothing, result, None)
@@ -224,7 +224,7 @@ def _checked(smoothing: Smoothing, maps: int, size: int) -> Smoothing:
     )
 
 
-def _check_buffers(out: GridMeshes, maps: int, size: int, device: bool) -> GridMeshes:
+def _check_buffers(out: GridMeshBatch, maps: int, size: int, device: bool) -> GridMeshBatch:
     checked: dict[str, ComputeArray | None] = {}
     for name, (shape, dtype) in buffer_shapes(maps, size).items():
         array = getattr(out, name)
@@ -234,12 +234,12 @@ def _check_buffers(out: GridMeshes, maps: int, size: int, device: bool) -> GridM
         if array is None:
             raise InputError(f"The buffer {name} is missing; make the buffers with mesh_buffers.")
         checked[name] = check_out(name, array, dtype, shape)
-    return GridMeshes(**checked)
+    return GridMeshBatch(**checked)
 
 
-def _download(meshes: GridMeshes, out: GridMeshes | None, queue: Stream) -> GridMeshes:
+def _download(meshes: GridMeshBatch, out: GridMeshBatch | None, queue: Stream) -> GridMeshBatch:
     arrays = {field.name: getattr(meshes, field.name) for field in fields(meshes) if field.name != "scratch"}
-    return GridMeshes(
+    return GridMeshBatch(
         **{
             name: on_host(array, None if out is None else getattr(out, name), queue)
             for name, array in arrays.items()

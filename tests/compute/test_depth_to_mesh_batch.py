@@ -1,22 +1,22 @@
-"""depth_to_meshes: batches, device arrays and temporal smoothing, against single maps and the definition."""
+"""depth_to_mesh_batch: device arrays and temporal smoothing too, against single maps and the definition."""
 
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
+from compute.places import every_place, place_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from places import every_place, place_for
 
 from stream.compute.cuda.arrays import DeviceArray, empty, to_device, to_host
 from stream.compute.cuda.current import current_driver
-from stream.compute.depth_mesh import GridMesh, depth_to_mesh
-from stream.compute.depth_meshes import (
-    GridMeshes,
+from stream.compute.depth_to_mesh import GridMesh, depth_to_mesh
+from stream.compute.depth_to_mesh_batch import (
+    GridMeshBatch,
     Smoothing,
     buffer_shapes,
-    depth_to_meshes,
+    depth_to_mesh_batch,
     mesh_buffers,
     strip_rows,
 )
@@ -53,11 +53,11 @@ def views_of(maps: int, size: int) -> Array:
 
 
 def alone(depth: Array, mask: Array, view: Array) -> GridMesh:
-    """One map's mesh by numba, whose own tests are in test_depth_mesh.py."""
+    """One map's mesh by numba, whose own tests are in test_depth_to_mesh.py."""
     return depth_to_mesh(depth, mask, view[:6].reshape(2, 3), *view[6:12].tolist(), compute="numba")
 
 
-def check_against_single_maps(meshes: GridMeshes, depth: Array, mask: Array, views: Array) -> None:
+def check_against_single_maps(meshes: GridMeshBatch, depth: Array, mask: Array, views: Array) -> None:
     """Triangles and validity are equal, places within 5e-4 mm a metre away, normals within rounding."""
     rounding = 5e-4 * max(1.0, depth.shape[1] / 128)
     for n, view in enumerate(views):
@@ -73,10 +73,10 @@ def check_against_single_maps(meshes: GridMeshes, depth: Array, mask: Array, vie
             assert meshes.draw[n].tolist() == [3 * count, 1, 0, 0, 0]
 
 
-def downloaded(meshes: GridMeshes) -> GridMeshes:
+def downloaded(meshes: GridMeshBatch) -> GridMeshBatch:
     driver = current_driver()
     arrays = {f.name: getattr(meshes, f.name) for f in fields(meshes) if f.name != "scratch"}
-    return GridMeshes(**{k: None if v is None else to_host(driver, v) for k, v in arrays.items()})
+    return GridMeshBatch(**{k: None if v is None else to_host(driver, v) for k, v in arrays.items()})
 
 
 def uploaded(*arrays: Array) -> list[DeviceArray]:
@@ -92,7 +92,9 @@ def test_a_batch_equals_its_maps_one_by_one(
     depth, mask = maps_of(maps, size, seed, broken)
     views = views_of(maps, size)
     with place_for(place) as compute:
-        check_against_single_maps(depth_to_meshes(depth, mask, views, compute=compute), depth, mask, views)
+        check_against_single_maps(
+            depth_to_mesh_batch(depth, mask, views, compute=compute), depth, mask, views
+        )
 
 
 @every_place
@@ -102,7 +104,9 @@ def test_many_strips_are_put_together(place: str, maps: int, size: int) -> None:
     depth, mask = maps_of(maps, size, size)
     views = views_of(maps, size)
     with place_for(place) as compute:
-        check_against_single_maps(depth_to_meshes(depth, mask, views, compute=compute), depth, mask, views)
+        check_against_single_maps(
+            depth_to_mesh_batch(depth, mask, views, compute=compute), depth, mask, views
+        )
 
 
 @pytest.mark.parametrize("size", [*range(1, 130), 511, 512, 513, 1365, 2047, 2048])
@@ -120,7 +124,7 @@ def test_maps_without_any_face_give_no_triangles(place: str) -> None:
     mask[1], depth[2] = 0, np.nan
     views = views_of(3, 90)
     with place_for(place) as compute:
-        meshes = depth_to_meshes(depth, mask, views, compute=compute)
+        meshes = depth_to_mesh_batch(depth, mask, views, compute=compute)
     assert meshes.counts[0] > 0
     assert meshes.counts.tolist()[1:] == [0, 0]
     assert not meshes.valid[1:].any()
@@ -139,7 +143,7 @@ def test_wide_views_are_cut_at_the_same_reach(place: str) -> None:
     depth[0, ::3] = np.float32((1 - 600) / 100) + rng.uniform(-1e-6, 1e-6, (14, size)).astype(np.float32)
     mask = np.ones_like(depth)
     with place_for(place) as compute:
-        meshes = depth_to_meshes(depth, mask, views, depth_jump=1e9, compute=compute)
+        meshes = depth_to_mesh_batch(depth, mask, views, depth_jump=1e9, compute=compute)
     one = depth_to_mesh(
         depth[0], mask[0], matrix[0], *views[0, 6:12].tolist(), depth_jump=1e9, compute="numba"
     )
@@ -177,7 +181,7 @@ def test_smoothing_is_its_definition_and_the_mesh_is_of_the_smoothed_map(
     expected = smoothed_by_definition(depth, smoothing)
     # Both sides of each comparison below are float32, so the mesh is compared with that of what was smoothed.
     with place_for(place) as compute:
-        meshes = depth_to_meshes(depth, mask, views, smoothing=smoothing, compute=compute)
+        meshes = depth_to_mesh_batch(depth, mask, views, smoothing=smoothing, compute=compute)
     np.testing.assert_allclose(smoothing.past, expected, rtol=1e-6, atol=1e-7)
     check_against_single_maps(meshes, smoothing.past, mask, views)
 
@@ -189,7 +193,7 @@ def test_smoothing_is_the_same_everywhere_to_the_last_bit() -> None:
     for place in ("numba", "host"):
         mine = replace(given, past=given.past.copy())
         with place_for(place) as compute:
-            depth_to_meshes(depth, mask, views, smoothing=mine, compute=compute)
+            depth_to_mesh_batch(depth, mask, views, smoothing=mine, compute=compute)
         pasts.append(mine.past)
     np.testing.assert_array_equal(pasts[0], pasts[1])
 
@@ -205,7 +209,7 @@ def test_a_still_map_is_drawn_to_its_past_frame_by_frame(place: str) -> None:
     with place_for(place) as compute:
         for _ in range(60):
             depth = (truth + rng.normal(0, 0.005, past.shape)).astype(np.float32)
-            depth_to_meshes(depth, mask, views, smoothing=smoothing, compute=compute)
+            depth_to_mesh_batch(depth, mask, views, smoothing=smoothing, compute=compute)
             noise.append(float((past - truth).std()))
     assert noise[0] == pytest.approx(0.005, rel=0.1)
     # k = 0.9 leaves sqrt((1 - k) / (1 + k)) = 0.23 of white noise, a little more for the biweight.
@@ -222,12 +226,12 @@ def test_device_arrays_in_and_out(place: str) -> None:
         driver = current_driver()
         stream = driver.stream()
         driver.synchronize(driver.default_stream)
-        meshes = depth_to_meshes(d, m, v, smoothing=there, stream=stream)
+        meshes = depth_to_mesh_batch(d, m, v, smoothing=there, stream=stream)
         driver.synchronize(stream)
         assert all(isinstance(getattr(meshes, f.name), DeviceArray) for f in fields(meshes))
         smooth, host = to_host(current_driver(), past), downloaded(meshes)
     check_against_single_maps(host, smooth, mask, views)
-    depth_to_meshes(depth, mask, views, smoothing=smoothing, compute="numba")
+    depth_to_mesh_batch(depth, mask, views, smoothing=smoothing, compute="numba")
     np.testing.assert_array_equal(smooth, smoothing.past)
 
 
@@ -238,7 +242,7 @@ def test_buffers_can_be_used_again_and_again(place: str) -> None:
         for seed in (1, 2, 1):
             depth, mask = maps_of(2, 75, seed, 0.1)
             views = views_of(2, 75)
-            out = depth_to_meshes(*uploaded(depth, mask), views, out=buffers)
+            out = depth_to_mesh_batch(*uploaded(depth, mask), views, out=buffers)
             assert out.vertices.pointer == buffers.vertices.pointer
             check_against_single_maps(downloaded(out), depth, mask, views)
 
@@ -259,9 +263,9 @@ def test_nothing_is_written_outside_the_buffers(place: str) -> None:
             driver.fill(whole.pointer, 0xAB, whole.nbytes, driver.default_stream)
             parts[name] = DeviceArray(whole.pointer + guard, shape, np.dtype(dtype), whole)
             wholes[name] = whole
-        depth_to_meshes(*uploaded(depth, mask), views, out=GridMeshes(**parts))
+        depth_to_mesh_batch(*uploaded(depth, mask), views, out=GridMeshBatch(**parts))
         filled = {name: to_host(driver, whole) for name, whole in wholes.items()}
-        host = downloaded(GridMeshes(**parts))
+        host = downloaded(GridMeshBatch(**parts))
     check_against_single_maps(host, depth, mask, views)
     for values in filled.values():
         assert (values[:guard] == 0xAB).all()
@@ -276,14 +280,14 @@ def test_uv_and_draw_can_be_left_out(place: str) -> None:
     views = views_of(2, 20)
     with place_for(place) as compute:
         buffers = mesh_buffers(2, 20, uv=False, draw=False)
-        meshes = depth_to_meshes(depth, mask, views, out=buffers, compute=compute)
+        meshes = depth_to_mesh_batch(depth, mask, views, out=buffers, compute=compute)
         assert meshes.uv is None
         assert meshes.draw is None
         assert np.shares_memory(meshes.vertices, buffers.vertices)
         check_against_single_maps(meshes, depth, mask, views)
         if compute == "cuda":
             there = mesh_buffers(2, 20, device=True, uv=False, draw=False)
-            meshes = downloaded(depth_to_meshes(*uploaded(depth, mask), views, out=there))
+            meshes = downloaded(depth_to_mesh_batch(*uploaded(depth, mask), views, out=there))
             assert meshes.uv is None
             check_against_single_maps(meshes, depth, mask, views)
 
@@ -326,7 +330,7 @@ VIEWS = views_of(2, 8)
 def test_what_does_not_fit_is_refused(changes: dict[str, Any]) -> None:
     arguments = {"depth": GOOD[0], "mask": GOOD[1], "views": VIEWS} | changes
     with pytest.raises(InputError):
-        depth_to_meshes(**arguments, compute="numba")
+        depth_to_mesh_batch(**arguments, compute="numba")
 
 
 @pytest.mark.parametrize(("maps", "size"), [(0, 8), (5000, 8), (2, 0), (2, 4096)])
@@ -349,14 +353,14 @@ def test_host_and_device_do_not_mix(place: str) -> None:
     with place_for(place) as compute:
         (depth,) = uploaded(GOOD[0])
         with pytest.raises(InputError):
-            depth_to_meshes(depth, GOOD[1], VIEWS)
+            depth_to_mesh_batch(depth, GOOD[1], VIEWS)
         with pytest.raises(InputError):
-            depth_to_meshes(*GOOD, VIEWS, out=mesh_buffers(2, 8, device=True), compute=compute)
+            depth_to_mesh_batch(*GOOD, VIEWS, out=mesh_buffers(2, 8, device=True), compute=compute)
         with pytest.raises(InputError):
-            depth_to_meshes(*GOOD, *uploaded(VIEWS), compute=compute)
+            depth_to_mesh_batch(*GOOD, *uploaded(VIEWS), compute=compute)
         out = replace(mesh_buffers(2, 8, device=True), scratch=None)
         with pytest.raises(InputError, match="scratch"):
-            depth_to_meshes(*uploaded(*GOOD), VIEWS, out=out)
+            depth_to_mesh_batch(*uploaded(*GOOD), VIEWS, out=out)
 
 
 @every_place
@@ -372,12 +376,12 @@ def test_a_tilt_is_taken_from_the_smoothed_depths(place: str) -> None:
     kept, change = np.full(2, 0.5, np.float32), 0.05
     with place_for(place) as compute:
         smoothing = Smoothing(past.copy(), kept, change)
-        meshes = depth_to_meshes(depth, mask, tilted, smoothing=smoothing, compute=compute)
+        meshes = depth_to_mesh_batch(depth, mask, tilted, smoothing=smoothing, compute=compute)
         alone = Smoothing(past.copy(), kept, change)
-        depth_to_meshes(depth, mask, plain, smoothing=alone, compute=compute)
+        depth_to_mesh_batch(depth, mask, plain, smoothing=alone, compute=compute)
         np.testing.assert_array_equal(smoothing.past, alone.past)  # the past keeps the tilt
         planes = np.stack([a * j + b * i + c for a, b, c in tilts.astype(np.float32)])
-        levelled = depth_to_meshes(alone.past - planes, mask, plain, compute=compute)
+        levelled = depth_to_mesh_batch(alone.past - planes, mask, plain, compute=compute)
     np.testing.assert_array_equal(meshes.counts, levelled.counts)
     np.testing.assert_allclose(meshes.vertices, levelled.vertices, atol=1e-4)
     np.testing.assert_allclose(meshes.normals, levelled.normals, atol=1e-3)

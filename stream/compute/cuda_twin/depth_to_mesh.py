@@ -1,4 +1,4 @@
-"""`depth_to_meshes` on a GPU: kernels/depth_to_mesh.cu."""
+"""`depth_to_mesh_batch` on a GPU: kernels/depth_to_mesh.cu."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from stream.compute.cuda.arrays import DeviceArray
 from stream.compute.cuda.current import current_driver
 from stream.compute.cuda.driver import Stream
-from stream.compute.depth_meshes import WIDE, GridMeshes, Smoothing, strip_rows
+from stream.compute.depth_to_mesh_batch import WIDE, GridMeshBatch, Smoothing, strip_rows
 
 THREADS = 256
 
@@ -37,7 +37,7 @@ PARAMS = np.dtype(
 """Mirrors MeshParams."""
 
 
-def depth_to_meshes(
+def depth_to_mesh_batch(
     depth: DeviceArray,
     mask: DeviceArray,
     views: DeviceArray,
@@ -46,7 +46,7 @@ def depth_to_meshes(
     least_z: float,
     reach: float,
     smoothing: Smoothing | None,
-    out: GridMeshes,
+    out: GridMeshBatch,
     stream: Stream,
 ) -> None:
     """Queue the making of the meshes: one launch behind the clearing of the scratch memory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from stream.compute.depth_meshes import GridMeshes, Smoothing
+from stream.compute.depth_to_mesh_batch import GridMeshBatch, Smoothing
 from stream.compute.grid_views import TILT
 from stream.compute.numba_twin.compiling import compiled, inline
 from stream.compute.numba_twin.depth_smooth import smooth, untilted
@@ -207,7 +207,7 @@ def depth_to_mesh(
     triangles: Array,
     valid: Array,
 ) -> int:
-    """Fill the last five arrays and return the number of triangles (`stream.compute.depth_mesh`)."""
+    """Fill the last five arrays and return the number of triangles (`stream.compute.depth_to_mesh`)."""
     size = depth.shape[0]
     vertex_grid, normal_grid = vertices.reshape(size, size, 3), normals.reshape(size, size, 3)
     valid_grid = valid.reshape(size, size)
@@ -247,7 +247,7 @@ def depth_to_mesh(
     return count
 
 
-def depth_to_meshes(
+def depth_to_mesh_batch(
     depth: Array,
     mask: Array,
     views: Array,
@@ -256,10 +256,10 @@ def depth_to_meshes(
     least_z: float,
     reach: float,
     smoothing: Smoothing | None,
-    out: GridMeshes,
+    out: GridMeshBatch,
     stream: None,
 ) -> None:
-    """Fill ``out``, one map after another (`stream.compute.depth_meshes`)."""
+    """Fill ``out``, one map after another (`stream.compute.depth_to_mesh_batch`)."""
     limits = (mask_threshold, depth_jump, least_z, reach)
     keeps = None if smoothing is None else smoothing.keep.reshape(len(depth), -1)
     depth, mask, views = (np.ascontiguousarray(array) for array in (depth, mask, views))

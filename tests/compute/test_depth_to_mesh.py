@@ -6,12 +6,12 @@ from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import pytest
+from compute.places import PLACES, every_place, place_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from places import PLACES, every_place, place_for
 
 from stream.compute.cuda.current import why_no_driver
-from stream.compute.depth_mesh import GridMesh, depth_to_mesh, grid_buffers
+from stream.compute.depth_to_mesh import GridMesh, depth_to_mesh, grid_buffers
 from stream.errors import BackendError, InputError
 from stream.geometry import image_from_crop, mm_per_crop_unit, project
 from stream.types import Array, Crop, Intrinsics

@@ -1,4 +1,4 @@
-"""`depth_to_mesh`: a depth map over a crop becomes a triangle mesh in the camera frame."""
+"""`depth_to_mesh`: one depth map over a crop, on the host, becomes a triangle mesh in the camera frame."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from stream.compute.backends import AUTO, choose_backend, load_twin
-from stream.compute.depth_meshes import DEPTH_JUMP, MASK_THRESHOLD, MAX_SIZE, check_limits, depth_to_meshes
+from stream.compute.depth_to_mesh_batch import (
+    DEPTH_JUMP,
+    MASK_THRESHOLD,
+    MAX_SIZE,
+    check_limits,
+    depth_to_mesh_batch,
+)
 from stream.compute.grid_views import MAX_MM, MIN_Z_MM, TILT, check_views, grid_views
 from stream.errors import InputError
 from stream.types import Array
@@ -76,7 +82,7 @@ def depth_to_mesh(
     triangles, hence one-sided at edges and never across a jump; all face the camera.
 
     What this rule leaves at the silhouette depends on S: see `stream.mesh.silhouette.depth_jump`. For maps
-    on the device, or several: `stream.compute.depth_meshes.depth_to_meshes`.
+    on the device, or several: `stream.compute.depth_to_mesh_batch.depth_to_mesh_batch`.
 
     :param depth: (S, S) float32 crop units, positive away from the camera; NaN and inf are not usable.
     :param mask: (S, S) float32 in 0..1; NaN is not usable.
@@ -98,13 +104,15 @@ def depth_to_mesh(
     check_limits(mask_threshold, depth_jump)
     buffers = grid_buffers(size) if out is None else _check_buffers(out, size)
     if backend == "cuda":
-        meshes = depth_to_meshes(depth[None], mask[None], views, mask_threshold, depth_jump, compute=backend)
+        meshes = depth_to_mesh_batch(
+            depth[None], mask[None], views, mask_threshold, depth_jump, compute=backend
+        )
         count = int(meshes.counts[0])
         for field in fields(buffers):
             filled = count if field.name == "triangles" else None
             getattr(buffers, field.name)[:filled] = getattr(meshes, field.name)[0][:filled]
         return replace(buffers, triangles=buffers.triangles[:count])
-    count = load_twin("depth_mesh", backend).depth_to_mesh(
+    count = load_twin("depth_to_mesh", backend).depth_to_mesh(
         np.ascontiguousarray(depth),
         np.ascontiguousarray(mask),
         views[0, :6].reshape(2, 3),
