@@ -9,7 +9,7 @@ LIVE = """
 import json
 import numpy as np                                  # before any of ours, as in a program that uses them
 from threadpoolctl import threadpool_info
-from stream.capture import CaptureSettings, face_stage
+from stream.face.stage import FaceStage
 from stream.pipeline.run import run_pipeline
 from stream.pipeline.runner import Pipeline
 from stream.sources.factory import open_source
@@ -28,7 +28,7 @@ class Look:
         return capture
 
 before, look = pools(), Look()
-run_pipeline(Pipeline(open_source("sample", fast=True), [face_stage(CaptureSettings())], [look], frames=2))
+run_pipeline(Pipeline(open_source("sample", fast=True), [FaceStage()], [look], frames=2))
 print(json.dumps([before, look.seen]))
 """
 

@@ -11,11 +11,9 @@ import numpy as np
 from stream.depth.estimator import DepthEstimator
 from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import ModelError
-from stream.face.crop import crop_image
 from stream.inference.engine import Engine
 from stream.memory import TrackMemory
 from stream.mesh.smoothing import DepthSmoother
-from stream.mesh.stillness import PICTURE_SIDE
 from stream.types import Array, Capture, Depth, Frame, Person
 
 
@@ -69,13 +67,12 @@ class DepthStage:
         if self._estimator is None:
             raise ModelError("The depth stage is not open; open it before the first capture.")
         face = person.face
-        depth, _ = self._estimator.estimate_along_sight(frame.image, face.crop)
+        depth, picture = self._estimator.estimate_along_sight(frame.image, face.crop)
         if self._side is not None:
             depth = shrunk(depth, self._side)
         if self._smooth:
             smoother = self._memory.recall(face.track_id, self.name, DepthSmoother)
-            picture = crop_image(frame.image, face.crop, PICTURE_SIDE)
-            depth = smoother(face.track_id, frame.captured, depth, picture)
+            depth = smoother(frame.captured, depth, picture)
         tilt = sight_tilt(line_of_sight(face.crop, face.intrinsics), depth.map.shape[0])
         return replace(person, depth=replace(depth, map=depth.map - tilt))
 

@@ -53,10 +53,7 @@ def clean_mask(depth: Array, mask: Array, confidence: Array | None = None) -> Ar
     :param confidence: (S, S) float32 in 0..1; small holes that are less sure than `SURE` stay.
     :return: (S, S) float32.
     """
-    from stream.compute.numba_twin.rims import (
-        kept_mask,
-        solid_pixels,
-    )
+    from stream.compute.numba_twin.rims import kept_mask, solid_pixels
 
     depth, mask = np.ascontiguousarray(depth), np.ascontiguousarray(mask)
     solid, clean = np.empty(depth.shape, np.uint8), np.empty(depth.shape, np.float32)

@@ -49,7 +49,7 @@ class _Past:
 
 
 class DepthSmoother:
-    """Smoothing in time of each track's depth, in the frame of its crop, wherever nothing moves.
+    """Smoothing in time of one track's depth, in the frame of its crop, wherever nothing moves.
 
     Each pixel moves from its smoothed past towards its new value by 1 - k, with
     k = exp(-dt / `TIME_CONSTANT`) times three weights, each 1 where there is no sign of motion and 0 where
@@ -69,13 +69,13 @@ class DepthSmoother:
     """
 
     def __init__(self) -> None:
-        self._pasts: dict[int, _Past] = {}
+        self._past: _Past | None = None
 
-    def __call__(self, track_id: int, seconds: float, depth: Depth, picture: Array) -> Depth:
-        """Smooth one track's next depth.
+    def __call__(self, seconds: float, depth: Depth, picture: Array) -> Depth:
+        """Smooth the track's next depth.
 
-        The past is dropped on a new track, a gap of more than `MAX_GAP`, a clock that does not advance,
-        another size or other parts; the depth then passes unchanged.
+        The past is dropped on a gap of more than `MAX_GAP`, a clock that does not advance, another size or
+        other parts; the depth then passes unchanged.
 
         :param seconds: when the frame was taken.
         :param depth: float32 maps.
@@ -83,20 +83,13 @@ class DepthSmoother:
         :raises InputError: parts differ in shape, the time is not finite or the picture of another kind.
         """
         _check(seconds, depth)
-        self._forget(seconds)
         grey = grey_picture(picture)
-        past = self._pasts.get(track_id)
-        if past is not None and seconds > past.seconds and _alike(past.depth, depth):
-            new = _follow(past, seconds, depth, grey)
+        past = self._past
+        if past is not None and 0 < seconds - past.seconds <= MAX_GAP and _alike(past.depth, depth):
+            self._past = _follow(past, seconds, depth, grey)
         else:
-            new = _Past(seconds, depth, np.zeros_like(depth.map), Seen(grey))
-        self._pasts[track_id] = new
-        return new.depth
-
-    def _forget(self, seconds: float) -> None:
-        gone = [track for track, past in self._pasts.items() if seconds - past.seconds > MAX_GAP]
-        for track in gone:
-            del self._pasts[track]
+            self._past = _Past(seconds, depth, np.zeros_like(depth.map), Seen(grey))
+        return self._past.depth
 
 
 def _follow(past: _Past, seconds: float, depth: Depth, grey: Array) -> _Past:

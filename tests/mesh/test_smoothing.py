@@ -34,7 +34,7 @@ def test_noise_variance_on_a_still_face_falls_at_least_eightfold() -> None:
     before, after = [], []
     for k in range(120):
         depth = noisy(rng, base, 0.0035, 0.05)
-        smooth = smoother(1, k * FRAME, depth, webcam(rng))
+        smooth = smoother(k * FRAME, depth, webcam(rng))
         before.append(depth)
         after.append(smooth)
     for name, factor in (("map", 8), ("mask", 4)):
@@ -58,7 +58,7 @@ def test_confidence_and_normals_calm_down_with_the_depth() -> None:
             (0.7 + rng.normal(0, 0.05, (16, 16))).astype(np.float32),
             normal.astype(np.float32),
         )
-        smooth = smoother(1, k * FRAME, depth, GREY)
+        smooth = smoother(k * FRAME, depth, GREY)
         assert smooth.confidence is not None
         assert smooth.normal is not None
         np.testing.assert_allclose(np.linalg.norm(smooth.normal, axis=-1), 1, atol=1e-5)
@@ -74,10 +74,10 @@ def test_what_moves_in_the_picture_is_followed_at_once(step: float) -> None:
     rng, smoother = np.random.default_rng(1), DepthSmoother()
     base, picture = np.zeros((16, 16)), textured()
     for k in range(20):
-        smoother(1, k * FRAME, noisy(rng, base, 0.001), webcam(rng, picture))
+        smoother(k * FRAME, noisy(rng, base, 0.001), webcam(rng, picture))
     base[4:8, 4:8] = step
     picture[32:64, 32:64] = np.roll(picture[32:64, 32:64], 8, axis=1)
-    after = smoother(1, 20 * FRAME, noisy(rng, base, 0.001), webcam(rng, picture)).map
+    after = smoother(20 * FRAME, noisy(rng, base, 0.001), webcam(rng, picture)).map
     assert (after[4:8, 4:8] / step).mean() > 0.9
     # Far from it the past still counts.
     assert abs(after[12:]).max() < 0.002
@@ -87,16 +87,16 @@ def test_a_change_of_depth_the_picture_does_not_show_is_noise() -> None:
     rng, smoother = np.random.default_rng(1), DepthSmoother()
     base, picture = np.zeros((48, 48)), textured()
     for k in range(20):
-        smoother(1, k * FRAME, noisy(rng, base, 0.0), webcam(rng, picture))
+        smoother(k * FRAME, noisy(rng, base, 0.0), webcam(rng, picture))
     base[20, 20] = 0.01
-    after = smoother(1, 20 * FRAME, noisy(rng, base, 0.0), webcam(rng, picture)).map
+    after = smoother(20 * FRAME, noisy(rng, base, 0.0), webcam(rng, picture)).map
     assert 0 < after[20, 20] < 0.3 * 0.01
 
 
 def test_a_large_change_is_motion_even_if_the_picture_does_not_show_it() -> None:
     smoother = DepthSmoother()
-    smoother(1, 0.0, constant(0.1), GREY)
-    after = smoother(1, FRAME, constant(0.1 + DEPTH_CHANGE), GREY).map
+    smoother(0.0, constant(0.1), GREY)
+    after = smoother(FRAME, constant(0.1 + DEPTH_CHANGE), GREY).map
     np.testing.assert_allclose(after, 0.1 + DEPTH_CHANGE, atol=1e-6)
 
 
@@ -106,7 +106,7 @@ def test_light_that_flickers_is_no_motion() -> None:
     after = []
     for k in range(90):
         lit = np.clip(picture.astype(int) + (12 if k % 2 else 0), 0, 255).astype(np.uint8)
-        after.append(smoother(1, k * FRAME, noisy(rng, base, 0.0035), webcam(rng, lit)).map)
+        after.append(smoother(k * FRAME, noisy(rng, base, 0.0035), webcam(rng, lit)).map)
     assert np.var(after[30:], axis=0).mean() < 0.0035**2 / 6
 
 
@@ -114,7 +114,7 @@ def test_a_camera_with_much_noise_is_learnt() -> None:
     rng, smoother = np.random.default_rng(4), DepthSmoother()
     base, picture = np.zeros((32, 32)), np.full_like(GREY, 128)
     after = [
-        smoother(1, k * FRAME, noisy(rng, base, 0.0035), webcam(rng, picture, 50.0)).map for k in range(150)
+        smoother(k * FRAME, noisy(rng, base, 0.0035), webcam(rng, picture, 50.0)).map for k in range(150)
     ]
     assert np.var(after[90:], axis=0).mean() < 0.0035**2 / 6
 
@@ -124,15 +124,15 @@ def test_motion_the_picture_does_not_show_lags_by_little(speed: float) -> None:
     smoother = DepthSmoother()
     for k in range(60):
         truth = np.full((24, 24), speed * k, np.float32)
-        after = smoother(1, k * FRAME, Depth(truth, np.ones_like(truth)), GREY).map
+        after = smoother(k * FRAME, Depth(truth, np.ones_like(truth)), GREY).map
     # Less than 1.5 mm, whatever the speed; and never ahead.
     assert 0 <= (truth - after).max() < 0.013
 
 
 def test_a_mask_edge_that_moves_is_followed_at_once() -> None:
     smoother, depth = DepthSmoother(), np.zeros((8, 8), np.float32)
-    smoother(1, 0.0, Depth(depth, np.zeros_like(depth)), GREY)
-    np.testing.assert_array_equal(smoother(1, FRAME, Depth(depth, np.ones_like(depth)), GREY).mask, 1)
+    smoother(0.0, Depth(depth, np.zeros_like(depth)), GREY)
+    np.testing.assert_array_equal(smoother(FRAME, Depth(depth, np.ones_like(depth)), GREY).mask, 1)
 
 
 def constant(value: float, size: int = 4) -> Depth:
@@ -140,36 +140,29 @@ def constant(value: float, size: int = 4) -> Depth:
 
 
 @pytest.mark.parametrize(
-    ("track", "seconds", "size"),
-    [(2, 1 + FRAME, 4), (1, 1 + MAX_GAP + 0.01, 4), (1, 0.9, 4), (1, 1.0, 4), (1, 1 + FRAME, 5)],
-    ids=["new track", "gap", "clock back", "clock still", "other size"],
+    ("seconds", "size"),
+    [(1 + MAX_GAP + 0.01, 4), (0.9, 4), (1.0, 4), (1 + FRAME, 5)],
+    ids=["gap", "clock back", "clock still", "other size"],
 )
-def test_the_past_is_dropped(track: int, seconds: float, size: int) -> None:
+def test_the_past_is_dropped(seconds: float, size: int) -> None:
     smoother = DepthSmoother()
-    smoother(1, 1.0, constant(0.0), GREY)
-    after = smoother(track, seconds, constant(0.01, size), GREY)
+    smoother(1.0, constant(0.0), GREY)
+    after = smoother(seconds, constant(0.01, size), GREY)
     np.testing.assert_array_equal(after.map, np.float32(0.01))
 
 
 def test_the_past_is_dropped_where_the_network_says_more_or_less_than_before() -> None:
     smoother, sure = DepthSmoother(), constant(0.01)
-    smoother(1, 0.0, constant(0.0), GREY)
-    depth = smoother(1, FRAME, Depth(sure.map, sure.mask, sure.mask), GREY)
+    smoother(0.0, constant(0.0), GREY)
+    depth = smoother(FRAME, Depth(sure.map, sure.mask, sure.mask), GREY)
     np.testing.assert_array_equal(depth.map, sure.map)
-    np.testing.assert_array_equal(smoother(1, 2 * FRAME, constant(0.0), GREY).map, 0)
+    np.testing.assert_array_equal(smoother(2 * FRAME, constant(0.0), GREY).map, 0)
 
 
 def test_the_past_counts_within_the_gap() -> None:
     smoother = DepthSmoother()
-    smoother(1, 1.0, constant(0.0), GREY)
-    assert 0 < smoother(1, 1.0 + FRAME, constant(0.01), GREY).map.max() < 0.006
-
-
-def test_tracks_do_not_mix_and_old_ones_are_forgotten() -> None:
-    smoother = DepthSmoother()
-    for k in range(1000):
-        smoother(k, k * 0.1, constant(0.0), GREY)
-    assert len(smoother._pasts) <= MAX_GAP / 0.1 + 2
+    smoother(1.0, constant(0.0), GREY)
+    assert 0 < smoother(1.0 + FRAME, constant(0.01), GREY).map.max() < 0.006
 
 
 @pytest.mark.filterwarnings("error")
@@ -178,18 +171,18 @@ def test_a_broken_pixel_does_not_reach_into_later_frames(broken: float) -> None:
     smoother = DepthSmoother()
     good = constant(0.1)
     normal = np.tile(np.float32([0, 0, -1]), (4, 4, 1))
-    smoother(1, 0.0, Depth(good.map, good.mask, good.mask, normal), GREY)
+    smoother(0.0, Depth(good.map, good.mask, good.mask, normal), GREY)
     bad = Depth(good.map.copy(), good.mask.copy(), good.mask.copy(), normal.copy())
     assert bad.confidence is not None
     assert bad.normal is not None
     bad.map[1, 1] = bad.mask[2, 2] = bad.confidence[0, 0] = bad.normal[3, 3, 0] = broken
-    during = smoother(1, FRAME, bad, GREY)
+    during = smoother(FRAME, bad, GREY)
     assert np.isfinite(during.map).sum() == 15
-    after = smoother(1, 2 * FRAME, Depth(good.map, good.mask, good.mask, normal), GREY)
+    after = smoother(2 * FRAME, Depth(good.map, good.mask, good.mask, normal), GREY)
     np.testing.assert_allclose(after.map, 0.1)
     np.testing.assert_allclose(after.mask, 1)
     np.testing.assert_allclose(after.normal, normal)
-    later = smoother(1, 3 * FRAME, Depth(good.map, good.mask, good.mask, normal), GREY)
+    later = smoother(3 * FRAME, Depth(good.map, good.mask, good.mask, normal), GREY)
     assert later.confidence is not None
     np.testing.assert_allclose(later.confidence, 1)
 
@@ -198,8 +191,8 @@ def test_inputs_stay_as_they_were() -> None:
     smoother, first, second = DepthSmoother(), constant(0.0), constant(0.01)
     for array in (first.map, first.mask, second.map, second.mask):
         array.setflags(write=False)
-    smoother(1, 0.0, first, GREY)
-    smoother(1, FRAME, second, GREY)
+    smoother(0.0, first, GREY)
+    smoother(FRAME, second, GREY)
     assert first.map.max() == 0
     assert second.map.min() == np.float32(0.01)
 
@@ -219,7 +212,7 @@ def test_inputs_stay_as_they_were() -> None:
 )
 def test_bad_input_is_refused(depth: Depth, seconds: float, picture: Array) -> None:
     with pytest.raises(InputError):
-        DepthSmoother()(1, seconds, depth, picture)
+        DepthSmoother()(seconds, depth, picture)
 
 
 @pytest.mark.parametrize("side", [64, 96, 192, 256])
@@ -230,8 +223,8 @@ def test_the_picture_may_be_of_any_size(side: int) -> None:
     moved[:, : side // 2] = np.roll(picture, side // 16, axis=0)[:, : side // 2]
     for shown, left_moves in ((picture, False), (moved, True)):
         smoother = DepthSmoother()
-        smoother(1, 0.0, constant(0.0, 32), picture)
-        smooth = smoother(1, FRAME, constant(0.01, 32), shown).map
+        smoother(0.0, constant(0.0, 32), picture)
+        smooth = smoother(FRAME, constant(0.01, 32), shown).map
         assert smooth[:, -8:].max() < 0.004
         if left_moves:
             np.testing.assert_allclose(smooth[:, :8], 0.01, atol=1e-3)
