@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from stream.compute.numba_twin.pose_refine import refine, weighted_cost
 from stream.errors import FaceError
 from stream.face.head_model import head_model
 from stream.face.tracker import LANDMARKS
@@ -60,6 +59,8 @@ def solve_pose(
     :param ipd_mm: the person's inter-pupil distance; distances scale with it, angles do not.
     :raises FaceError: the landmarks are no face in front of this camera.
     """
+    from stream.compute.numba_twin.pose_refine import refine  # here, for numba takes a while to load
+
     pixels = np.asarray(landmarks[:, :2] if len(landmarks) == LANDMARKS else (), dtype=np.float64)
     if pixels.size == 0 or not np.isfinite(pixels).all():
         raise FaceError("The face's landmarks are not usable; the next frame may give better ones.")
@@ -95,6 +96,8 @@ def _starts(
     points: Array, pixels: Array, matrix: Array, guess: Array | None, ipd_mm: float
 ) -> Iterator[tuple[Array, Array]]:
     """Rotations (3, 3) and places (3,) to refine, the most promising first; they belong to the caller."""
+    from stream.compute.numba_twin.pose_refine import weighted_cost
+
     if guess is not None and np.isfinite(guess).all() and guess[2, 3] > 0:
         turn, place = _orthonormal(guess[:3, :3]), guess[:3, 3].astype(np.float64)
         cost = weighted_cost(points, pixels, _WEIGHTS, matrix, turn, place)

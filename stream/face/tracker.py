@@ -9,6 +9,7 @@ from typing import Protocol, cast
 import numpy as np
 
 from stream.blas import keep_blas_single
+from stream.compute.backends import load_twin
 from stream.errors import BackendError, ConfigError, InputError
 from stream.face.crop import MAX_SIDE
 from stream.types import Array, Frame
@@ -47,7 +48,7 @@ class FaceTracker(Protocol):
 
 
 def open_tracker(name: str = "auto", max_faces: int = 1, static: bool = False) -> FaceTracker:
-    """Open a tracker by name; ``auto`` takes the first that runs here. From now on BLAS works on one thread.
+    """Open a tracker by name; ``auto`` takes the first that runs here. BLAS works on one thread from now on.
 
     :param static: for single pictures: nothing is carried from one to the next, and the search is more
         thorough (small faces, faces that fill the picture) and slower.
@@ -56,6 +57,7 @@ def open_tracker(name: str = "auto", max_faces: int = 1, static: bool = False) -
     """
     check_tracker(name, max_faces)
     keep_blas_single()
+    load_twin("pose_refine", "numba")  # which `stream.face.pose` needs for the first face
     reasons = []
     for candidate in _TRACKERS if name == "auto" else (name,):
         module, tracker = _TRACKERS[candidate][static]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.compute.numba_twin import rims
 from stream.types import Array
 
 MAX_SHIFT = 0.15
@@ -28,6 +27,8 @@ def smooth_rims(depth: Array, head: Array, jump: float) -> tuple[Array, Array]:
     :param jump: depth step between neighbours that are not connected.
     :return: the depth (S, S) float32 and the head (S, S) bool without what was cut.
     """
+    from stream.compute.numba_twin import rims
+
     result, kept = np.empty(depth.shape, np.float32), np.empty(depth.shape, np.bool_)
     maps = np.ascontiguousarray(depth), np.ascontiguousarray(head)
     rims.smooth_rims(*maps, jump, REACH, MAX_SHIFT, result, kept)

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from stream.compute.depth_to_mesh import DEPTH_JUMP, MASK_THRESHOLD
-from stream.compute.numba_twin.rims import kept_mask, pieces, solid_pixels
 from stream.types import Array
 
 MAX_SLOPE = 6.4
@@ -54,6 +53,8 @@ def clean_mask(depth: Array, mask: Array, confidence: Array | None = None) -> Ar
     :param confidence: (S, S) float32 in 0..1; small holes that are less sure than `SURE` stay.
     :return: (S, S) float32.
     """
+    from stream.compute.numba_twin.rims import kept_mask, solid_pixels
+
     depth, mask = np.ascontiguousarray(depth), np.ascontiguousarray(mask)
     solid, clean = np.empty(depth.shape, np.uint8), np.empty(depth.shape, np.float32)
     solid_pixels(depth, mask, MASK_THRESHOLD, FARTHEST, solid)
@@ -83,6 +84,8 @@ def _fill_holes(solid: Array, confidence: Array | None) -> Array:
 
 def _main_pieces(solid: Array) -> Array:
     """A picture of 0 and 1: of another one its largest 4-connected component, and the face's other parts."""
+    from stream.compute.numba_twin.rims import pieces
+
     labels, sums = (
         np.empty(solid.shape, np.int32),
         np.empty((len(solid) * (len(solid) + 1) // 2 + 1, 3), np.int64),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stream.compute.numba_twin.temporal import patch_change, smooth_pixels, toward
 from stream.errors import InputError
 from stream.mesh.stillness import Seen, grey_picture, how_still
 from stream.types import Array, Depth
@@ -95,6 +94,8 @@ class DepthSmoother:
 
 def _follow(past: _Past, seconds: float, depth: Depth, grey: Array) -> _Past:
     """The next state of a track."""
+    from stream.compute.numba_twin.temporal import patch_change, smooth_pixels
+
     step = seconds - past.seconds
     new, mask = np.ascontiguousarray(depth.map), np.ascontiguousarray(depth.mask)
     before, before_mask = np.ascontiguousarray(past.depth.map), np.ascontiguousarray(past.depth.mask)
@@ -129,6 +130,8 @@ def _follow(past: _Past, seconds: float, depth: Depth, grey: Array) -> _Past:
 def _part(past: Array | None, new: Array | None, keep: Array) -> Array | None:
     if past is None or new is None:
         return None
+    from stream.compute.numba_twin.temporal import toward
+
     out = np.empty_like(keep)
     toward(np.ascontiguousarray(new), np.ascontiguousarray(past), keep, out)
     return out

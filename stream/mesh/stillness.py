@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stream.compute.numba_twin.temporal import look
 from stream.errors import InputError
 from stream.types import Array
 
@@ -69,6 +68,8 @@ def how_still(past: Seen, grey: Array, head: Array, step: float) -> tuple[Array,
     :param step: seconds since the past.
     :returns: grey's shape, float32: 1 where nothing moves, 0 where something clearly does.
     """
+    from stream.compute.numba_twin.temporal import look
+
     still, picture = np.empty_like(grey), np.empty_like(grey)
     risen = past.noise * math.exp(NOISE_RISE * step)
     keep = math.exp(-step / PICTURE_SECONDS)

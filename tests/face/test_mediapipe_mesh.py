@@ -5,9 +5,17 @@ import cv2
 import numpy as np
 import pytest
 from face.face_helpers import astronaut, astronaut_at, frame, shared
+from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmark, NormalizedLandmarkList
 
 from stream.errors import InputError
-from stream.face.mediapipe_mesh import MAX_SIDE, MediaPipeTracker, shrink
+from stream.face.mediapipe_mesh import (
+    MAX_SIDE,
+    MediaPipeTracker,
+    _process,
+    _read_landmarks,
+    open_mesh,
+    shrink,
+)
 from stream.face.search import PAUSE
 from stream.types import Array
 
@@ -166,3 +174,23 @@ def test_a_face_that_comes_late_is_found_within_a_pause_of_the_search(tracker: M
     found = [number / 30 for number in range(90, 110) if tracker.detect(frame(astronaut(), number / 30))]
     assert found[0] - 3.0 <= PAUSE + 1 / 30
     assert len(found) == 110 - round(found[0] * 30)  # and followed at every frame from then on
+
+
+def test_landmarks_are_those_of_mediapipes_own_way(tracker: MediaPipeTracker) -> None:
+    own = open_mesh(1, static=False)
+    for _ in range(3):
+        (theirs,) = own.process(astronaut()).multi_face_landmarks
+        (message,) = _process(tracker._mesh, astronaut())
+    own.close()
+    expected = np.array([(p.x, p.y, p.z) for p in theirs.landmark], np.float32)
+    np.testing.assert_array_equal(_read_landmarks(message), expected)
+    assert _process(tracker._mesh, np.zeros((64, 64, 3), np.uint8)) == []
+
+
+def test_landmarks_with_other_fields_are_read_one_by_one() -> None:
+    landmarks = [NormalizedLandmark(x=0.25, y=0.5, z=-1.0) for _ in range(478)]
+    landmarks[7] = NormalizedLandmark(x=0.125, visibility=1.0)
+    points = _read_landmarks(NormalizedLandmarkList(landmark=landmarks).SerializeToString())
+    assert points.shape == (478, 3)
+    np.testing.assert_array_equal(points[6], [0.25, 0.5, -1])
+    np.testing.assert_array_equal(points[7], [0.125, 0, 0])

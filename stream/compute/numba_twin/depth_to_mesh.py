@@ -15,6 +15,10 @@ ACB, BCD, ACD, ADB = range(4)
 """The four triangles of a quad with corners a b / c d; the first two share the usual diagonal."""
 
 
+ONE = np.uintp(1)
+"""Columns are counted without a sign where a loop may start anywhere: numba's check for negative ones is slow."""
+
+
 @inline
 def _place(
     depth: Array,
@@ -32,8 +36,11 @@ def _place(
     vertices: Array,
     uv: Array,
     usable: Array,
+    spans: Array,
 ) -> None:
     """Back-project every pixel of the (S, S) grid; unusable ones go to the plane of depth 0.
+
+    Of each row, ``spans`` gets the first usable column and the end; S and 0 where there is none.
 
     Limits come as arguments, since numba's cache does not notice a constant that changed elsewhere.
     """
@@ -56,14 +63,20 @@ def _place(
             vertices[i, j, 1] = y * z
             vertices[i, j, 2] = z
             uv[i, j, 0], uv[i, j, 1] = centres[j], centres[i]
+        first, end = 0, size
+        while first < size and not usable[i, first]:
+            first += 1
+        while end > first and not usable[i, end - 1]:
+            end -= 1
+        spans[i, 0], spans[i, 1] = first, end if end > first else 0
 
 
 @inline
-def _choose(depth: Array, usable: Array, i: int, jump: float, kept: Array) -> None:
+def _choose(depth: Array, usable: Array, i: int, first: int, end: int, jump: float, kept: Array) -> None:
     """Which triangles of the quads (a b / c d) below row i are kept: rows `ACB`, `BCD`, `ACD`, `ADB`."""
-    for j in range(depth.shape[0] - 1):
-        da, db, dc, dd = depth[i, j], depth[i, j + 1], depth[i + 1, j], depth[i + 1, j + 1]
-        a, b, c, d = usable[i, j], usable[i, j + 1], usable[i + 1, j], usable[i + 1, j + 1]
+    for j in range(np.uintp(first), np.uintp(end)):
+        da, db, dc, dd = depth[i, j], depth[i, j + ONE], depth[i + 1, j], depth[i + 1, j + ONE]
+        a, b, c, d = usable[i, j], usable[i, j + ONE], usable[i + 1, j], usable[i + 1, j + ONE]
         ab, ac = (abs(da - db) < jump) & a & b, (abs(da - dc) < jump) & a & c
         cd, bd = (abs(dc - dd) < jump) & c & d, (abs(db - dd) < jump) & b & d
         bc, ad = abs(db - dc) < jump, abs(da - dd) < jump
@@ -71,22 +84,22 @@ def _choose(depth: Array, usable: Array, i: int, jump: float, kept: Array) -> No
         # The other diagonal only where it saves more: a topology that stays does not flicker.
         turn = np.int8(acd) + np.int8(adb) > np.int8(acb) + np.int8(bcd)
         stay = not turn
-        kept[ACB, j + 1], kept[BCD, j + 1] = acb & stay, bcd & stay
-        kept[ACD, j + 1], kept[ADB, j + 1] = acd & turn, adb & turn
+        kept[ACB, j + ONE], kept[BCD, j + ONE] = acb & stay, bcd & stay
+        kept[ACD, j + ONE], kept[ADB, j + ONE] = acd & turn, adb & turn
 
 
 @inline
-def _measure(vertices: Array, i: int, kept: Array, areas: Array) -> None:
+def _measure(vertices: Array, i: int, first: int, end: int, kept: Array, areas: Array) -> None:
     """Area vectors (x, y, z) of the kept triangles below row i, zero for the others."""
-    for j in range(vertices.shape[0] - 1):
+    for j in range(np.uintp(first), np.uintp(end)):
         ax, ay, az = vertices[i, j, 0], vertices[i, j, 1], vertices[i, j, 2]
-        bx, by, bz = vertices[i, j + 1, 0] - ax, vertices[i, j + 1, 1] - ay, vertices[i, j + 1, 2] - az
+        bx, by, bz = vertices[i, j + ONE, 0] - ax, vertices[i, j + ONE, 1] - ay, vertices[i, j + ONE, 2] - az
         cx, cy, cz = vertices[i + 1, j, 0] - ax, vertices[i + 1, j, 1] - ay, vertices[i + 1, j, 2] - az
-        dx, dy = vertices[i + 1, j + 1, 0] - ax, vertices[i + 1, j + 1, 1] - ay
-        dz = vertices[i + 1, j + 1, 2] - az
+        dx, dy = vertices[i + 1, j + ONE, 0] - ax, vertices[i + 1, j + ONE, 1] - ay
+        dz = vertices[i + 1, j + ONE, 2] - az
         ex, ey, ez = cx - bx, cy - by, cz - bz
         gx, gy, gz = dx - bx, dy - by, dz - bz
-        column = j + 1
+        column = j + ONE
         acb, bcd, acd, adb = kept[ACB, column], kept[BCD, column], kept[ACD, column], kept[ADB, column]
         zero = np.float32(0)
         areas[ACB, 0, column] = cy * bz - cz * by if acb else zero
@@ -112,9 +125,9 @@ def _append(triangles: Array, count: int, p: int, q: int, r: int) -> int:
 
 
 @inline
-def _store(kept: Array, i: int, size: int, count: int, triangles: Array) -> int:
+def _store(kept: Array, i: int, first: int, end: int, size: int, count: int, triangles: Array) -> int:
     """Append the triangles below row i; returns the new count."""
-    for j in range(size - 1):
+    for j in range(first, end):
         a = np.int32(i * size + j)
         b, c, d = a + 1, a + size, a + size + 1
         if kept[ACB, j + 1]:
@@ -136,16 +149,21 @@ def _finish(
     areas_above: Array,
     sums: Array,
     i: int,
+    first: int,
+    end: int,
     normals: Array,
     valid: Array,
 ) -> None:
-    """Normals and validity of row i from the triangles below and above it.
+    """Normals and validity of row i from the triangles below and above it, of its columns from ``first``.
 
-    Vertex j is corner a of the quad below right of it (column j + 1), b below left (column j), c above
+    Vertex j is corner a of the quad below right of it (column j + ONE), b below left (column j), c above
     right and d above left.
     """
+    valid[i] = False
     for j in range(valid.shape[1]):
-        r = j + 1
+        normals[i, j, 0], normals[i, j, 1], normals[i, j, 2] = np.float32(0), np.float32(0), np.float32(-1)
+    for j in range(np.uintp(first), np.uintp(end)):
+        r = j + ONE
         valid[i, j] = (
             (below[ACB, r] | below[ACD, r] | below[ADB, r])
             | (below[ACB, j] | below[BCD, j] | below[ADB, j])
@@ -153,15 +171,15 @@ def _finish(
             | (above[BCD, j] | above[ACD, j] | above[ADB, j])
         )
     for k in range(3):
-        for j in range(valid.shape[1]):
-            r = j + 1
+        for j in range(np.uintp(first), np.uintp(end)):
+            r = j + ONE
             sums[k, j] = (
                 (areas_below[ACB, k, r] + areas_below[ACD, k, r] + areas_below[ADB, k, r])
                 + (areas_below[ACB, k, j] + areas_below[BCD, k, j] + areas_below[ADB, k, j])
                 + (areas_above[ACB, k, r] + areas_above[BCD, k, r] + areas_above[ACD, k, r])
                 + (areas_above[BCD, k, j] + areas_above[ACD, k, j] + areas_above[ADB, k, j])
             )
-    for j in range(valid.shape[1]):
+    for j in range(np.uintp(first), np.uintp(end)):
         x, y, z = sums[0, j], sums[1, j], sums[2, j]
         length = np.sqrt(x * x + y * y + z * z)
         good = valid[i, j] and length > np.float32(0)
@@ -211,7 +229,7 @@ def depth_to_mesh(
     size = depth.shape[0]
     vertex_grid, normal_grid = vertices.reshape(size, size, 3), normals.reshape(size, size, 3)
     valid_grid = valid.reshape(size, size)
-    usable = np.empty((size, size), np.bool_)
+    usable, spans = np.empty((size, size), np.bool_), np.empty((size, 2), np.int64)
     _place(
         depth,
         mask,
@@ -228,6 +246,7 @@ def depth_to_mesh(
         vertex_grid,
         uv.reshape(size, size, 2),
         usable,
+        spans,
     )
     # Two rows of quads, used in turn; the quad right of column j is at j + 1, with a pad at either end.
     kept = np.zeros((2, 4, size + 1), np.bool_)
@@ -236,14 +255,18 @@ def depth_to_mesh(
     count = 0
     for i in range(size):
         now, before = i % 2, (i + 1) % 2
+        kept[now] = False
+        areas[now] = 0
         if i < size - 1:
-            _choose(depth, usable, i, np.float32(depth_jump), kept[now])
-            _measure(vertex_grid, i, kept[now], areas[now])
-            count = _store(kept[now], i, size, count, triangles)
-        else:
-            kept[now] = False
-            areas[now] = 0
-        _finish(kept[now], kept[before], areas[now], areas[before], sums, i, normal_grid, valid_grid)
+            # A triangle has a usable corner at either side of its quad.
+            first, end = min(spans[i, 0], spans[i + 1, 0]), max(spans[i, 1], spans[i + 1, 1], 1) - 1
+            _choose(depth, usable, i, first, end, np.float32(depth_jump), kept[now])
+            _measure(vertex_grid, i, first, end, kept[now], areas[now])
+            count = _store(kept[now], i, first, end, size, count, triangles)
+        first, end = spans[i, 0], spans[i, 1]
+        _finish(
+            kept[now], kept[before], areas[now], areas[before], sums, i, first, end, normal_grid, valid_grid
+        )
     return count
 
 
