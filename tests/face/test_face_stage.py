@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from calibration_file import write_calibration
-from face_helpers import angle_between, astronaut, astronaut_at, frame, landmarks_of, pose_matrix
+from face.face_helpers import angle_between, astronaut, astronaut_at, frame, landmarks_of, pose_matrix
 from people import faces_of
 from pydantic import ValidationError
 
@@ -71,7 +71,7 @@ def test_a_real_face_comes_out_whole(stage: FaceStage) -> None:
 
 
 def test_without_a_face_the_capture_passes_empty(stage: FaceStage) -> None:
-    assert stage(Capture(frame(np.zeros((480, 640, 3), np.uint8)))).faces == ()
+    assert stage(Capture(frame(np.zeros((480, 640, 3), np.uint8)))).people == ()
 
 
 def test_a_face_keeps_its_id_through_a_short_gap_and_not_a_long_one(stage: FaceStage) -> None:

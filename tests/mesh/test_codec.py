@@ -66,6 +66,8 @@ def test_a_viewer_builds_the_servers_mesh() -> None:
     sent = MeshDecoder().decode(
         1, MeshEncoder(14).encode(1, face, surface_of(depth), frame.index, START).body
     )
+    assert sent is not None
+    assert sent.person.surface is not None
     there = mesh_of(frame, sent.person.face, sent.person.surface, "numba")
     np.testing.assert_array_equal(there.triangles, here.triangles)
     np.testing.assert_allclose(there.uv, here.uv, atol=1e-6)

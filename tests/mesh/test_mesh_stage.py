@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mesh_samples import dome, inner, sample_face, sample_frame
+from mesh.mesh_samples import dome, inner, sample_face, sample_frame
 from people import filled
 
 from stream.compute.backends import why_not

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mesh_samples import dome, sample_face, sample_frame
+from mesh.mesh_samples import dome, sample_face, sample_frame
 from people import capture_with, filled, surfaces_of
 
 from stream.errors import InputError

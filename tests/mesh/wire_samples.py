@@ -21,7 +21,7 @@ class Shot(NamedTuple):
 
     face: Face
     surface: Surface
-    index: int
+    index: int  # type: ignore[assignment]
     captured: int
 
 
@@ -75,7 +75,7 @@ class Written(NamedTuple):
     bits: int
     key: bool
     size: int
-    index: int
+    index: int  # type: ignore[assignment]
     reference: int
     captured: int
     track: int

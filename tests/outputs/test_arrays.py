@@ -51,7 +51,7 @@ def test_normals_and_confidence_belong_to_the_depth_in_the_picture() -> None:
     maps = replace(
         depths_of(capture)[0], normal=normal.copy(), confidence=np.full((SIZE, SIZE), 0.7, np.float32)
     )
-    arrays = capture_arrays(replace(capture, depths=(maps,)))
+    arrays = capture_arrays(replace(capture, people=(replace(capture.people[0], depth=maps),)))
     # The depth's own slopes in the picture, which the turned crop mixes into x and y.
     slope_y, slope_x = np.gradient(arrays["depth"])
     inside = np.isfinite(slope_x) & np.isfinite(slope_y)

@@ -56,7 +56,7 @@ class Finder:
     :param fail: it cannot be opened.
     """
 
-    gives = ("face", "surface", "expression")
+    gives: tuple[str, ...] = ("face", "surface", "expression")
 
     def __init__(self, source: Source, fail: bool = False) -> None:
         self.name, self.rate, self.paced = source.name, source.rate, source.paced

@@ -108,7 +108,7 @@ def with_publisher(test: Callable[[Publisher], Awaitable[None]]) -> Callable[[],
 
         asyncio.run(play())
 
-    run.__name__ = test.__name__  # type: ignore[attr-defined]
+    run.__name__ = test.__name__
     return run
 
 
@@ -173,7 +173,7 @@ async def test_the_next_picture_ends_the_wait(publisher: Publisher) -> None:
         await publisher.read()
     begun = time.monotonic()
     publisher.send(publisher.mesh(captured + 33_000), publisher.mesh(captured + 66_000))
-    seen = []
+    seen: list[int] = []
     while not seen or seen[-1] != captured + 66_000:
         capture = await publisher.read()
         assert capture is not None

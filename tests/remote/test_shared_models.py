@@ -257,7 +257,7 @@ def test_the_plan_of_a_server_is_what_runs_for_three_kinds_of_viewers(
         needed = {thing: {step["name"]} for step in plan["steps"] for thing in step["gives"]}
         assert set(plan["wanted"]) == {"face", "surface", "expression"}
 
-        picture = await asyncio.to_thread(textures.client.incoming.wait)  # type: ignore[union-attr]
+        picture = await asyncio.to_thread(textures.client.incoming.wait)
         assert picture is not None
         await eventually(lambda: len(ran) > 20)
         assert set().union(*ran) == needed["face"]  # now and then, for who reads how many there are
