@@ -30,6 +30,6 @@ def test_the_command_line_starts_without_models_or_graphics(module: str) -> None
 def test_the_live_chain_never_loads_what_only_training_and_evaluation_need() -> None:
     statement = (
         "from stream.recipes import *; from stream.memory import TrackMemory; s = CaptureSettings();"
-        "[make_stage(t, s, TrackMemory()) for t in plan_capture({'mesh', 'expression'}, s).steps]"
+        "[make_stage(t, s, TrackMemory()) for t in plan_capture({'mesh'}, s).steps]"
     )
     assert not loaded_after(statement) & {"torch", "scipy", "matplotlib"}

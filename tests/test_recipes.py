@@ -49,7 +49,7 @@ def test_without_a_gpu_everything_runs_on_the_host(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_with_a_gpu_network_and_kernels_decide_together(
-    settings: dict[str, str], expected: list[str], monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready = [BackendStatus(name, True, "", "") for name in ("tensorrt", "openvino", "torch")]
     monkeypatch.setattr("stream.inference.backends.backend_status", lambda: ready)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from stream.compute.cuda.current import why_no_driver
@@ -49,8 +50,7 @@ def load_twin(kernel: str, name: str = AUTO) -> ModuleType:
 
 
 def _numba_missing() -> str | None:
-    try:
-        importlib.import_module("numba")
-    except ImportError as error:
-        return f"numba cannot be loaded ({error}); install it with: pip install numba."
+    # Looked for, not imported: that takes a second, and drags scipy in.
+    if importlib.util.find_spec("numba") is None:
+        return "numba is not installed; install it with: pip install numba."
     return None

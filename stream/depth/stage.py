@@ -8,6 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from stream.compute.backends import load_twin
 from stream.depth.estimator import DepthEstimator
 from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import ModelError
@@ -44,10 +45,11 @@ class DepthStage:
         self._estimator: DepthEstimator | None = None
 
     def open(self) -> None:
-        """Load the network.
+        """Load the network and the smoothing's kernels.
 
         :raises ModelError, BackendError, ConfigError: as `DepthEstimator` and what loads the network.
         """
+        load_twin("temporal", "numba")
         self._estimator = DepthEstimator(normals=False, engine=self._load())
 
     def __call__(self, capture: Capture) -> Capture:

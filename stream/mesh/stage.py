@@ -18,7 +18,8 @@ class SurfaceStage:
     name = "surface"
 
     def open(self) -> None:
-        """Nothing to take."""
+        """Load the kernels, which may compile them for some seconds the first time."""
+        load_twin("rims", "numba")
 
     def __call__(self, capture: Capture) -> Capture:
         """Make the surfaces.

@@ -171,11 +171,8 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 
 def test_auto_without_numba_says_so(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(name: str, *_: object) -> None:
-        raise ImportError(f"no {name}")
-
     monkeypatch.setattr(libraries, "_is_installed", lambda library: False)
-    monkeypatch.setattr("stream.compute.backends.importlib.import_module", refuse)
+    monkeypatch.setattr("stream.compute.backends.importlib.util.find_spec", lambda name: None)
     with pytest.raises(BackendError, match=r"prosopon\[gpu\].*pip install numba"):
         choose_backend("auto")
 

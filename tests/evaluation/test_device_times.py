@@ -9,13 +9,14 @@ from compute.host_driver import HostDriver
 from mesh.device_network import Network, capture_of, face_at
 from rich.console import Console
 
-from stream import capture
+from stream import recipes
 from stream.cli.tables import device_tables
 from stream.errors import BackendError
 from stream.evaluation import benchmark, device_frames, device_kernels
 from stream.evaluation.device_frames import frame_times
 from stream.mesh.device_frame import STEPS
 from stream.mesh.device_stage import DeviceStage
+from stream.pipeline.plan import Choice
 
 
 def test_every_kernel_family_is_timed(driver: HostDriver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +88,7 @@ def test_the_benchmark_tells_what_the_gpu_does_with_tracked_faces(
 def test_the_benchmark_closes_every_stage_that_it_opens_on_the_gpu(
     driver: HostDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``auto`` opens its stage to see whether it runs: tracking alone must not ask for one."""
+    """Tracking alone must not ask for one."""
     monkeypatch.setattr(device_kernels, "kernel_times", lambda *given: [])
     monkeypatch.setattr(device_kernels, "copy_bandwidth", lambda driver: 2e9)
     monkeypatch.setattr(device_frames, "COPIED", 1000)
@@ -102,8 +103,8 @@ def test_the_benchmark_closes_every_stage_that_it_opens_on_the_gpu(
         return Counted(lambda: Network(driver), graphs=graphs)
 
     monkeypatch.setattr(benchmark, "device_stage", make)
-    monkeypatch.setattr(capture, "device_stage", make)
-    monkeypatch.setattr(capture, "_may_stay_on_device", lambda settings: True)
+    monkeypatch.setattr(recipes, "device_stage", make)
+    monkeypatch.setattr(recipes, "_choose_device", lambda settings, shared: Choice(True, "as it may be"))
     benchmark.measure_device(benchmark.BenchSettings(frames=10))
     assert len(opened) == 2  # with graphs, and without
     assert all(stage.frame is None for stage in opened)

@@ -36,7 +36,7 @@ print(summary.reason, stage.closed, summary.abandoned, restored, flush=True)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_run_cleanly(number: signal.Signals) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, cwd=Path(__file__).parent, text=True,
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1], text=True,
         env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": ""},
     )  # fmt: skip
     assert process.stdout is not None

@@ -16,7 +16,7 @@ ACB, BCD, ACD, ADB = range(4)
 
 
 ONE = np.uintp(1)
-"""Columns are counted without a sign where a loop may start anywhere: numba tests for negative ones slowly."""
+"""Columns are counted without a sign where a loop may start anywhere: a test for negative ones is slow."""
 
 
 @inline
