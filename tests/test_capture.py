@@ -13,7 +13,7 @@ ON_HOST, ON_DEVICE = ["face", "depth", "mesh"], ["face", "device"]
 
 
 def stages(**settings: str | bool) -> list[str]:
-    return [stage.name for stage in capture_stages(CaptureSettings(**settings))]  # type: ignore[arg-type]
+    return [stage.name for stage in capture_stages(CaptureSettings(**settings))]
 
 
 def test_without_a_gpu_everything_runs_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,5 +62,5 @@ def _tensor(name: str, shape: tuple[int | str, ...]) -> onnx.ValueInfoProto:
 def _convolve(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """3x3 correlation with zero padding."""
     padded = np.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))  # type: ignore[call-overload]
     return np.einsum("nchwyx,ocyx->nohw", windows, weight)

@@ -80,10 +80,8 @@ def depth(
 
 
 def _shipped() -> list[str]:
-    """The model of still pictures and that of live capture."""
-    from stream.recipes import live_model
-
-    return list(dict.fromkeys(("depth", live_model("auto"))))
+    """The model of still pictures, and that of live capture where int8 runs well."""
+    return ["depth", "depth-int8"]
 
 
 def _methods(models: list[str], backend: str, threads: int | None, stack: ExitStack) -> dict[str, Method]:

@@ -61,7 +61,7 @@ def test_parts_share_the_memory() -> None:
     np.testing.assert_array_equal(to_host(DRIVER, array[2:][1][0]), host[3, 0])
     np.testing.assert_array_equal(to_host(DRIVER, array.reshape(10, 6)), host.reshape(10, 6))
     assert array[4:2].shape == (0, 4, 3)
-    assert [part.pointer for part in array] == [array.pointer + 48 * i for i in range(5)]
+    assert [part.pointer for part in array] == [array.pointer + 48 * i for i in range(5)]  # type: ignore[attr-defined]
     assert array[1].owner is array.owner
 
 

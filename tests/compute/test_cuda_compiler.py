@@ -48,7 +48,8 @@ def any_compiler() -> Compiler:
 class Old:
     """A compiler of another time."""
 
-    name, version, architectures = "NVRTC", "13.0", (75, 80, 90)
+    name, version = "NVRTC", "13.0"
+    architectures: tuple[int, ...] = (75, 80, 90)
 
     def compile(self, sources: Sources, target: str) -> tuple[bytes | None, str]:
         raise AssertionError("not asked for")
@@ -199,5 +200,7 @@ def test_sources_come_with_the_headers_they_include() -> None:
 
 def test_the_struct_of_the_tests_has_the_layout_that_c_gives_it() -> None:
     assert ADD.itemsize == 24
+    assert ADD.fields is not None
+    assert ADD.names is not None
     assert [ADD.fields[name][1] for name in ADD.names] == [0, 8, 12, 16]
     assert np.dtype(ADD).isalignedstruct

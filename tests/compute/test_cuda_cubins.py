@@ -22,7 +22,8 @@ SOURCES = Sources("family", "kernel text", {"one.cuh": "header", "two.cuh": "ano
 class Counting:
     """A compiler that counts how often it runs; the image says what it was made of."""
 
-    name, architectures = "NVRTC", (80, 86)
+    name = "NVRTC"
+    architectures: tuple[int, ...] = (80, 86)
 
     def __init__(self, version: str = "13.0") -> None:
         self.version, self.runs = version, 0

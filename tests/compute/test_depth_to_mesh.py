@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def compute(request: pytest.FixtureRequest) -> Iterator[str]:
         yield name
 
 
-def mesh_of(depth: Array, mask: Array | None = None, **changes: object) -> GridMesh:
+def mesh_of(depth: Array, mask: Array | None = None, **changes: Any) -> GridMesh:
     """Mesh of a depth map over `CROP`; the whole map is face unless a mask is given."""
     mask = np.ones_like(depth) if mask is None else mask
     matrix = image_from_crop(CROP, max(1, depth.shape[0]))
@@ -314,7 +315,7 @@ def test_wrong_maps_are_refused(depth: Array, mask: Array) -> None:
         {"depth_jump": np.nan},
     ],
 )
-def test_wrong_parameters_are_refused(changes: dict[str, object]) -> None:
+def test_wrong_parameters_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         mesh_of(FLAT, **changes)
 

@@ -54,7 +54,9 @@ def views_of(maps: int, size: int) -> Array:
 
 def alone(depth: Array, mask: Array, view: Array) -> GridMesh:
     """One map's mesh by numba, whose own tests are in test_depth_to_mesh.py."""
-    return depth_to_mesh(depth, mask, view[:6].reshape(2, 3), *view[6:12].tolist(), compute="numba")
+    fx, fy, cx, cy, distance, unit = view[6:12].tolist()
+    matrix = view[:6].reshape(2, 3)
+    return depth_to_mesh(depth, mask, matrix, fx, fy, cx, cy, distance, unit, compute="numba")
 
 
 def check_against_single_maps(meshes: GridMeshBatch, depth: Array, mask: Array, views: Array) -> None:
@@ -79,7 +81,7 @@ def downloaded(meshes: GridMeshBatch) -> GridMeshBatch:
     return GridMeshBatch(**{k: None if v is None else to_host(driver, v) for k, v in arrays.items()})
 
 
-def uploaded(*arrays: Array) -> list[DeviceArray]:
+def uploaded(*arrays: Array) -> list[Any]:
     return [to_device(current_driver(), array) for array in arrays]
 
 
@@ -145,7 +147,7 @@ def test_wide_views_are_cut_at_the_same_reach(place: str) -> None:
     with place_for(place) as compute:
         meshes = depth_to_mesh_batch(depth, mask, views, depth_jump=1e9, compute=compute)
     one = depth_to_mesh(
-        depth[0], mask[0], matrix[0], *views[0, 6:12].tolist(), depth_jump=1e9, compute="numba"
+        depth[0], mask[0], matrix[0], 10.0, 10.0, 39.0, 39.0, 600.0, 100.0, depth_jump=1e9, compute="numba"
     )
     assert 0 < len(one.triangles) < 1500
     np.testing.assert_array_equal(meshes.triangles[0][: meshes.counts[0]], one.triangles)
@@ -242,7 +244,8 @@ def test_buffers_can_be_used_again_and_again(place: str) -> None:
         for seed in (1, 2, 1):
             depth, mask = maps_of(2, 75, seed, 0.1)
             views = views_of(2, 75)
-            out = depth_to_mesh_batch(*uploaded(depth, mask), views, out=buffers)
+            there, where = uploaded(depth, mask)
+            out = depth_to_mesh_batch(there, where, views, out=buffers)
             assert out.vertices.pointer == buffers.vertices.pointer
             check_against_single_maps(downloaded(out), depth, mask, views)
 
@@ -263,7 +266,8 @@ def test_nothing_is_written_outside_the_buffers(place: str) -> None:
             driver.fill(whole.pointer, 0xAB, whole.nbytes, driver.default_stream)
             parts[name] = DeviceArray(whole.pointer + guard, shape, np.dtype(dtype), whole)
             wholes[name] = whole
-        depth_to_mesh_batch(*uploaded(depth, mask), views, out=GridMeshBatch(**parts))
+        there, where = uploaded(depth, mask)
+        depth_to_mesh_batch(there, where, views, out=GridMeshBatch(**parts))
         filled = {name: to_host(driver, whole) for name, whole in wholes.items()}
         host = downloaded(GridMeshBatch(**parts))
     check_against_single_maps(host, depth, mask, views)
@@ -286,8 +290,9 @@ def test_uv_and_draw_can_be_left_out(place: str) -> None:
         assert np.shares_memory(meshes.vertices, buffers.vertices)
         check_against_single_maps(meshes, depth, mask, views)
         if compute == "cuda":
-            there = mesh_buffers(2, 20, device=True, uv=False, draw=False)
-            meshes = downloaded(depth_to_mesh_batch(*uploaded(depth, mask), views, out=there))
+            buffers = mesh_buffers(2, 20, device=True, uv=False, draw=False)
+            there, where = uploaded(depth, mask)
+            meshes = downloaded(depth_to_mesh_batch(there, where, views, out=buffers))
             assert meshes.uv is None
             check_against_single_maps(meshes, depth, mask, views)
 
@@ -351,16 +356,16 @@ def test_cameras_of_wrong_shapes_are_refused(matrices: Any, fx: Any) -> None:
 @DEVICE_PLACES
 def test_host_and_device_do_not_mix(place: str) -> None:
     with place_for(place) as compute:
-        (depth,) = uploaded(GOOD[0])
+        depth, mask, views = uploaded(*GOOD, VIEWS)
         with pytest.raises(InputError):
             depth_to_mesh_batch(depth, GOOD[1], VIEWS)
         with pytest.raises(InputError):
             depth_to_mesh_batch(*GOOD, VIEWS, out=mesh_buffers(2, 8, device=True), compute=compute)
         with pytest.raises(InputError):
-            depth_to_mesh_batch(*GOOD, *uploaded(VIEWS), compute=compute)
+            depth_to_mesh_batch(*GOOD, views, compute=compute)
         out = replace(mesh_buffers(2, 8, device=True), scratch=None)
         with pytest.raises(InputError, match="scratch"):
-            depth_to_mesh_batch(*uploaded(*GOOD), VIEWS, out=out)
+            depth_to_mesh_batch(depth, mask, VIEWS, out=out)
 
 
 @every_place

@@ -1,6 +1,8 @@
 """expression_solve against scipy's bounded least squares, by its optimality conditions, and on bad input."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from scipy.optimize import lsq_linear
 
 from stream.compute.cuda.arrays import DeviceArray, to_device, to_host
 from stream.compute.cuda.current import current_driver, use_driver
+from stream.compute.cuda.driver import Driver
 from stream.compute.expression_solve import expression_solve
 from stream.errors import InputError
 from stream.types import Array
@@ -21,14 +24,16 @@ TOLERANCE = 1e-4
 
 @dataclass
 class Problem:
-    displacement: Array
-    basis: Array
-    weights: Array
-    previous: Array
+    """Arrays on the host or the device."""
+
+    displacement: Any
+    basis: Any
+    weights: Any
+    previous: Any
     l2: float = 0.0
     temporal: float = 0.0
 
-    def solve(self, compute: str, **more: object) -> Array:
+    def solve(self, compute: str, **more: Any) -> Array:
         arrays = self.displacement, self.basis, self.weights, self.previous
         return expression_solve(*arrays, self.l2, self.temporal, compute=compute, **more)
 
@@ -311,7 +316,7 @@ def test_device_arrays_stay_on_the_device(place: str) -> None:
         driver = current_driver()
         expected = problem.solve(compute)
         names = ("displacement", "basis", "weights", "previous")
-        there = replace(problem, **{name: to_device(driver, getattr(problem, name)) for name in names})
+        there = uploaded(driver, problem, names)
         code = there.solve("auto")
         assert isinstance(code, DeviceArray)
         np.testing.assert_array_equal(to_host(driver, code), expected)
@@ -332,17 +337,18 @@ def test_device_numbers_that_cannot_be_checked_do_no_harm() -> None:
     problem.basis[2, 7], clean.basis[2, 7] = [np.nan, -np.inf, 1e30], 0
     with use_driver(HostDriver()) as driver:
         names = ("displacement", "basis", "weights", "previous")
-        there = replace(problem, **{name: to_device(driver, getattr(problem, name)) for name in names})
+        there = uploaded(driver, problem, names)
         np.testing.assert_array_equal(to_host(driver, there.solve("auto")), clean.solve("cuda"))
 
 
 def test_scratch_is_allocated_once(monkeypatch: pytest.MonkeyPatch) -> None:
     if compiler() is None:
         pytest.skip("no C++ compiler here; install one with: apt-get install g++")
-    problem, calls = draw(16, 2, 40, 10), []
+    calls: list[Any] = []
+    problem = draw(16, 2, 40, 10)
     with use_driver(HostDriver()) as driver:
         names = ("displacement", "basis", "weights", "previous")
-        there = replace(problem, **{name: to_device(driver, getattr(problem, name)) for name in names})
+        there = uploaded(driver, problem, names)
         there.solve("auto", out=there.previous)
         monkeypatch.setattr(driver, "allocate", calls.append)
         there.solve("auto", out=there.previous)
@@ -358,7 +364,13 @@ def test_other_memory_orders(order: str) -> None:
     np.testing.assert_array_equal(problem.solve("numba"), expected)
 
 
-BAD = {
+def uploaded(driver: Driver, problem: Problem, names: Iterable[str]) -> Problem:
+    """The problem with these arrays on the device."""
+    moved: dict[str, Any] = {name: to_device(driver, getattr(problem, name)) for name in names}
+    return replace(problem, **moved)
+
+
+BAD: dict[str, dict[str, Any]] = {
     "displacement of two axes": {"displacement": np.zeros((2, 40), np.float32)},
     "float64": {"displacement": np.zeros((2, 40, 3))},
     "a list": {"weights": [[1.0] * 40] * 2},

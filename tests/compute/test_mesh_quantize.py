@@ -136,19 +136,19 @@ def test_device_arrays_in_and_out(place: str) -> None:
     again = mesh_quantize(depth, mask, LOW, HIGH, 14, expected.levels, compute="numba")
     with place_for(place):
         driver = current_driver()
-        there = [to_device(driver, array) for array in (depth, mask)]
-        key = mesh_quantize(*there, LOW, HIGH)
+        there, where = (to_device(driver, array) for array in (depth, mask))
+        key = mesh_quantize(there, where, LOW, HIGH)
         assert isinstance(key.planes, DeviceArray)
         np.testing.assert_array_equal(to_host(driver, key.planes), expected.planes)
-        delta = mesh_quantize(*there, LOW, HIGH, 14, key.levels)
+        delta = mesh_quantize(there, where, LOW, HIGH, 14, key.levels)
         np.testing.assert_array_equal(to_host(driver, delta.planes), again.planes)
         assert not to_host(driver, delta.planes).any()
         with pytest.raises(InputError):
-            mesh_dequantize(key.planes, LOW, HIGH)
+            mesh_dequantize(key.planes, LOW, HIGH)  # type: ignore[arg-type]
         with pytest.raises(InputError):
-            mesh_quantize(there[0], mask, LOW, HIGH)
+            mesh_quantize(there, mask, LOW, HIGH)
         with pytest.raises(InputError, match="another buffer"):
-            mesh_quantize(*there, LOW, HIGH, 14, key.levels, out=key)
+            mesh_quantize(there, where, LOW, HIGH, 14, key.levels, out=key)
 
 
 def test_a_smooth_face_becomes_small() -> None:
@@ -205,7 +205,7 @@ GOOD = np.zeros((2, 4, 4), np.float32)
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, Any]) -> None:
-    arguments = {"depth": GOOD, "mask": GOOD, "low": LOW, "high": HIGH} | changes
+    arguments: dict[str, Any] = {"depth": GOOD, "mask": GOOD, "low": LOW, "high": HIGH} | changes
     with pytest.raises(InputError):
         mesh_quantize(**arguments, compute="numba")
 
@@ -230,6 +230,6 @@ PLANES = np.zeros((1, 2, 16), np.uint8)
     ],
 )
 def test_damaged_planes_are_refused(changes: dict[str, Any]) -> None:
-    arguments = {"planes": PLANES, "low": LOW, "high": HIGH} | changes
+    arguments: dict[str, Any] = {"planes": PLANES, "low": LOW, "high": HIGH} | changes
     with pytest.raises(InputError):
         mesh_dequantize(**arguments)

@@ -64,7 +64,7 @@ def plane(image: Array, size: int, kind: Any = np.float32) -> Scene:
     """A square that a camera sees straight on, its texels at the image's points (16.5 + j, 8.5 + i)."""
     corners = (UNIT_UV * size - 0.5 + [16.5, 8.5] - [30.0, 20.0]) * 2.0
     vertices = np.concatenate([corners, np.full((4, 1), 600.0)], axis=1).astype(np.float32)
-    normals = np.tile(np.float32([0, 0, -1]), (4, 1))
+    normals = np.tile(np.array([0, 0, -1], np.float32), (4, 1))
     layout = texture_layout(UNIT_UV, UNIT_TRIANGLES, size)
     state = np.zeros((size, size, 3), kind), np.zeros((size, size), np.float32)
     return Scene(
@@ -251,7 +251,7 @@ def test_what_is_hidden_or_turned_away_or_outside_is_not_painted(place: str) -> 
     base.texture[:], base.confidence[:] = 50, 0.5
     wall = np.full((70, 70), np.nan, np.float32)
     wall[:, :29] = 500
-    behind = base.vertices * np.float32([1, 1, -1])
+    behind = base.vertices * np.array([1, 1, -1], np.float32)
     lost = base.vertices.copy()
     lost[0] = np.nan
     with place_for(place) as compute:
@@ -441,8 +441,9 @@ def test_bad_input_is_told(place: str, changes: dict[str, Any], message: str) ->
     ],
 )
 def test_a_bad_layout_is_told(changes: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"uv": UNIT_UV, "triangles": UNIT_TRIANGLES, "size": 8}
     with pytest.raises(InputError, match=message):
-        texture_layout(**{"uv": UNIT_UV, "triangles": UNIT_TRIANGLES, "size": 8} | changes)
+        texture_layout(**arguments | changes)
 
 
 def test_unknown_backends_are_told() -> None:

@@ -183,7 +183,7 @@ def test_the_mirror_image_turns_normals_left_to_right(tmp_path: Path) -> None:
 def test_normals_are_those_of_the_depth_that_is_returned(tmp_path: Path) -> None:
     """A plane seen beside the axis: its map's own slopes, by differences, give the normals."""
     axis = (2 * np.arange(4) + 1) / 4 - 1
-    slopes = np.broadcast_to(np.float32([0.4, -0.2])[:, None, None], (2, 4, 4))
+    slopes = np.broadcast_to(np.array([0.4, -0.2], np.float32)[:, None, None], (2, 4, 4))
     plane = 0.4 * axis[None, :] - 0.2 * axis[:, None]
     camera = intrinsics_from_fov(64, 16, 70.0)
     estimator = full_model(tmp_path, depth=plane, normal=normals(slopes))

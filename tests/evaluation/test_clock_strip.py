@@ -1,7 +1,6 @@
 """The clock in the picture: exact after video coding and scaling, and silent where it cannot be read."""
 
 import io
-from itertools import pairwise
 
 import av
 import cv2
@@ -48,7 +47,7 @@ def test_the_picture_itself_is_left_alone() -> None:
 def test_times_that_differ_by_a_microsecond_are_told_apart() -> None:
     image = np.full((60, 64, 3), 90, np.uint8)
     read = [read_clock(with_clock(image, START + number)) for number in range(50)]
-    assert {after - before for before, after in pairwise(read)} == {1}
+    assert read == list(range(START, START + 50))
 
 
 def test_a_picture_without_a_clock_shows_none() -> None:

@@ -48,7 +48,9 @@ def test_every_sample_is_counted_once_and_progress_is_told(samples):
     done = compare({"plane": best_plane}, samples, told.append)
     assert sum(told) == len(samples)
     assert len(done.values["plane"]["l1"]) == len(samples)
-    assert done.floor["normals_skin"] < 6
+    floor = done.floor["normals_skin"]
+    assert floor is not None
+    assert floor < 6
 
 
 def test_the_summary_is_plain_and_holds_the_means(comparison):
@@ -69,9 +71,9 @@ def test_the_summary_is_plain_and_holds_the_means(comparison):
 
 def test_strata_hold_what_they_say(samples, comparison):
     about = describe(samples)
-    for what, groups in strata(about).items():
+    for what, parts in strata(about).items():
         if what in ("yaw", "tone", "occlusion"):
-            assert (np.sum(list(groups.values()), axis=0) == 1).all(), what
+            assert (np.sum(list(parts.values()), axis=0) == 1).all(), what
     groups = strata(about)
     assert (np.abs(samples.yaw[groups["yaw"]["15-30"]]) >= 15).all()
     assert (samples.expression[groups["expression"]["jaw open"], JAW] >= 0.5).all()
@@ -123,7 +125,9 @@ def test_confidence_that_never_changes_tells_nothing():
         "confidence_pixels": np.ones((2, 8), np.float32),
         "error_pixels": np.random.default_rng(0).uniform(size=(2, 8)).astype(np.float32),
     }
-    assert summarise_confidence(values)["spearman"] is None
+    found = summarise_confidence(values)
+    assert found is not None
+    assert found["spearman"] is None
     assert summarise_confidence({key: value * np.nan for key, value in values.items()}) is None
 
 

@@ -60,8 +60,8 @@ class _Flat:
     """An engine of 16 pixels that finds depth 0.25 everywhere."""
 
     backend = "none"
-    inputs = (TensorSpec("image", (1, 3, 16, 16), "float32"),)
-    outputs = ()
+    inputs: tuple[TensorSpec, ...] = (TensorSpec("image", (1, 3, 16, 16), "float32"),)
+    outputs: tuple[TensorSpec, ...] = ()
 
     def run(self, inputs):
         assert inputs["image"].shape == (1, 3, 16, 16)

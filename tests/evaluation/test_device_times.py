@@ -1,6 +1,7 @@
 """The GPU's measures run through, on kernels compiled as host C++; what they say there is no figure."""
 
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_the_benchmark_tells_what_the_gpu_does_with_tracked_faces(
     monkeypatch.setattr(device_kernels, "GROUPS", 2)
     monkeypatch.setattr(device_kernels, "REPEATS", 1)
     whole = device_kernels.kernel_times
-    monkeypatch.setattr(device_kernels, "kernel_times", lambda *given: whole(*given, small=True))
+    monkeypatch.setattr(device_kernels, "kernel_times", partial(whole, small=True))
     monkeypatch.setattr(device_kernels, "copy_bandwidth", lambda driver: 2e9)
     monkeypatch.setattr(
         benchmark,

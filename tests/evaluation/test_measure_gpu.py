@@ -67,5 +67,5 @@ def test_without_a_gpu_it_says_so_and_writes_nothing(
     with pytest.raises(SystemExit) as ended:
         measure_gpu.main()
     assert ended.value.code == 1
-    assert why_no_driver() in capsys.readouterr().err
+    assert str(why_no_driver()) in capsys.readouterr().err
     assert not out.exists()

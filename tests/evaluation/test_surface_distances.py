@@ -39,7 +39,8 @@ NOSE = EGG[SIZE // 2, SIZE // 2]
 def test_points_project_back_to_their_pixels_and_have_their_depth():
     depth = 0.3 * GRID[..., 0] + 0.1
     points = face(depth)
-    crop, camera = Crop(*map(float, CROP[0])), Intrinsics(*map(float, CAMERA[0]), 640, 480)
+    fx, fy, cx, cy = map(float, CAMERA[0])
+    crop, camera = Crop(*map(float, CROP[0])), Intrinsics(fx, fy, cx, cy, 640, 480)
     matrix = image_from_crop(crop, SIZE)
     for row, column in ((0, 0), (10, 70), (95, 95)):
         x, y, z = points[row, column]

@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,7 +82,7 @@ def test_frames_come_back(seed: int, turn: tuple[float, float, float]) -> None:
         {"intrinsics": replace(CAMERA, cx=1e39)},
     ],
 )
-def test_what_cannot_be_sent_is_refused(changes: dict[str, object]) -> None:
+def test_what_cannot_be_sent_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         encode_expression(replace(FRAME, **changes))
 

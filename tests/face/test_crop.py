@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -102,7 +103,7 @@ def test_outside_the_crop_the_canvas_is_the_border() -> None:
 @pytest.mark.parametrize("channels", [(), (1,), (3,)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_type_and_size_are_kept_at_any_place(channels: tuple[int, ...], dtype: type) -> None:
-    image = np.full((40, 51, *channels), 7, dtype)
+    image: Any = np.full((40, 51, *channels), 7, dtype)
     for crop in (
         Crop(-300, 900, 20, 1.0),
         Crop(25, 20, 4000, 0.1),

@@ -76,9 +76,9 @@ def test_a_picture_too_long_to_sample_from_is_refused() -> None:
 def test_landmarks_far_out_tiny_or_not_finite_are_no_face() -> None:
     good = landmarks_of(pose_matrix(0, 0, 0, (0, 0, 600)))
     assert plausible(good, 640, 480)
-    assert plausible(good - np.float32([400, 0, 0]), 640, 480)  # half out of the picture
-    assert not plausible(good - np.float32([800, 0, 0]), 640, 480)
-    assert not plausible(good + np.float32([0, 600, 0]), 640, 480)
+    assert plausible(good - np.array([400, 0, 0], np.float32), 640, 480)  # half out of the picture
+    assert not plausible(good - np.array([800, 0, 0], np.float32), 640, 480)
+    assert not plausible(good + np.array([0, 600, 0], np.float32), 640, 480)
     assert not plausible(good * np.float32(0.01), 640, 480)
     assert not plausible((good - 320) * np.float32(30) + 320, 640, 480)
     assert not plausible(good[:468], 640, 480)

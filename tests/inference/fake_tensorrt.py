@@ -18,6 +18,10 @@ from stream.errors import BackendError
 from stream.inference.backend_onnxruntime import OnnxRuntimeEngine, describe
 from stream.inference.tensorrt import Library, _make_log
 
+_Enum: Any = enum.Enum
+_IntEnum: Any = enum.IntEnum
+"""The library's own kinds of values; made anew for each, which type checkers cannot follow."""
+
 
 class CapturingDriver(HostDriver):
     """The host driver with a count of what was called.
@@ -92,12 +96,12 @@ class FakeTensorRt:
         self.spoils: Callable[[bytes], bool] = lambda plan: False
         self.capturable, self.runs, self.loads = True, True, True
         flags = {"TF32": 1, "REQUIRE_USER_ALLOCATION": 2} if rtx else {"TF32": 1}
-        self.BuilderFlag = enum.Enum("BuilderFlag", flags)
-        self.ComputeCapability = enum.Enum("ComputeCapability", {"NONE": 0, "SM86": 86, "SM120": 120})
-        self.NetworkDefinitionCreationFlag = enum.IntEnum("Flag", {"STRONGLY_TYPED": 1})
-        self.ExecutionContextAllocationStrategy = enum.Enum("Strategy", "STATIC USER_MANAGED")
-        self.DynamicShapesKernelSpecializationStrategy = enum.Enum("Specialisation", "LAZY EAGER")
-        self.CudaGraphStrategy = enum.Enum("GraphStrategy", "DISABLED WHOLE_GRAPH_CAPTURE")
+        self.BuilderFlag = _Enum("BuilderFlag", flags)
+        self.ComputeCapability = _Enum("ComputeCapability", {"NONE": 0, "SM86": 86, "SM120": 120})
+        self.NetworkDefinitionCreationFlag = _IntEnum("Flag", {"STRONGLY_TYPED": 1})
+        self.ExecutionContextAllocationStrategy = _Enum("Strategy", "STATIC USER_MANAGED")
+        self.DynamicShapesKernelSpecializationStrategy = _Enum("Specialisation", "LAZY EAGER")
+        self.CudaGraphStrategy = _Enum("GraphStrategy", "DISABLED WHOLE_GRAPH_CAPTURE")
         self.TensorIOMode = Mode
         self.Builder = lambda log: _Builder(self, log)
         self.OnnxParser = lambda network, log: _Parser(network)
@@ -329,4 +333,4 @@ class _RtxContext(_Context):
 
 def _view(pointer: int, shape: Any, dtype: str) -> np.ndarray:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    return np.frombuffer((ctypes.c_byte * size).from_address(pointer), dtype).reshape(shape)
+    return np.frombuffer(memoryview((ctypes.c_byte * size).from_address(pointer)), dtype).reshape(shape)

@@ -138,7 +138,7 @@ class TestRun:
         with pytest.raises(ModelError, match="closed"):
             engine.run({"image": images(1)})
         with pytest.raises(ModelError, match="closed"):
-            engine.run_device({}, machine.driver.stream())
+            engine.run_device({}, machine.driver.stream())  # type: ignore[attr-defined]
 
 
 class TestRunDevice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,7 +19,7 @@ from stream.inference.manifest import (
     update_manifest,
 )
 
-FACTS = {
+FACTS: dict[str, Any] = {
     "licence": "CC0-1.0",
     "crop_size": 16,
     "data": "random numbers",
@@ -38,13 +39,13 @@ def house(tmp_path: Path, tiny_model: bytes) -> Path:
     return path
 
 
-def entry(**changes: object) -> dict[str, object]:
+def entry(**changes: Any) -> dict[str, Any]:
     tensor = {"name": "image", "shape": [None, 3, 16, 16], "dtype": "float32"}
     facts = {"name": "tiny", "file": "tiny.onnx", "sha256": "0" * 64, "bytes": 10}
     return {**facts, "inputs": [tensor], "outputs": [tensor], **FACTS, **changes}
 
 
-def write(path: Path, *entries: dict[str, object]) -> Path:
+def write(path: Path, *entries: dict[str, Any]) -> Path:
     path.write_text(yaml.safe_dump({"models": list(entries)}))
     return path
 
@@ -114,7 +115,7 @@ def test_update_refuses_what_is_not_there(house: Path) -> None:
     ],
     ids=str,
 )
-def test_bad_entries_are_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_bad_entries_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     path = write(tmp_path / "manifest.yaml", entry(**changes))
     with pytest.raises(ConfigError, match=next(iter(changes))):
         load_manifest(path)

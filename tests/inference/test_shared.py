@@ -22,8 +22,8 @@ class FakeEngine:
     backend = "fake"
 
     def __init__(self, batch: int, world: World) -> None:
-        self.inputs = (TensorSpec("x", (batch, 2), "float32"),)
-        self.outputs = (TensorSpec("y", (batch, 2), "float32"),)
+        self.inputs: tuple[TensorSpec, ...] = (TensorSpec("x", (batch, 2), "float32"),)
+        self.outputs: tuple[TensorSpec, ...] = (TensorSpec("y", (batch, 2), "float32"),)
         self.batch, self.world, self.closed = batch, world, False
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -64,7 +64,8 @@ def row(value: float) -> dict[str, Array]:
 
 def together(world: World, shared: SharedEngine, values: list[float]) -> dict[float, Array | Exception]:
     """Results of calls that all wait while another one runs."""
-    world.hold, results = threading.Event(), {}
+    results: dict[float, Array | Exception] = {}
+    world.hold = threading.Event()
 
     def call(value: float) -> None:
         try:

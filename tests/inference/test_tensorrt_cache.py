@@ -6,6 +6,7 @@ import logging
 import os
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,8 @@ def test_a_newer_one_takes_the_place(folder: Path) -> None:
 @pytest.mark.parametrize("field", [field.name for field in fields(PlanKey)])
 def test_every_part_of_the_key_counts(field: str) -> None:
     store(KEY, "plan", PLAN)
-    other = replace(KEY, **{field: 5 if field == "max_batch" else "other"})
+    change: dict[str, Any] = {field: 5 if field == "max_batch" else "other"}
+    other = replace(KEY, **change)
     assert load(other, "plan") is None
     assert load(KEY, "plan") is not None
 

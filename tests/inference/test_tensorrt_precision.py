@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -25,9 +26,7 @@ def tensor(name: str, *shape: int | str, kind: int = TensorProto.FLOAT) -> onnx.
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def model_of(
-    nodes: list[onnx.NodeProto], outputs: list[onnx.ValueInfoProto], **constants: np.ndarray
-) -> bytes:
+def model_of(nodes: list[onnx.NodeProto], outputs: list[onnx.ValueInfoProto], **constants: Any) -> bytes:
     """A checked network from ``x`` (n, 3, 6, 6)."""
     initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "tiny", [tensor("x", "n", 3, 6, 6)], outputs, initializers)
@@ -243,7 +242,7 @@ def test_quantised_models_are_told_apart() -> None:
 def test_the_shipped_models_lose_little(path: Path) -> None:
     """The rounding of a GPU, in ONNX Runtime."""
     content = path.read_bytes()
-    precision = "int8" if is_quantised(content) else "fp16"
+    precision: Literal["int8", "fp16"] = "int8" if is_quantised(content) else "fp16"
     loss = predicted_loss(content, prepare(content, precision))
     assert set(loss) == {"depth", "mask", "confidence", "normal"}
     assert too_lossy(loss, precision) is None

@@ -28,7 +28,7 @@ class Network:
     """`maps_of` as work on the driver's queue, reading and writing by address, as a GPU's network does."""
 
     backend, capturable = "made up", True
-    inputs = (TensorSpec("image", (2, 3, SIZE, SIZE), "float32"),)
+    inputs: tuple[TensorSpec, ...] = (TensorSpec("image", (2, 3, SIZE, SIZE), "float32"),)
 
     def __init__(self, driver: HostDriver) -> None:
         self.driver, self.closed = driver, False
@@ -52,7 +52,7 @@ class Network:
 def look(array: DeviceArray) -> Array:
     """The host driver's memory as numpy sees it."""
     buffer = (ctypes.c_char * array.nbytes).from_address(array.pointer)
-    return np.frombuffer(buffer, array.dtype).reshape(array.shape)
+    return np.frombuffer(memoryview(buffer), array.dtype).reshape(array.shape)
 
 
 def face_at(x: float, y: float, track: int = 0) -> Face:

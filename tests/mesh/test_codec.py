@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import astuple, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def on_the_wire(datagrams: list[bytes]) -> int:
 @pytest.mark.parametrize("bits", [10, 11, 14])
 def test_what_is_encoded_is_what_the_document_describes(bits: int) -> None:
     encoder, decoder = MeshEncoder(bits), MeshDecoder()
-    references = {}
+    references: dict[int, Any] = {}
     for number, shot in enumerate(moving_shots(12, speed=0.004), start=5):
         message = encoder.encode(number, *shot)
         written = read_by_the_book(message.body, references)
@@ -253,7 +254,18 @@ def test_what_cannot_be_sent_is_refused() -> None:
 def packed(**changes: object) -> bytes:
     """A sound message with fields of its header changed."""
     body = MeshEncoder().encode(1, *moving_shots(1)[0]).body
-    names = ("bits", "flags", "size", "index", "reference", "captured", "track", "low", "high", "jump")
+    names: tuple[str, ...] = (
+        "bits",
+        "flags",
+        "size",
+        "index",
+        "reference",
+        "captured",
+        "track",
+        "low",
+        "high",
+        "jump",
+    )
     names += ("fx", "fy", "cx", "cy", "width", "height", "x", "y", "half", "angle")
     names += tuple(f"pose{place}" for place in range(12))
     values = dict(zip(names, HEADER.unpack_from(body), strict=True)) | changes

@@ -54,7 +54,10 @@ def test_replayed_graphs_follow_every_change(driver: HostDriver) -> None:
     captures = []
     for number in range(12):
         image = np.roll(images[number // 8], number, axis=1)
-        faces = [face_at(*rng.uniform(150, 300, 2), track) for track in range(2 if 3 < number < 9 else 1)]
+        faces = [
+            face_at(rng.uniform(150, 300), rng.uniform(150, 300), track)
+            for track in range(2 if 3 < number < 9 else 1)
+        ]
         faces[0].pose[2, 3] += 10 * number
         captures.append(capture_of(image, number, *faces))
     replaying, singly = open_stage(driver), open_stage(driver, graphs=False)
@@ -167,7 +170,7 @@ def test_a_failure_under_way_costs_one_frame_only(
 
 def test_what_cannot_run_is_known_when_it_is_opened(driver: HostDriver) -> None:
     class Broken(Network):
-        def run_device(self, inputs: object, stream: object) -> dict[str, object]:
+        def run_device(self, inputs: object, stream: object) -> dict[str, Any]:
             raise BackendError("This PyTorch has no CUDA.")
 
     network = Broken(driver)

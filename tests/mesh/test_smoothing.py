@@ -170,7 +170,7 @@ def test_the_past_counts_within_the_gap() -> None:
 def test_a_broken_pixel_does_not_reach_into_later_frames(broken: float) -> None:
     smoother = DepthSmoother()
     good = constant(0.1)
-    normal = np.tile(np.float32([0, 0, -1]), (4, 4, 1))
+    normal = np.tile(np.array([0, 0, -1], np.float32), (4, 4, 1))
     smoother(0.0, Depth(good.map, good.mask, good.mask, normal), GREY)
     bad = Depth(good.map.copy(), good.mask.copy(), good.mask.copy(), normal.copy())
     assert bad.confidence is not None
@@ -181,6 +181,7 @@ def test_a_broken_pixel_does_not_reach_into_later_frames(broken: float) -> None:
     after = smoother(2 * FRAME, Depth(good.map, good.mask, good.mask, normal), GREY)
     np.testing.assert_allclose(after.map, 0.1)
     np.testing.assert_allclose(after.mask, 1)
+    assert after.normal is not None
     np.testing.assert_allclose(after.normal, normal)
     later = smoother(3 * FRAME, Depth(good.map, good.mask, good.mask, normal), GREY)
     assert later.confidence is not None

@@ -23,7 +23,7 @@ class Shot(NamedTuple):
 
     face: Face
     surface: Depth
-    index: int
+    index: int  # type: ignore[assignment]
     captured: int
 
 
@@ -54,8 +54,9 @@ def real_shots(count: int = 90) -> list[Shot]:
     from stream.sources.sample import SampleSource
 
     source, stages = SampleSource(fast=True), capture_stages(CaptureSettings())
-    shots = []
-    for member in (source, *stages):
+    shots: list[Shot] = []
+    members: list[Any] = [source, *stages]
+    for member in members:
         member.open()
     try:
         for _ in range(count):
@@ -69,7 +70,7 @@ def real_shots(count: int = 90) -> list[Shot]:
             face, surface = capture.faces[0], surface_of(capture.depths[0])
             shots.append(Shot(face, surface, frame.index, START + round(frame.index * 1e6 / 29.97)))
     finally:
-        for member in (source, *stages):
+        for member in members:
             member.close()
     return shots
 
@@ -86,7 +87,7 @@ class Written(NamedTuple):
     bits: int
     key: bool
     size: int
-    index: int
+    index: int  # type: ignore[assignment]
     reference: int
     captured: int
     track: int

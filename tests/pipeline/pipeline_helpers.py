@@ -30,7 +30,7 @@ class ListSource:
     """Gives ``count`` tiny frames; None for an endless stream; ``indices`` instead says which."""
 
     name = "list"
-    rate = None
+    rate: float | None = None
 
     def __init__(
         self,

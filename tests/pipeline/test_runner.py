@@ -80,7 +80,8 @@ def test_the_time_of_each_stage_travels_with_the_capture() -> None:
 def test_what_a_stage_adds_reaches_the_sink_and_the_source_stays_untouched() -> None:
     sink = FakeStage("sink")
     run(ListSource(2), [FakeStage("draw", lambda c: replace(c, picture=c.frame.image + 9))], [sink])
-    assert [int(capture.picture[0, 0, 0]) for capture in sink.captures] == [9, 9]
+    pictures: list[Any] = [capture.picture for capture in sink.captures]
+    assert [int(picture[0, 0, 0]) for picture in pictures] == [9, 9]
     assert all(capture.frame.image.max() == 0 for capture in sink.captures)
 
 
@@ -427,7 +428,7 @@ def test_metrics_are_served_while_it_runs() -> None:
 
     def look(capture: Capture) -> Capture:
         if capture.frame.index == 3:
-            port = pipeline._server.target.port  # type: ignore[union-attr]
+            port = pipeline._server.target.port
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
                 pages.append(answer.read().decode())
         return capture

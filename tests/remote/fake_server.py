@@ -322,7 +322,8 @@ class FakePublisher:
         self.surfaces: list[SurfaceFrame] = []
         self.expressions: list[bytes] = []
         self.pictures: list[tuple[int, Array]] = []
-        self._reassembler, self._decoders = Reassembler(), {}
+        self._decoders: dict[int, Any] = {}
+        self._reassembler = Reassembler()
         self._task: asyncio.Task[None] | None = None
 
     def heard(self, text: str) -> None:

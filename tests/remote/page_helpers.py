@@ -263,7 +263,9 @@ def rig(path: Path) -> Path:
     moved = np.where(egg.vertices[:, 1:2] < 0, [[0.0, -0.05, 0.0]], 0.0).astype("<f4")
     parts = [egg.vertices.astype("<f4"), moved, egg.faces.astype("<u4").ravel()]
     blob = b"".join(part.tobytes() for part in parts)
-    views, accessors, at = [], [], 0
+    views: list[dict[str, Any]] = []
+    accessors: list[dict[str, Any]] = []
+    at = 0
     for part, kind, number in zip(parts, ("VEC3", "VEC3", "SCALAR"), (5126, 5126, 5125), strict=True):
         views.append({"buffer": 0, "byteOffset": at, "byteLength": part.nbytes})
         accessor = {"bufferView": len(accessors), "componentType": number, "count": len(part), "type": kind}

@@ -69,7 +69,7 @@ def test_the_environment_stands_in_for_what_is_not_set() -> None:
     "settings",
     [{"publish_token": ""}, {"publish_token": "two words"}, {"publish_token": "ü"}, {"view_token": "eyes"}],
 )
-def test_tokens_that_cannot_work_are_refused(settings: dict[str, str]) -> None:
+def test_tokens_that_cannot_work_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         tokens(**settings)
 

@@ -247,7 +247,7 @@ def test_tokens_are_sent_and_never_shown() -> None:
             assert "opensaysme" not in str(refused.value)
             for transport in ("webrtc", "websocket"):
                 url = f"{server.url}/#session=studio&token=sesame"
-                async with RemoteViewer(url, transport=transport) as viewer:  # type: ignore[arg-type]
+                async with RemoteViewer(url, transport=transport) as viewer:
                     assert "sesame" not in repr(viewer.address)
                     await take(viewer, 1)
 

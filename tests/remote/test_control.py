@@ -55,7 +55,7 @@ def test_a_publisher_tells_its_clock_and_is_answered() -> None:
     control, channel = PublisherControl(clocks.append, lambda: floods.append(True)), FakeChannel()
     control.tell(KeyRequest())  # there is no way yet
     assert not control.taken
-    control.take(channel)  # type: ignore[arg-type]
+    control.take(channel)
     hear = channel.handlers["message"]
     hear(write_message(Clock(rtp=7)))
     hear(write_message(Ping(time=3.0)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,7 +42,8 @@ def test_a_stranger_who_finds_the_port_ends_nothing() -> None:
     async def run() -> None:
         client, peer = Client(), make_peer()
         client.receives()
-        channel, echoed = client.channel(), []
+        echoed: list[Any] = []
+        channel = client.channel()
         peer.on_channel = lambda other: other.on("message", other.send)
         channel.on("message", echoed.append)
         await join(client, peer, receive=False)

@@ -9,7 +9,7 @@ from stream.remote.settings import IceSettings
 TURN = IceSettings(
     stun=("stun:stun.example.org:3478",),
     turn=("turn:turn.example.org:3478?transport=udp",),
-    turn_secret="north",  # type: ignore[arg-type]
+    turn_secret="north",
     turn_seconds=600,
 )
 

@@ -47,7 +47,7 @@ def test_a_message_waits_until_the_channel_has_little_left() -> None:
         waiting = asyncio.create_task(link.ready())
         await asyncio.sleep(0)
         assert not waiting.done()  # there is no channel yet
-        link.take_mesh(channel)  # type: ignore[arg-type]
+        link.take_mesh(channel)
         await asyncio.wait_for(waiting, 5)
         assert channel.bufferedAmountLowThreshold == LOW
         await link.send(packet(20_480))
@@ -66,7 +66,7 @@ def test_a_message_waits_until_the_channel_has_little_left() -> None:
 def test_a_channel_that_closes_says_so_to_who_waits() -> None:
     async def play() -> None:
         link, channel = ChannelLink(), FakeChannel()
-        link.take_mesh(channel)  # type: ignore[arg-type]
+        link.take_mesh(channel)
         await link.send(packet(4096))
         waiting = asyncio.create_task(link.ready())
         await asyncio.sleep(0)
@@ -84,7 +84,7 @@ def test_control_messages_go_their_own_way_or_none() -> None:
     async def play() -> None:
         link, channel = ChannelLink(), FakeChannel()
         await link.tell("nobody hears this")
-        link.control = channel  # type: ignore[assignment]
+        link.control = channel
         await link.tell("hello")
         assert channel.sent == ["hello"]
         channel.bufferedAmount = MOST_TEXT + 1
@@ -166,10 +166,10 @@ def test_a_websocket_that_is_not_read_soon_takes_nothing_more() -> None:
                 blocked.set()
 
         async def watch(websocket: aiohttp.ClientWebSocketResponse) -> None:
-            assert websocket._conn is not None  # type: ignore[attr-defined]
-            websocket._conn.transport.pause_reading()  # type: ignore[attr-defined]
+            assert websocket._conn is not None
+            websocket._conn.transport.pause_reading()
             await asyncio.wait_for(blocked.wait(), 20)
-            websocket._conn.transport.abort()  # type: ignore[attr-defined]
+            websocket._conn.transport.abort()
 
         await with_socket(serve, watch)
         assert sent > 1
@@ -183,6 +183,6 @@ def test_a_websocket_that_is_gone_says_so() -> None:
             await send_for_ever(link)
 
     async def watch(websocket: aiohttp.ClientWebSocketResponse) -> None:
-        websocket._conn.transport.abort()  # type: ignore[attr-defined]
+        websocket._conn.transport.abort()
 
     asyncio.run(with_socket(serve, watch))

@@ -27,7 +27,7 @@ from stream.remote.wire.messages import (
 
 DOCUMENT = Path(__file__).parents[2] / "docs/protocol.md"
 
-MESSAGES = [
+MESSAGES: list[AnyMessage] = [
     Subscribe(mesh=False, expression=True, texture=True),
     KeyRequest(),
     Ping(time=12.25),

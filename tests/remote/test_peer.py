@@ -138,7 +138,7 @@ def test_a_lost_picture_is_mended_by_a_key_frame_that_the_viewer_asks_for() -> N
         await until(lambda: len(pictures) >= 5)
         link, asked = peer._rtc.links[0], []
         sender: Any = feed._sender
-        request, resend, send = sender._send_keyframe, sender._retransmit, link._active.send  # type: ignore[union-attr]
+        request, resend, send = sender._send_keyframe, sender._retransmit, link._active.send
 
         lost: list[object] = []
 
@@ -146,11 +146,11 @@ def test_a_lost_picture_is_mended_by_a_key_frame_that_the_viewer_asks_for() -> N
             """Nothing is sent again, and what is sent now is lost."""
             lost.extend(sent)
 
-        sender._retransmit, link._active.send = lose, lose  # type: ignore[union-attr]
+        sender._retransmit, link._active.send = lose, lose
         sender._send_keyframe = lambda: (asked.append(1), request())
         await show(shared, 1, first=100)
         await until(lambda: any(isinstance(sent, bytes) and len(sent) > 100 for sent in lost))
-        link._active.send = send  # type: ignore[union-attr]
+        link._active.send = send
         shared._last_keys.clear()
         for _ in range(3):
             await show(shared, 20, first=101)
@@ -171,7 +171,8 @@ def test_ice_restarts_while_media_and_data_go_on() -> None:
         shared, client, peer = SharedVideo(640, 1500), Client(), make_peer()
         client.receives()
         assert client.incoming is not None
-        channel, echoed = client.channel(), []
+        echoed: list[Any] = []
+        channel = client.channel()
         peer.on_channel = lambda other: other.on("message", other.send)
         channel.on("message", echoed.append)
         await join(client, peer, receive=False, send=shared.feed())
@@ -181,21 +182,21 @@ def test_ice_restarts_while_media_and_data_go_on() -> None:
         link, old = client.rtc.links[0], peer._rtc.links[0]._active
         assert old is not None
         for round_number in range(2):
-            before = (peer.etag, link.local_username, link._active.local_candidates[0].port)  # type: ignore[union-attr]
+            before = (peer.etag, link.local_username, link._active.local_candidates[0].port)
             await client.restart(peer)
             for path in (link, peer._rtc.links[0]):
-                await until(lambda path=path: path._active is path._newest)
+                await until(lambda path=path: path._active is path._newest)  # type: ignore[misc]
             # The old network is gone: nothing can come or go there any more.
             await old.close()
             channel.send(f"round {round_number}")
-            await until(lambda number=round_number: f"round {number}" in echoed)
-            after = (peer.etag, link.local_username, link._active.local_candidates[0].port)  # type: ignore[union-attr]
+            await until(lambda number=round_number: f"round {number}" in echoed)  # type: ignore[misc]
+            after = (peer.etag, link.local_username, link._active.local_candidates[0].port)
             assert all(one != other for one, other in zip(before, after, strict=True))
             old = peer._rtc.links[0]._active
             assert old is not None
             shown = await show(shared, 10, first=10 * round_number)
             last = max(number for number, _ in shown.values())
-            await until(lambda last=last: bool(pictures) and number_of(pictures[-1].image) == last)
+            await until(lambda last=last: bool(pictures) and number_of(pictures[-1].image) == last)  # type: ignore[misc]
         assert peer.state == "connected"
         await peer.close()
         await asyncio.wait_for(reader, 10)
@@ -209,7 +210,8 @@ def test_a_restart_that_leads_nowhere_leaves_the_old_way() -> None:
     async def run() -> None:
         client, peer = Client(), make_peer()
         client.receives()
-        channel, echoed = client.channel(), []
+        echoed: list[Any] = []
+        channel = client.channel()
         peer.on_channel = lambda other: other.on("message", other.send)
         channel.on("message", echoed.append)
         await join(client, peer, receive=False)

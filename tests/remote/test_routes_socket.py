@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from typing import Any
 
 import aiohttp
 import pytest
@@ -19,10 +20,10 @@ def token_protocol(token: str) -> str:
     return "prosopon.token." + base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
 
 
-async def status(client: aiohttp.ClientSession, path: str = "/ws/ada", **options: object) -> int:
+async def status(client: aiohttp.ClientSession, path: str = "/ws/ada", **options: Any) -> int:
     """The status of a refused handshake; 101 where it was taken."""
     try:
-        socket = await client.ws_connect(path, **options)  # type: ignore[arg-type]
+        socket = await client.ws_connect(path, **options)
     except aiohttp.WSServerHandshakeError as error:
         return error.status
     await socket.close()

@@ -101,7 +101,7 @@ def test_numbers_that_jump_are_not_walked_through(step: int) -> None:
     async def jump() -> None:
         rtc = PeerConnection([])
         receiver: Any = rtc.addTransceiver("video", "recvonly").receiver
-        rtc_inner.divert(receiver, SimpleNamespace(missing=lambda: False))  # type: ignore[arg-type]
+        rtc_inner.divert(receiver, SimpleNamespace(missing=lambda: False))
         nack = receiver._RTCRtpReceiver__nack_generator
         asked: list[int] = []
 
@@ -124,7 +124,7 @@ def test_packets_that_are_missing_are_asked_for() -> None:
     async def miss() -> None:
         rtc = PeerConnection([])
         receiver: Any = rtc.addTransceiver("video", "recvonly").receiver
-        rtc_inner.divert(receiver, SimpleNamespace(missing=lambda: False))  # type: ignore[arg-type]
+        rtc_inner.divert(receiver, SimpleNamespace(missing=lambda: False))
         nack = receiver._RTCRtpReceiver__nack_generator
         for number in (65_530, 65_531, 3, 100):
             nack.add(SimpleNamespace(sequence_number=number))
@@ -159,5 +159,5 @@ def test_a_preferred_codec_comes_first_with_its_retransmission() -> None:
 
     codecs = [codec("H264", 1), codec("rtx", 2, apt=1), codec("VP8", 3), codec("rtx", 4, apt=3)]
     transceiver = SimpleNamespace(_codecs=codecs)
-    prefer_codec(transceiver, "VP8")  # type: ignore[arg-type]
+    prefer_codec(transceiver, "VP8")
     assert [found.payloadType for found in transceiver._codecs] == [3, 4, 1, 2]

@@ -69,7 +69,7 @@ async def test_a_camera_becomes_meshes_for_its_viewers(hub: SessionHub) -> None:
     await first.watch(hub, name)
     await second.watch(hub, name)
     for viewer in (first, second):
-        await viewer.until(lambda viewer=viewer: len(viewer.frames) > 10)
+        await viewer.until(lambda viewer=viewer: len(viewer.frames) > 10)  # type: ignore[misc]
         frame = viewer.frames[-1]
         solid = a_surface()[1].mask > 0
         assert (np.isfinite(frame.depth) == solid).all()
@@ -77,8 +77,8 @@ async def test_a_camera_becomes_meshes_for_its_viewers(hub: SessionHub) -> None:
         hello = viewer.told[0]
         assert isinstance(hello, Hello)
         assert (hello.session, hello.size) == (name, 32)
-        await viewer.until(lambda viewer=viewer: any(isinstance(told, Clock) for told in viewer.told))
-        await viewer.until(lambda viewer=viewer: State(state="live", faces=1, viewers=2) in viewer.told)
+        await viewer.until(lambda viewer=viewer: any(isinstance(told, Clock) for told in viewer.told))  # type: ignore[misc]
+        await viewer.until(lambda viewer=viewer: State(state="live", faces=1, viewers=2) in viewer.told)  # type: ignore[misc]
         indices = [frame.index for frame in viewer.frames]
         assert indices == sorted(set(indices))
     shown = {"name": name, "state": "live", "faces": 1, "viewers": 2}
@@ -290,7 +290,7 @@ async def test_viewers_can_be_found_and_let_go(hub: SessionHub) -> None:
     assert hub.viewer("s", viewer.name).state == "connected"
     hub.dismiss("s", viewer.name)
     await eventually(lambda: hub.listing()[0]["viewers"] == 1)
-    picture = await asyncio.to_thread(standard.client.incoming.wait)  # type: ignore[union-attr]
+    picture = await asyncio.to_thread(standard.client.incoming.wait)
     assert picture is not None
     await eventually(lambda: hub.metrics()["s"].totals()[0]["video"].count > 0)
     for unknown in (("s", viewer.name), ("s", "nobody"), ("nothing", camera.key)):

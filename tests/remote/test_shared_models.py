@@ -93,12 +93,12 @@ def test_faces_that_nobody_wants_are_looked_for_now_and_then(
 
     stage = SimpleNamespace(name="face", open=None, close=None)
     wants = Wants(False, False)
-    rarely = models_module._Rarely(stage, lambda: wants.meshes_wanted)  # type: ignore[arg-type]
+    rarely = models_module._Rarely(stage, lambda: wants.meshes_wanted)
     rarely._stage = look  # type: ignore[assignment]
-    seen = []
+    seen: list[Any] = []
     for number in range(60):  # two seconds
         now[0] = 100.0 + number / 30
-        seen.append(rarely(captures[0]).faces[0])  # type: ignore[union-attr]
+        seen.append(rarely(captures[0]).faces[0])
     assert len(looked) == 8
     assert seen == sorted(seen), "those found last go along in between"
     wants.meshes_wanted = True

@@ -139,7 +139,7 @@ def test_asked_for_key_frames_are_rare(monkeypatch: pytest.MonkeyPatch) -> None:
         shared = SharedVideo(640, 800)
         feed, keys = bound(shared), 0
         for number in range(60):  # two seconds in which every picture is asked to be a key frame
-            feed._sender._send_keyframe()  # type: ignore[union-attr]
+            feed._sender._send_keyframe()
             keys += is_key("VP8", await offered(shared, feed, number))
             now[0] += 1 / 30
         shared.close()

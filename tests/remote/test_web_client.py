@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,8 @@ def test_the_built_page_asks_nobody_else_and_runs_nothing_inline() -> None:
 def test_the_messages_that_clients_are_tested_with_become_their_levels() -> None:
     described = json.loads((VECTORS / "vectors.json").read_text())["messages"]
     datagrams, levels = (VECTORS / "messages.bin").read_bytes(), (VECTORS / "levels.bin").read_bytes()
-    reassembler, decoders, at, compared = Reassembler(), {}, 0, 0
+    decoders: dict[int, Any] = {}
+    reassembler, at, compared = Reassembler(), 0, 0
     for expected in described:
         message = None
         for _ in range(expected["datagrams"]):

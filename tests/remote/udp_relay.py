@@ -77,7 +77,7 @@ class UdpRelay:
     async def __aenter__(self) -> UdpRelay:
         loop = asyncio.get_running_loop()
         for side in (self._offerer, self._answerer):
-            await loop.create_datagram_endpoint(lambda side=side: side, local_addr=(LOOPBACK, 0))
+            await loop.create_datagram_endpoint(lambda side=side: side, local_addr=(LOOPBACK, 0))  # type: ignore[misc]
         return self
 
     async def __aexit__(
@@ -129,7 +129,12 @@ class UdpRelay:
             self._deliver(to, data)
             return
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(delay, lambda: (self._waiting.discard(timer), self._deliver(to, data)))
+
+        def deliver() -> None:
+            self._waiting.discard(timer)
+            self._deliver(to, data)
+
+        timer = loop.call_later(delay, deliver)
         self._waiting.add(timer)
 
     def _deliver(self, to: _Side, data: bytes) -> None:

@@ -84,10 +84,9 @@ def test_a_failed_copy_leaves_the_buffer_to_opengl(egl: RenderContext) -> None:
 
 def test_a_mesh_in_device_memory_looks_as_the_same_from_the_host(egl: RenderContext) -> None:
     driver, mesh, view = CountingDriver(), square(tilt=0.4), CameraView(PLAIN)
-    there = [
-        to_device(driver, array) for array in (mesh.vertices, mesh.normals, mesh.triangles, mesh.texture)
-    ]
-    device = replace(mesh, device=DeviceMesh(*there, driver, None))
+    arrays = mesh.vertices, mesh.normals, mesh.triangles, mesh.texture
+    vertices, normals, triangles, texture = (to_device(driver, array) for array in arrays)
+    device = replace(mesh, device=DeviceMesh(vertices, normals, triangles, texture, driver, None))
     scene = MeshScene(egl)
     pictures = []
     for shown in (mesh, device, replace(mesh), replace(device)):

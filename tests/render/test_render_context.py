@@ -3,6 +3,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import threading
+from typing import Any
 
 import numpy as np
 import psutil
@@ -138,7 +139,7 @@ def test_contexts_opened_and_closed_on_threads_do_not_leak():
 
 @pytest.mark.usefixtures("display")
 def test_a_window_reports_keys_drags_and_scrolling():
-    context = open_context("window", (320, 200))
+    context: Any = open_context("window", (320, 200))
     try:
         import glfw
 
@@ -173,7 +174,7 @@ def test_a_window_reports_keys_drags_and_scrolling():
 
 @pytest.mark.usefixtures("display")
 def test_a_drag_is_measured_in_window_heights(monkeypatch):
-    context = open_context("window", (320, 200))
+    context: Any = open_context("window", (320, 200))
     try:
         glfw = context._glfw
         monkeypatch.setattr(glfw, "get_mouse_button", lambda window, button: glfw.PRESS)

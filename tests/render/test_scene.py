@@ -41,6 +41,12 @@ def draw(scene, *meshes, mode="textured", view=VIEW, size=SIZE, background=None)
     return scene.read()
 
 
+def bounds(mesh):
+    found = mesh_bounds([mesh])
+    assert found is not None
+    return found
+
+
 def brightness(picture):
     return picture.astype(np.float64) @ (0.2126, 0.7152, 0.0722)
 
@@ -81,7 +87,8 @@ def test_normals_are_encoded_right_up_and_towards_the_viewer(scene, normal, colo
 def test_normals_turn_with_the_view(scene):
     mesh = square()
     orbit = OrbitView(yaw=30.0)
-    orbit.follow(*mesh_bounds([mesh]), 0.0)
+    centre, radius = bounds(mesh)
+    orbit.follow(centre, radius, 0.0)
     picture = draw(scene, mesh, mode="normals", view=orbit)
     expected = np.array([np.sin(np.radians(30)), 0, np.cos(np.radians(30))]) / 2 + 0.5
     np.testing.assert_allclose(picture[64, 64] / 255, expected, atol=0.006)
@@ -217,7 +224,8 @@ def test_multisampling_softens_edges(egl):
     def levels(samples):
         mesh = square(side=90, tilt=0.3, colour=(255, 0, 0))
         orbit = OrbitView(yaw=20, pitch=25)
-        orbit.follow(*mesh_bounds([mesh]), 0.0)
+        centre, radius = bounds(mesh)
+        orbit.follow(centre, radius, 0.0)
         return len(np.unique(draw(MeshScene(egl, samples), mesh, view=orbit)[..., 0]))
 
     if egl.gl.max_samples < 2:
@@ -231,10 +239,10 @@ def test_bounds_ignore_strays_and_invalid_vertices():
     vertices[7] = (9e5, -9e5, 9e5)
     valid = mesh.valid.copy()
     valid[vertices[:, 0] > 0] = False
-    centre, radius = mesh_bounds([replace(mesh, vertices=vertices)])
+    centre, radius = bounds(replace(mesh, vertices=vertices))
     np.testing.assert_allclose(centre, (0, 0, 600), atol=3)
     assert 46 < radius < 51
-    centre, radius = mesh_bounds([replace(mesh, vertices=vertices, valid=valid)])
+    centre, radius = bounds(replace(mesh, vertices=vertices, valid=valid))
     np.testing.assert_allclose(centre[0], -25, atol=3)
     assert mesh_bounds([replace(mesh, valid=np.zeros_like(valid))]) is None
     assert mesh_bounds([]) is None

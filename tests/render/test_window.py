@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import av
 import numpy as np
 import pytest
@@ -25,7 +28,8 @@ class Person:
         self.closings = 0
         self.stage = WindowStage(lambda: ["30.0 fps"], self._closed, size=(480, 360), folder=folder)
         self.stage.open()
-        self.context = self.stage._context
+        self.context: Any = self.stage._context
+        self.swap: Callable[[], None] = lambda: None
         self.time = 0.0
 
     def _closed(self):
@@ -240,7 +244,7 @@ def test_a_single_picture_stays_until_the_person_quits(tmp_path):
             stage._context._events.append(Event("key", "escape"))
         idle()
 
-    stage.idle = idle_and_quit
+    stage.idle = idle_and_quit  # type: ignore[method-assign]
     pipeline = Pipeline(ImagesSource(tmp_path / "photo.png"), [], [stage], duration=30)
     summary = run_pipeline(pipeline)
     assert seen == ["photo.png"] * 5

@@ -232,9 +232,13 @@ def back_to_the_cpu(path: Path, caplog: pytest.LogCaptureFixture, reason: str) -
 def test_what_the_host_must_change_goes_the_cpus_way(
     tmp_path: Path, driver: Driver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for number, options in enumerate(
-        [{"rotation": 90}, {"rotation": 180}, {"aspect": Fraction(4, 3)}, {"pixels": "yuv420p10le"}]
-    ):
+    odd: list[dict[str, Any]] = [
+        {"rotation": 90},
+        {"rotation": 180},
+        {"aspect": Fraction(4, 3)},
+        {"pixels": "yuv420p10le"},
+    ]
+    for number, options in enumerate(odd):
         caplog.clear()
         back_to_the_cpu(clip(tmp_path / f"{number}.mp4", **options), caplog, "cannot be used")
 

@@ -63,6 +63,7 @@ def test_waiting_takes_as_long_as_it_should() -> None:
     start = pacer.wait(0.0)
     due = pacer.wait(0.05)
     assert start is not None
+    assert due is not None
     assert due == pytest.approx(start + 0.05)
     assert time.monotonic() >= due
 

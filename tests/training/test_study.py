@@ -16,6 +16,7 @@ from depth_shards import write_dataset  # noqa: E402
 
 from stream.errors import ConfigError, InputError  # noqa: E402
 from stream.evaluation.shards import PHOTO, SYNTHETIC, load_dataset  # noqa: E402
+from stream.inference.engine import TensorSpec  # noqa: E402
 from stream.training.loop import CHECKPOINT  # noqa: E402
 from stream.training.study import RESULTS, Study, StudySettings, load_results, plan_rows  # noqa: E402
 from stream.training.study_report import study_figure, study_table, write_report  # noqa: E402
@@ -27,6 +28,10 @@ KEYS = ("train", "val", "val_ict", "val_anny", "test", "test_mask", "test_remove
 
 class BlueIsBackground:
     """An engine whose mask is what is not as blue as the background of the bumps."""
+
+    backend = "made up"
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         red, _, blue = inputs["image"][0]
@@ -178,10 +183,12 @@ def test_the_report_states_the_figures(finished):
 def test_the_picture_draws_each_set_and_the_seeds(finished, tmp_path):
     (axes,) = study_figure(finished.results, available=10).axes
     labels = [line.get_label() for line in axes.lines]
-    assert sum(not label.startswith("_") for label in labels) == 4
+    assert sum(not str(label).startswith("_") for label in labels) == 4
     drawn = next(line for line in axes.lines if line.get_label() == "held-out synthetic heads")
-    assert list(drawn.get_xdata()) == [1, 10]
-    assert list(drawn.get_ydata()) == [result["val_normalised"] for result in finished.results[:2]]
+    assert np.asarray(drawn.get_xdata()).tolist() == [1, 10]
+    assert np.asarray(drawn.get_ydata()).tolist() == [
+        result["val_normalised"] for result in finished.results[:2]
+    ]
     write_report(finished.results, 10, tmp_path)
     assert (tmp_path / "study.png").stat().st_size > 1000
     assert (tmp_path / "study.md").read_text().startswith("Mean depth L1")

@@ -20,7 +20,7 @@ def samples() -> Samples:
     """Bumps seen by cameras that are near, off the middle, rolled and not square."""
     arrays = bump_arrays(6, SIZE, seed=2)
     rng = np.random.default_rng(0)
-    arrays["camera"] = np.tile(np.float32([520, 545, 322, 238]), (6, 1))
+    arrays["camera"] = np.tile(np.array([520, 545, 322, 238], np.float32), (6, 1))
     arrays["crop"] = np.column_stack(
         [
             rng.uniform(150, 500, 6),
@@ -68,14 +68,14 @@ def test_mirroring_first_or_last_gives_the_same(samples):
     for row in range(len(samples)):
         flip(samples, row)
     mirrored, mirrored_known = sight_normals(samples)
-    expected = normal[..., ::-1] * np.float32([-1, 1, 1])[:, None, None]
+    expected = normal[..., ::-1] * np.array([-1, 1, 1], np.float32)[:, None, None]
     np.testing.assert_array_equal(mirrored_known, known[..., ::-1])
     np.testing.assert_allclose(mirrored[:, 0][mirrored_known], expected[:, 0][mirrored_known], atol=2e-6)
     np.testing.assert_allclose(mirrored[:, 1][mirrored_known], expected[:, 1][mirrored_known], atol=2e-6)
 
 
 def test_what_looks_away_or_is_no_head_is_not_known(samples):
-    samples.normal[0] = np.int8([127, 0, 0])  # across the ray, or nearly
+    samples.normal[0] = np.array([127, 0, 0], np.int8)  # across the ray, or nearly
     samples.normal[1] = 0
     samples.flags[2] &= ~np.uint8(FOREGROUND)
     normal, known = sight_normals(samples)

@@ -28,14 +28,15 @@ class DeviceInfo:
 
 
 class Memory(Protocol):
-    """Device memory, freed with its last reference.
+    """Device memory, freed with its last reference."""
 
-    :ivar pointer: device address.
-    :ivar nbytes: size.
-    """
+    @property
+    def pointer(self) -> int:
+        """Device address."""
 
-    pointer: int
-    nbytes: int
+    @property
+    def nbytes(self) -> int:
+        """Size."""
 
 
 class Stream(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,7 @@ class Drawn:
         return np.asarray((points[:, 2] - sample.distance) / unit)
 
 
-def draw(engine: Any, seeds: list[tuple[int, ...]]) -> list[Drawn]:
+def draw(engine: Any, seeds: Sequence[tuple[int, ...]]) -> list[Drawn]:
     """One sample per seed, each with a mean face."""
     good = {key: good_photos(kit.photos, PHOTOS, GOOD_FIT) for key, kit in engine.kits.items()}
     result = []

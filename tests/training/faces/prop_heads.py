@@ -90,7 +90,7 @@ def assert_same(first: Prop, second: Prop) -> None:
     for name in ("vertices", "normals", "uv", "triangles", "colour"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     assert (first.picture is None) == (second.picture is None)
-    if first.picture is not None:
+    if first.picture is not None and second.picture is not None:
         np.testing.assert_array_equal(first.picture, second.picture)
     assert (first.gloss, first.strands, first.stretch) == (second.gloss, second.strands, second.stretch)
 

@@ -180,9 +180,7 @@ def test_a_shadow_falls_where_the_light_is_hidden(renderer: Renderer) -> None:
     before = _colour(renderer, _scene(vertices), light)
     # A small sheet between light and plane, seen edge-on by nobody: it covers the middle of the picture.
     sheet = MIDDLE + (hidden.vertices - hidden.vertices.mean(axis=0)) * 0.04 - [0, 0, 60]
-    shade = Prop(
-        sheet.astype(np.float32), *(getattr(hidden, n) for n in ("normals", "uv", "triangles")), 7, EYES.iris
-    )
+    shade = Prop(sheet.astype(np.float32), hidden.normals, hidden.uv, hidden.triangles, 7, EYES.iris)
     after = _colour(renderer, _scene(vertices, None, shade), light)
     drawn = renderer.labels(_scene(vertices, None, shade), view_matrix(CROP, CAMERA, 100, 2000)).part == 7
     assert 0 < drawn.mean() < 0.9

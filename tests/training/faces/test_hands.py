@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         load_hands()
 
 
-def test_damaged_weights_are_named(hands: Hands, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_weights_are_named(hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = replace(load_makehuman(), folder=tmp_path)
     monkeypatch.setattr("stream.training.faces.hands.load_makehuman", lambda: source)
     with pytest.raises(ModelError, match=r"weights\.default\.json"):
