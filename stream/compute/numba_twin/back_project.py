@@ -1,4 +1,8 @@
-"""Where each pixel of a depth map lies, for `depth_to_mesh` on the CPU."""
+"""Where each pixel of a depth map lies, for `depth_to_mesh` on the CPU.
+
+It is compiled into that kernel, whose entry in numba's cache does not notice a change here: touch
+its file, too.
+"""
 
 from __future__ import annotations
 
