@@ -47,6 +47,8 @@ class Frame:
     :ivar source: the source's name, for messages and metrics.
     :ivar device: the same picture in the GPU's memory (`stream.compute.nv12.PitchedNv12`), where the source
         decoded it there.
+    :ivar fresh: the picture was not given before; False where a source repeats one, or has none of that time
+        and gives grey.
     """
 
     image: Array
@@ -54,6 +56,7 @@ class Frame:
     index: int
     source: str
     device: Any = None
+    fresh: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ LIVE = """
 import json
 import numpy as np                                  # before any of ours, as in a program that uses them
 from threadpoolctl import threadpool_info
-from stream.face.stage import FaceStage
-from stream.pipeline.run import run_pipeline
-from stream.pipeline.runner import Pipeline
+from stream.recipes import CaptureSettings
+from stream.session import Session
 from stream.sources.factory import open_source
 
 def pools():
@@ -19,6 +18,7 @@ def pools():
 
 class Look:
     name = "look"
+    wants = {"face": 30.0}
     seen = {}
     def open(self): pass
     def close(self): pass
@@ -28,7 +28,7 @@ class Look:
         return capture
 
 before, look = pools(), Look()
-run_pipeline(Pipeline(open_source("sample", fast=True), [FaceStage()], [look], frames=2))
+Session(open_source("sample", fast=True), [look], CaptureSettings(), frames=2).run()
 print(json.dumps([before, look.seen]))
 """
 

@@ -22,11 +22,14 @@ def test_the_package_itself_loads_nothing_heavy() -> None:
     assert not loaded_after("import stream") & {*HEAVY, "numpy"}
 
 
-@pytest.mark.parametrize("module", ["stream.cli.main", "stream.capture"])
+@pytest.mark.parametrize("module", ["stream.cli.main", "stream.recipes", "stream.session"])
 def test_the_command_line_starts_without_models_or_graphics(module: str) -> None:
     assert not loaded_after(f"import {module}") & set(HEAVY)
 
 
 def test_the_live_chain_never_loads_what_only_training_and_evaluation_need() -> None:
-    statement = "import stream.capture as c; c.capture_stages(c.CaptureSettings())"
+    statement = (
+        "from stream.recipes import *; from stream.memory import TrackMemory; s = CaptureSettings();"
+        "[make_stage(t, s, TrackMemory()) for t in plan_capture({'mesh', 'expression'}, s).steps]"
+    )
     assert not loaded_after(statement) & {"torch", "scipy", "matplotlib"}

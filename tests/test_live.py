@@ -1,10 +1,10 @@
 """A live session: what it draws, how long it lasts, and what it leaves behind."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from people import capture_with
 
 from stream import live
 from stream.errors import BackendError, OutputError
@@ -12,7 +12,7 @@ from stream.live import LiveSession, LiveSettings, panel_lines
 from stream.outputs.latest import LatestCapture
 from stream.pipeline.metrics import Metrics
 from stream.render import context
-from stream.types import Capture, Frame, Mesh
+from stream.types import Capture, Crop, Face, Frame, Intrinsics, Mesh
 
 
 def no_context(name: str = "auto") -> None:
@@ -108,8 +108,10 @@ def test_the_panel_names_rate_latency_drops_and_the_chain() -> None:
 
 def test_the_last_mesh_with_triangles_is_kept() -> None:
     frame = Frame(np.zeros((8, 8, 3), dtype=np.uint8), 0.0, 0, "test")
-    good = Capture(frame, meshes=(mesh(1),))
+    camera = Intrinsics(10.0, 10.0, 3.5, 3.5, 8, 8)
+    face = Face(0, np.zeros((478, 3), np.float32), np.eye(4, dtype=np.float32), Crop(4, 4, 4, 0), camera)
+    good = capture_with(frame, (face,), meshes=(mesh(1),))
     keep = LatestCapture()
-    for capture in (good, replace(good, meshes=(mesh(0),)), Capture(frame)):
+    for capture in (good, capture_with(frame, (face,), meshes=(mesh(0),)), Capture(frame)):
         keep(capture)
     assert keep.capture is good

@@ -233,7 +233,7 @@ def read_frame(path: Path, index: int) -> Array:
 
 def _row(scene: MeshScene, picture: Array, settings: CaptureSettings, side: int) -> Array:
     capture = capture_image(picture, settings)
-    face, mesh = capture.faces[0], capture.meshes[0]
+    face, mesh = capture.people[0].face, capture.meshes[0]
     # A turned head is shown from the side that the photograph saw.
     towards = -1.0 if euler_angles(face.pose)[0] > 0 else 1.0
     views = [(mode, towards * angle) for mode, angle in VIEWS]

@@ -38,7 +38,7 @@ def preview_frame(video: Path, seconds: float) -> Array:
 
 def portrait_strip(capture: Capture) -> Array:
     """The face's crop and its mesh in `VIEWS`, side by side, (SIDE, n * SIDE, 3) uint8."""
-    cells = [crop_image(capture.frame.image, capture.faces[0].crop, SIDE)]
+    cells = [crop_image(capture.frame.image, capture.people[0].face.crop, SIDE)]
     context = open_context("egl")
     try:
         scene = MeshScene(context, samples=4)

@@ -23,7 +23,7 @@ from stream.expression.codec import ExpressionFrame, decode_expression, encode_e
 from stream.mesh.codec import MeshDecoder, MeshEncoder
 from stream.remote.wire.clock import media_time
 from stream.remote.wire.fragments import Kind, Message, split
-from stream.types import Array, Crop, Depth, Face, Intrinsics
+from stream.types import Array, Crop, Face, Intrinsics, Surface
 
 FOLDER = Path(__file__).parents[1] / "tests" / "data" / "protocol"
 
@@ -45,7 +45,7 @@ class Case:
     levels: Array | None = None
 
 
-def face_like(size: int, step: int) -> Depth:
+def face_like(size: int, step: int) -> Surface:
     """A head-like relief that moves a little with each step, with a hole and a fold in it."""
     y, x = (np.mgrid[0:size, 0:size] * 2 + 1) / size - 1
     x = x - 0.01 * step
@@ -53,7 +53,7 @@ def face_like(size: int, step: int) -> Depth:
     depth = depth + 0.004 * np.sin(40 * x + 3 * step) * np.cos(33 * y)
     depth[y > 0.62] += 0.4
     mask = (x**2 * 1.3 + y**2 < 0.75) & ~((np.abs(x - 0.3) < 0.08) & (np.abs(y + 0.3) < 0.05))
-    return Depth(depth.astype(np.float32), mask.astype(np.float32))
+    return Surface(depth.astype(np.float32), mask.astype(np.float32))
 
 
 def face_at(step: int, track: int) -> Face:

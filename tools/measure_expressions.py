@@ -28,7 +28,7 @@ from stream.training.faces.correspond import stored_correspondence
 from stream.training.faces.fit import photo_intrinsics
 from stream.training.faces.ict import load_head_model
 from stream.training.faces.photos import load_labels
-from stream.types import Array, Capture, Crop, Face, Frame, Intrinsics
+from stream.types import Array, Capture, Crop, Face, Frame, Intrinsics, Person
 
 SEEDS = range(100, 116)
 """Chosen on: 0 to 5."""
@@ -48,10 +48,12 @@ def solve(faces: list[Face], times: Array) -> tuple[Array, float]:
     stage, found, took = ExpressionStage(), [], []
     stage.open()
     for index, (face, seconds) in enumerate(zip(faces, times.tolist(), strict=True)):
-        capture = Capture(Frame(NO_PICTURE, seconds, index, "measure"), (face,))
+        capture = Capture(Frame(NO_PICTURE, seconds, index, "measure"), (Person(face),))
         begin = time.perf_counter()
-        found.append(stage(capture).expressions[0].coefficients)
+        expression = stage(capture).people[0].expression
         took.append(time.perf_counter() - begin)
+        assert expression is not None
+        found.append(expression.coefficients)
     return np.stack(found), float(np.median(took)) * 1e3
 
 
@@ -102,12 +104,16 @@ def teacher_courses(clip: Path, task: Path) -> Iterator[tuple[Face, float, Array
     source.open()
     try:
         while (frame := source.read()) is not None:
-            faces = stage(Capture(frame)).faces
+            people = stage(Capture(frame)).people
             image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=frame.image)
             seen = teacher.detect_for_video(image, int(frame.captured * 1000)).face_blendshapes
-            if faces and seen:
+            if people and seen:
                 scores = {shape.category_name: shape.score for shape in seen[0]}
-                yield faces[0], frame.captured, np.array([scores.get(name, 0.0) for name in ARKIT_NAMES])
+                yield (
+                    people[0].face,
+                    frame.captured,
+                    np.array([scores.get(name, 0.0) for name in ARKIT_NAMES]),
+                )
     finally:
         source.close()
         stage.close()

@@ -29,7 +29,7 @@ from stream.geometry import intrinsics_from_fov
 from stream.inference.backends import DEVICE_BACKENDS, load_engine
 from stream.inference.store import open_model
 from stream.mesh.device_stage import DeviceStage
-from stream.types import Capture, Crop, Face, Frame
+from stream.types import Capture, Crop, Face, Frame, Person
 
 PAGE = Path(__file__).parents[1] / "docs" / "gpu.md"
 BEGIN, END = "<!-- measure_gpu: begin -->", "<!-- measure_gpu: end -->"
@@ -103,7 +103,7 @@ def captures(count: int = 30) -> list[Capture]:
     return [
         Capture(
             Frame(image, 0.0, number, "noise"),
-            (Face(0, marks, pose, Crop(280.0 + 2 * number, 240.0, 110.0, 0.0), camera),),
+            (Person(Face(0, marks, pose, Crop(280.0 + 2 * number, 240.0, 110.0, 0.0), camera)),),
         )
         for number in range(count)
     ]

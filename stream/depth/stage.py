@@ -40,7 +40,7 @@ class DepthStage:
         memory: TrackMemory | None = None,
     ) -> None:
         self._load, self._side, self._smooth = load, side, smooth
-        self._memory = memory or TrackMemory()
+        self._memory = TrackMemory() if memory is None else memory
         self._estimator: DepthEstimator | None = None
 
     def open(self) -> None:

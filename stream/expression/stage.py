@@ -91,7 +91,7 @@ class ExpressionStage:
     def __init__(self, ipd_mm: float = INTER_PUPIL_MM, memory: TrackMemory | None = None) -> None:
         check_ipd(ipd_mm)
         self._ipd_mm = ipd_mm
-        self._memory = memory or TrackMemory()
+        self._memory = TrackMemory() if memory is None else memory
         self._solver: ExpressionSolver | None = None
 
     def open(self) -> None:

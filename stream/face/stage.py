@@ -44,7 +44,7 @@ class FaceStage:
         self._tracker_name = tracker
         self._tracker: FaceTracker | None = None
         self._tracks = Tracks(max_faces, smooth)
-        self._memory = memory or TrackMemory()
+        self._memory = TrackMemory() if memory is None else memory
 
     def open(self) -> None:
         """:raises BackendError: the tracker cannot run here."""

@@ -69,7 +69,7 @@ class DeviceStage:
         memory: TrackMemory | None = None,
     ) -> None:
         self._load, self._faces, self._smooth, self._graphs = load, faces, smooth, graphs
-        self._memory = memory or TrackMemory()
+        self._memory = TrackMemory() if memory is None else memory
         self.frame: DeviceFrame | None = None
         self._pool: MeshPool | None = None
         self._network: Any = None

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from stream.pipeline.demand import EVERY, Demand
 from stream.types import Capture
 
 
 class LatestCapture:
-    """A sink that remembers one capture (a `stream.pipeline.stage.Stage`).
+    """A sink that remembers one capture (a `stream.pipeline.stage.Sink`).
 
+    :param wanted: what is worked out of each: ``mesh``, or ``picture``, which is drawn of one.
     :ivar capture: the newest one with a mesh, or None while there was none.
     """
 
     name = "keep"
-    wants: ClassVar[Demand] = {"mesh": EVERY}
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: str = "mesh") -> None:
+        self.wants: Demand = {wanted: EVERY}
         self.capture: Capture | None = None
 
     def open(self) -> None:

@@ -109,9 +109,9 @@ class SourceMember(Member):
         try:
             while not self.full and (item := self._read()) is not None:
                 index = item.capture.frame.index
-                # What the source skipped by itself shows as a gap in its count.
+                # What the source skipped by itself shows as a gap in its count; it may come back to a frame.
                 self._metrics.drop(SOURCE, max(0, index - expected))
-                expected = index + 1
+                expected = max(expected, index + 1)
                 for slot in self.outputs:
                     slot.put(item)
                 taken += 1

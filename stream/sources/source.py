@@ -34,7 +34,8 @@ class Source(Protocol):
     def read(self) -> Frame | Capture | None:
         """Wait for the next frame; None once the source has ended or was interrupted.
 
-        `Frame.index` counts what the source skipped too, so that the gaps can be counted as drops.
+        `Frame.index` counts what the source skipped too, so that the gaps can be counted as drops. What comes
+        later of the same frame has its index.
 
         :raises SourceError: nothing in it could be decoded.
         """

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from people import capture_with, expressions_of
 from shared_folder import SHARED
 
 from stream.evaluation.expressions import correlations, mean_errors, perform
 from stream.expression.arkit import ARKIT_NAMES
 from stream.expression.stage import ExpressionStage
 from stream.face.pose import solve_pose
-from stream.types import Capture, Crop, Face, Frame
+from stream.types import Crop, Face, Frame
 
 
 def test_correlation_is_told_only_of_what_varies() -> None:
@@ -46,7 +47,7 @@ def test_the_stage_follows_a_performance() -> None:
         pose = solve_pose(landmarks, shown.intrinsics, pose)
         face = Face(0, landmarks, pose, Crop(0, 0, 1, 0), shown.intrinsics)
         frame = Frame(np.zeros((1, 1, 3), np.uint8), seconds, 0, "test")
-        found.append(stage(Capture(frame, (face,))).expressions[0].coefficients)
+        found.append(expressions_of(stage(capture_with(frame, (face,))))[0].coefficients)
     courses = np.stack(found)
     assert np.mean(list(correlations(courses, shown.coefficients).values())) > 0.75
     assert np.mean(list(mean_errors(courses, shown.coefficients).values())) < 0.05

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from people import capture_with
 
-from stream.capture import CaptureSettings
 from stream.errors import FaceError, InputError
 from stream.evaluation import clips, jitter
 from stream.evaluation.clips import PhotoClip, moving_clip, still_clip, webcam_picture
 from stream.evaluation.jitter import Measurement, depth_signals, lag_frames, run_chain, still_figures
 from stream.evaluation.jitter_plot import draw_traces
 from stream.geometry import intrinsics_from_fov
+from stream.recipes import CaptureSettings
 from stream.sources.images import read_image
 from stream.sources.sample import ASTRONAUT, find_data
 from stream.types import Array, Capture, Crop, Depth, Face, Frame
@@ -81,7 +82,7 @@ def capture_of(depth: Array, mask: Array, crop: Crop, distance: float = 500.0) -
     pose = np.eye(4, dtype=np.float32)
     pose[2, 3] = distance
     face = Face(0, np.zeros((478, 3), np.float32), pose, crop, camera)
-    return Capture(Frame(np.zeros((1, 1, 3), np.uint8), 0.0, 0, "t"), (face,), (Depth(depth, mask),))
+    return capture_with(Frame(np.zeros((1, 1, 3), np.uint8), 0.0, 0, "t"), (face,), (Depth(depth, mask),))
 
 
 def test_depth_is_read_where_the_point_lies_in_each_crop_and_in_millimetres() -> None:
@@ -96,7 +97,7 @@ def test_depth_is_read_where_the_point_lies_in_each_crop_and_in_millimetres() ->
         depth = (0.01 * (image_x - 320) / crop.half).astype(np.float32)
         captures.append(capture_of(depth, np.ones_like(depth), crop))
     signals = depth_signals(captures, [points, points])
-    mm = 500 / captures[0].faces[0].intrinsics.fx
+    mm = 500 / captures[0].people[0].face.intrinsics.fx
     np.testing.assert_allclose(signals[:, :2], np.tile([-0.1 * mm, 0.1 * mm], (2, 1)), rtol=1e-2)
     assert np.isnan(signals[:, 2]).all()
 
@@ -112,7 +113,7 @@ def test_jitter_is_the_standard_deviation_in_mm(monkeypatch: pytest.MonkeyPatch)
         )
         for _ in range(count)
     ]
-    face = replace(captures[0].faces[0], landmarks=landmarks)
+    face = replace(captures[0].people[0].face, landmarks=landmarks)
     placements = np.tile(np.array([[1.0, 0, 0], [0, 1, 0]]), (count, 1, 1))
     figures = still_figures(PhotoClip(np.zeros((1, 1, 3), np.uint8), face, placements), captures)
     mm = 120 / face.intrinsics.fx * 500
@@ -121,7 +122,7 @@ def test_jitter_is_the_standard_deviation_in_mm(monkeypatch: pytest.MonkeyPatch)
     assert figures["distance_mm"] == 0
     with pytest.raises(FaceError, match="loses the face"):
         still_figures(
-            PhotoClip(np.zeros((1, 1, 3), np.uint8), face, placements), [replace(captures[0], faces=())]
+            PhotoClip(np.zeros((1, 1, 3), np.uint8), face, placements), [replace(captures[0], people=())]
         )
 
 
@@ -205,8 +206,9 @@ def chain_that_trails(frames: list[Frame], settings: CaptureSettings, smooth: bo
         capture = capture_of(
             depth.astype(np.float32), np.ones((64, 64), np.float32), Crop(320.0, 240.0, 80.0, 0.0)
         )
-        face = replace(capture.faces[0], landmarks=landmarks)
-        found.append(replace(capture, frame=frame, faces=() if frame.index == 3 else (face,)))
+        (person,) = capture.people
+        seen = (replace(person, face=replace(person.face, landmarks=landmarks)),)
+        found.append(replace(capture, frame=frame, people=() if frame.index == 3 else seen))
     return found
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import threading
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -39,7 +40,7 @@ def test_mediapipe_has_one_core_while_it_is_timed_and_nobody_else_loses_any(
 ) -> None:
     before, started, cores = os.sched_getaffinity(0), threading.active_count(), []
 
-    def opened(*given: object, **named: object) -> object:
+    def opened(*given: Any, **named: Any) -> Any:
         cores.append(os.sched_getaffinity(0))
         return whole(*given, **named)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from people import capture_with, expressions_of
 
 from stream.expression.arkit import ARKIT_NAMES
 from stream.expression.basis import expression_basis
@@ -58,7 +59,7 @@ def make_face(
 
 
 def capture(*faces: Face, time: float = 1.0) -> Capture:
-    return Capture(Frame(PICTURE, time, round(time * RATE), "test"), faces)
+    return capture_with(Frame(PICTURE, time, round(time * RATE), "test"), faces)
 
 
 def play(
@@ -68,7 +69,8 @@ def play(
     found = []
     for index, course in enumerate(courses):
         seen = make_face(course, noise=noise, seed=index, **face)  # type: ignore[arg-type]
-        found.append(stage(capture(seen, time=start + index / RATE)).expressions[0].coefficients)
+        (expression,) = expressions_of(stage(capture(seen, time=start + index / RATE)))
+        found.append(expression.coefficients)
     return np.stack(found)
 
 

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from calibration_file import write_calibration
 from face.face_helpers import angle_between, astronaut, astronaut_at, frame, landmarks_of, pose_matrix
+from people import faces_of
+from pydantic import ValidationError
 
 from stream.errors import BackendError, ConfigError, InputError
 from stream.face import stage as module
+from stream.face.camera import CameraSettings
 from stream.face.crop import crop_from_landmarks
 from stream.face.stage import FaceStage
 from stream.geometry import intrinsics_from_fov
@@ -48,16 +51,16 @@ def scripted(stage: FaceStage, script: list[list[Array]], monkeypatch: pytest.Mo
 
 def run(stage: FaceStage, frames: int, size: tuple[int, int] = (640, 480)) -> list[tuple[Face, ...]]:
     image = np.zeros((size[1], size[0], 3), np.uint8)
-    return [stage(Capture(frame(image, index / 30, index))).faces for index in range(frames)]
+    return [faces_of(stage(Capture(frame(image, index / 30, index)))) for index in range(frames)]
 
 
 def test_a_real_face_comes_out_whole(stage: FaceStage) -> None:
     given = Capture(frame(astronaut(), captured=3.0), steps={"source": 0.1})
     capture = stage(given)
-    assert given.faces == ()
+    assert given.people == ()
     assert capture.frame is given.frame
     assert capture.steps == given.steps
-    (face,) = capture.faces
+    (face,) = faces_of(capture)
     assert face.track_id == 0
     assert face.landmarks.shape == (478, 3)
     assert face.landmarks.dtype == np.float32
@@ -68,14 +71,14 @@ def test_a_real_face_comes_out_whole(stage: FaceStage) -> None:
 
 
 def test_without_a_face_the_capture_passes_empty(stage: FaceStage) -> None:
-    assert stage(Capture(frame(np.zeros((480, 640, 3), np.uint8)))).faces == ()
+    assert stage(Capture(frame(np.zeros((480, 640, 3), np.uint8)))).people == ()
 
 
 def test_a_face_keeps_its_id_through_a_short_gap_and_not_a_long_one(stage: FaceStage) -> None:
     face, blank = astronaut_at(300, 220), np.full((480, 640, 3), 128, np.uint8)
     ids: list[int | None] = []
     for index, image in enumerate([face] * 5 + [blank] * 9 + [face] * 8 + [blank] * 20 + [face] * 8):
-        faces = stage(Capture(frame(image, index / 30, index))).faces
+        faces = faces_of(stage(Capture(frame(image, index / 30, index))))
         ids.append(faces[0].track_id if faces else None)
     assert ids[4] == ids[21] == 0
     assert ids[10] is None
@@ -89,7 +92,7 @@ def test_two_real_faces_that_swap_sizes_keep_their_ids() -> None:
         left, right = 0.8 + index / 60, 1.3 - index / 60
         image = astronaut_at(160, 250, scale=left)
         image = astronaut_at(480, 250, scale=right, background=image)
-        faces = stage(Capture(frame(image, index / 30, index))).faces
+        faces = faces_of(stage(Capture(frame(image, index / 30, index))))
         assert len(faces) == 2
         places = {face.track_id: face.landmarks[1, 0] for face in faces}
         if index == 0:
@@ -108,7 +111,7 @@ def test_smoothing_calms_pose_and_crop_and_can_be_switched_off() -> None:
     for smooth in (True, False):
         stage = FaceStage(smooth=smooth)
         stage.open()
-        faces = [stage(Capture(frame(image, i / 30, i))).faces[0] for i, image in enumerate(images)][15:]
+        faces = [faces_of(stage(Capture(frame(image, i / 30, i))))[0] for i, image in enumerate(images)][15:]
         stage.close()
         crops = np.array([[face.crop.x, face.crop.y, face.crop.half] for face in faces])
         jitter[smooth] = np.diff([face.pose[2, 3] for face in faces]).std(), np.diff(crops, axis=0).std()
@@ -137,8 +140,8 @@ def test_a_new_frame_size_gets_a_new_camera_and_fresh_faces(stage: FaceStage) ->
     large = astronaut_at(300, 220)
     small = cv2.resize(large, (480, 360), interpolation=cv2.INTER_AREA)
     for index in range(8):
-        (before,) = stage(Capture(frame(large, index / 30, index))).faces
-    (after,) = stage(Capture(frame(small, 8 / 30, 8))).faces
+        (before,) = faces_of(stage(Capture(frame(large, index / 30, index))))
+    (after,) = faces_of(stage(Capture(frame(small, 8 / 30, 8))))
     assert (after.intrinsics.width, after.intrinsics.height) == (480, 360)
     assert after.track_id != before.track_id
     # The same scene: the same angles and distance, and no slide from the old pixels.
@@ -151,7 +154,7 @@ def test_a_calibration_is_scaled_to_the_frames(tmp_path: Path, monkeypatch: pyte
     camera = Intrinsics(1400, 1410, 650, 470, 1280, 960)
     write_calibration(tmp_path / "camera.yaml", camera)
     truth = pose_matrix(20, 5, 0, (30, 10, 700))
-    stage = FaceStage(calibration=tmp_path / "camera.yaml", smooth=False)
+    stage = FaceStage(camera=CameraSettings(calibration=tmp_path / "camera.yaml"), smooth=False)
     half = Intrinsics(700, 705, 324.75, 234.75, 640, 480)
     scripted(stage, [[landmarks_of(truth, half)]] * 2, monkeypatch)
     (face,) = run(stage, 1)[0]
@@ -164,7 +167,7 @@ def test_a_calibration_is_scaled_to_the_frames(tmp_path: Path, monkeypatch: pyte
 def test_the_inter_pupil_distance_and_field_of_view_set_the_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = intrinsics_from_fov(640, 480, 80.0)
     truth = pose_matrix(0, 0, 0, (0, 0, 500))
-    stage = FaceStage(fov=80.0, ipd_mm=70.0)
+    stage = FaceStage(camera=CameraSettings(fov=80.0, ipd_mm=70.0))
     scripted(stage, [[landmarks_of(truth, wide, ipd_mm=70.0)]], monkeypatch)
     (face,) = run(stage, 1)[0]
     assert face.pose[2, 3] == pytest.approx(500, abs=0.5)
@@ -175,10 +178,7 @@ def test_the_inter_pupil_distance_and_field_of_view_set_the_scale(monkeypatch: p
     [
         ({"max_faces": 0}, "--max-faces"),
         ({"tracker": "none"}, "face tracker"),
-        ({"fov": 200.0}, "--fov"),
-        ({"fov": math.nan}, "--fov"),
-        ({"ipd_mm": 5.0}, "inter-pupil"),
-        ({"calibration": Path("no/such/file.yaml")}, "Cannot read"),
+        ({"camera": CameraSettings(calibration=Path("no/such/file.yaml"))}, "Cannot read"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_starts(settings: dict[str, object], message: str) -> None:
@@ -186,11 +186,17 @@ def test_bad_settings_are_refused_before_anything_starts(settings: dict[str, obj
         FaceStage(**settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("settings", [{"fov": 200.0}, {"fov": math.nan}, {"ipd_mm": 5.0}, {"length": 3}])
+def test_a_camera_that_cannot_be_is_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(settings))):
+        CameraSettings(**settings)
+
+
 def test_a_bad_frame_raises_and_the_next_one_works(stage: FaceStage) -> None:
     good = Capture(frame(astronaut()))
     with pytest.raises(InputError):
         stage(replace(good, frame=frame(np.zeros((4, 4), np.uint8))))
-    assert len(stage(good).faces) == 1
+    assert len(stage(good).people) == 1
 
 
 def test_it_must_be_open_and_closes_its_tracker(monkeypatch: pytest.MonkeyPatch) -> None:

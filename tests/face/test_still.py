@@ -8,6 +8,7 @@ from face.face_helpers import ASTRONAUT_NOSE, astronaut, astronaut_at, shared
 from skimage import data
 
 from stream.errors import ConfigError, FaceError, InputError
+from stream.face.camera import CameraSettings
 from stream.face.crop import crop_from_landmarks
 from stream.face.still import find_face
 from stream.geometry import intrinsics_from_fov, project
@@ -95,15 +96,15 @@ def test_what_is_no_picture_is_refused(image: Array) -> None:
 
 def test_settings_reach_the_pose(tmp_path: Path) -> None:
     plain = find_face(astronaut())
-    wide = find_face(astronaut(), fov=90.0)
+    wide = find_face(astronaut(), CameraSettings(fov=90.0))
     assert wide.pose[2, 3] < 0.8 * plain.pose[2, 3]
-    large = find_face(astronaut(), ipd_mm=70.0)
+    large = find_face(astronaut(), CameraSettings(ipd_mm=70.0))
     np.testing.assert_allclose(large.pose[:3, 3], plain.pose[:3, 3] * 70 / 63, rtol=1e-3)
     write_calibration(tmp_path / "camera.yaml", Intrinsics(2000, 2000, 511.5, 511.5, 1024, 1024))
-    calibrated = find_face(astronaut(), calibration=tmp_path / "camera.yaml")
+    calibrated = find_face(astronaut(), CameraSettings(calibration=tmp_path / "camera.yaml"))
     assert calibrated.intrinsics == Intrinsics(1000, 1000, 255.5, 255.5, 512, 512)
-    with pytest.raises(ConfigError, match="--fov"):
-        find_face(astronaut(), fov=300)
+    with pytest.raises(ConfigError, match="1024x1024"):
+        find_face(astronaut()[:300], CameraSettings(calibration=tmp_path / "camera.yaml"))
 
 
 def test_landmarks_of_photos_agree_with_a_newer_model() -> None:

@@ -202,7 +202,8 @@ def test_live_inference_never_imports_torch(tiny_model: bytes, tmp_path: Path) -
     code = (
         "import sys, stream.depth.stage\n"
         "from pathlib import Path\n"
-        f"stage = stream.depth.stage.DepthStage(model=Path({str(path)!r}), threads=1)\n"
+        "from stream.inference.backends import load_engine\n"
+        f"stage = stream.depth.stage.DepthStage(lambda: load_engine(Path({str(path)!r}), threads=1))\n"
         "stage.open(); stage.close()\n"
         "print('torch' in sys.modules)"
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from compute.host_driver import HostDriver
+from people import capture_with
 
 from stream.compute.cuda.arrays import DeviceArray, empty
 from stream.geometry import intrinsics_from_fov
@@ -62,6 +63,6 @@ def face_at(x: float, y: float, track: int = 0) -> Face:
 
 
 def capture_of(image: Array, number: int, *faces: Face) -> Capture:
-    return Capture(
+    return capture_with(
         Frame(np.ascontiguousarray(image), number / 30, number, "test"), faces or (face_at(220, 110),)
     )

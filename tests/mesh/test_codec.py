@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from mesh.wire_samples import START, as_noise, moving_shots, read_by_the_book, real_shots
 
 from stream.errors import InputError, ProtocolError
-from stream.face.crop import crop_image
 from stream.geometry import mm_per_crop_unit
-from stream.mesh.build import build_mesh, connect_jump, surface_grid, texture_size, textured
+from stream.mesh.build import build_mesh, connect_jump, mesh_of
 from stream.mesh.codec import HEADER, RANGE, REFERENCES, MeshDecoder, MeshEncoder
 from stream.remote.wire.fragments import Kind, Message, split
-from stream.types import Crop, Intrinsics
+from stream.types import Crop, Intrinsics, Surface
 
 PACKET_BYTES = 20 + 8 + 13 + 8 + 16 + 12 + 16
 """Around a datagram: IPv4, UDP, DTLS (header, nonce, tag), SCTP (common header, DATA chunk; then padding)."""
@@ -44,10 +43,10 @@ def test_what_is_encoded_is_what_the_document_describes(bits: int) -> None:
         assert astuple(sent_crop) == pytest.approx(astuple(crop))
         np.testing.assert_array_equal(floats["pose"], shot.face.pose[:3])
         assert floats["jump"] == pytest.approx(connect_jump(32))
-        seen = shot.surface.mask >= 0.5
+        seen = shot.surface.alpha >= 0.5
         np.testing.assert_array_equal(np.isfinite(written.depth), seen)
         half_step = 0.5 * 2 * RANGE / (2**bits - 2)
-        assert np.abs(written.depth - shot.surface.map)[seen].max() <= half_step * 1.01
+        assert np.abs(written.depth - shot.surface.depth)[seen].max() <= half_step * 1.01
         frame = decoder.decode(number, message.body)
         np.testing.assert_allclose(frame.depth, written.depth, atol=1e-6, rtol=0)
         assert (frame.index, frame.captured, frame.track) == (shot.index, shot.captured, 7)
@@ -67,9 +66,9 @@ def test_a_viewer_builds_the_servers_mesh() -> None:
     sent = MeshDecoder().decode(
         1, MeshEncoder(14).encode(1, face, surface_of(depth), frame.index, START).body
     )
-    surface = replace(depth, map=np.nan_to_num(sent.depth), mask=np.isfinite(sent.depth).astype(np.float32))
-    grid = surface_grid(sent.crop, sent.intrinsics, sent.pose, surface, "numba", sent.jump)
-    there = textured(grid, crop_image(frame.image, sent.crop, texture_size(sent.crop)))
+    assert sent is not None
+    assert sent.person.surface is not None
+    there = mesh_of(frame, sent.person.face, sent.person.surface, "numba")
     np.testing.assert_array_equal(there.triangles, here.triangles)
     np.testing.assert_allclose(there.uv, here.uv, atol=1e-6)
     half_step = 0.5 * 2 * RANGE / (2**14 - 2) * mm_per_crop_unit(face.crop, face.intrinsics, 640.0)
@@ -169,8 +168,8 @@ def test_in_any_order_with_losses_shown_frames_only_grow_and_are_right(
         frame = decoder.decode(messages[place].sequence, messages[place].body)
         if frame is not None:
             shown.append(place + 1)
-            seen = shots[place].surface.mask >= 0.5
-            assert np.abs(frame.depth - shots[place].surface.map)[seen].max() < 1e-3
+            seen = shots[place].surface.alpha >= 0.5
+            assert np.abs(frame.depth - shots[place].surface.depth)[seen].max() < 1e-3
     assert shown == sorted(set(shown))
     assert len(decoder._references) <= REFERENCES
 
@@ -182,9 +181,9 @@ def test_any_surface_comes_back_within_half_a_step(size: int, bits: int, seed: i
     encoder, decoder = MeshEncoder(bits), MeshDecoder()
     shots = moving_shots(3, size, 0.0 if still else 0.01, seed)
     for number, shot in enumerate(shots, start=1):
-        depth = rng.uniform(-1.5, 1.5, (size, size)).astype(np.float32) if not still else shot.surface.map
-        mask = (rng.random((size, size)) if not still else shot.surface.mask).astype(np.float32)
-        surface = replace(shot.surface, map=depth, mask=mask)
+        depth = rng.uniform(-1.5, 1.5, (size, size)).astype(np.float32) if not still else shot.surface.depth
+        mask = (rng.random((size, size)) if not still else shot.surface.alpha).astype(np.float32)
+        surface = Surface(depth, mask)
         message = encoder.encode(number, shot.face, surface, shot.index, shot.captured)
         frame = decoder.decode(number, message.body)
         seen = mask >= 0.5
@@ -210,7 +209,7 @@ def test_a_real_face_fits_the_promised_rate_and_precision() -> None:
         assert frame.depth.shape == (128, 128)
         seen = np.isfinite(frame.depth)
         crop_unit = mm_per_crop_unit(shot.face.crop, shot.face.intrinsics, float(shot.face.pose[2, 3]))
-        error = (frame.depth - shot.surface.map)[seen] * crop_unit
+        error = (frame.depth - shot.surface.depth)[seen] * crop_unit
         errors.append(float(np.sqrt(np.mean(error**2))))
     megabits = sent * 8 * 30 / len(shots) / 1e6
     assert megabits <= 1.5

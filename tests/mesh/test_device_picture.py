@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from compute.host_driver import HostDriver, compiler
 from mesh.device_network import CAMERA, Network, capture_of, face_at
+from people import depths_of
 from skimage import data
 
 from stream.compute.cuda.arrays import DeviceArray, to_device
@@ -88,7 +89,7 @@ def test_the_device_picture_is_what_is_cut(driver: CountingDriver) -> None:
     before = driver.uploaded
     made = stage(replace(capture, frame=blank))
     assert driver.uploaded - before < PHOTO.nbytes / 10
-    for a, b in zip(made.depths, expected.depths, strict=True):
+    for a, b in zip(depths_of(made), depths_of(expected), strict=True):
         # NV12 holds half the chroma, which moves brightness by a level or two of 255 at edges.
         assert np.abs(a.map - b.map).mean() < 1e-3
         assert np.abs(b.map).mean() > 5e-3
@@ -105,7 +106,7 @@ def test_replayed_graphs_follow_the_pictures_address(driver: CountingDriver) -> 
         kept.append(device)
         capture = having(capture_of(image if device else PHOTO, number), device)
         one, other = replaying(capture), singly(capture)
-        np.testing.assert_array_equal(one.depths[0].map, other.depths[0].map)
+        np.testing.assert_array_equal(depths_of(one)[0].map, depths_of(other)[0].map)
         np.testing.assert_array_equal(one.meshes[0].vertices, other.meshes[0].vertices)
     assert len({picture.luma.pointer for picture in kept if picture}) == 12
     assert replaying.frame is not None
@@ -120,7 +121,7 @@ def test_a_picture_of_another_driver_is_uploaded(driver: CountingDriver) -> None
     before = driver.uploaded
     made = stage(having(capture, elsewhere))
     assert driver.uploaded - before > PHOTO.nbytes
-    np.testing.assert_array_equal(made.depths[0].map, stage(capture).depths[0].map)
+    np.testing.assert_array_equal(depths_of(made)[0].map, depths_of(stage(capture))[0].map)
 
 
 def test_a_picture_that_is_not_the_image_is_refused(driver: CountingDriver) -> None:

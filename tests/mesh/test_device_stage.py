@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from compute.host_driver import HostDriver
 from mesh.device_network import CAMERA, SIZE, Network, capture_of, face_at, look, maps_of
+from people import depths_of, filled
 from skimage import data
 
 from stream.compute.crop_normalize import crop_normalize
@@ -31,7 +32,7 @@ def test_meshes_are_those_of_the_cpu(driver: HostDriver) -> None:
     stage = open_stage(driver, smooth=False)
     result = stage(capture_of(image, 0, *faces))
     stage.close()
-    for face, depth, mesh in zip(faces, result.depths, result.meshes, strict=True):
+    for face, depth, mesh in zip(faces, depths_of(result), result.meshes, strict=True):
         matrix = image_from_crop(face.crop, SIZE)
         along, mask = maps_of(crop_normalize([image], [0], matrix[None], SIZE, compute="numba"))
         level = along[0, 0] - sight_tilt(line_of_sight(face.crop, CAMERA), SIZE)
@@ -63,7 +64,7 @@ def test_replayed_graphs_follow_every_change(driver: HostDriver) -> None:
     replaying, singly = open_stage(driver), open_stage(driver, graphs=False)
     for capture in captures:
         one, other = replaying(capture), singly(capture)
-        assert len(one.meshes) == len(capture.faces)
+        assert len(one.meshes) == len(capture.people)
         for a, b in zip(one.meshes, other.meshes, strict=True):
             np.testing.assert_array_equal(a.vertices, b.vertices)
             np.testing.assert_array_equal(a.triangles, b.triangles)
@@ -83,18 +84,18 @@ def test_a_still_face_calms_down_and_a_new_one_starts_afresh(driver: HostDriver)
     for number in range(40):
         noisy = np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
         capture = capture_of(noisy, number)
-        spread.append(stage(capture).depths[0].map)
-        rough.append(raw(capture).depths[0].map)
-    inside = stage(capture_of(noisy, 40)).depths[0].mask > 0.5
+        spread.append(depths_of(stage(capture))[0].map)
+        rough.append(depths_of(raw(capture))[0].map)
+    inside = depths_of(stage(capture_of(noisy, 40)))[0].mask > 0.5
     assert np.std(spread[20:], axis=0)[inside].mean() < 0.5 * np.std(rough[20:], axis=0)[inside].mean()
     other = capture_of(np.roll(noisy, 60, axis=0), 41, face_at(220, 110, track=9))
-    np.testing.assert_array_equal(stage(other).depths[0].map, raw(other).depths[0].map)
+    np.testing.assert_array_equal(depths_of(stage(other))[0].map, depths_of(raw(other))[0].map)
 
 
 def test_no_face_gives_no_mesh_and_forgets_nobody(driver: HostDriver) -> None:
     stage = open_stage(driver)
-    empty_handed = stage(replace(capture_of(data.astronaut(), 0), faces=()))
-    assert empty_handed.meshes == empty_handed.depths == ()
+    empty_handed = stage(replace(capture_of(data.astronaut(), 0), people=()))
+    assert empty_handed.people == ()
     assert len(stage(capture_of(data.astronaut(), 1)).meshes) == 1
 
 
@@ -102,7 +103,8 @@ def test_more_faces_than_it_was_made_for_are_left_out(driver: HostDriver) -> Non
     result = open_stage(driver, faces=1)(
         capture_of(data.astronaut(), 0, face_at(200, 100), face_at(300, 200, 1))
     )
-    assert len(result.faces) == len(result.meshes) == 1
+    assert len(result.people) == 2
+    assert filled(result) == [{"face", "depth", "mesh"}, {"face"}]
 
 
 def test_bad_frames_are_refused_and_the_next_one_is_made(driver: HostDriver) -> None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mesh.mesh_samples import dome, sample_face, sample_frame
+from people import capture_with, filled, surfaces_of
 
 from stream.errors import InputError
-from stream.mesh.build import surface_grid, surface_of
-from stream.mesh.stage import MeshStage, SurfaceStage
+from stream.mesh.build import build_mesh, surface_grid, surface_of
+from stream.mesh.stage import SurfaceStage
 from stream.types import Capture, Depth
 
 
@@ -20,47 +21,50 @@ def captures(count: int) -> list[Capture]:
     for number in range(count):
         depth = dome()
         noisy = Depth(depth.map + random.normal(0, 0.004, depth.map.shape).astype(np.float32), depth.mask)
-        frames.append(Capture(sample_frame(number / 30), (sample_face(),), (noisy,)))
+        frames.append(capture_with(sample_frame(number / 30), (sample_face(),), (noisy,)))
     return frames
 
 
-@pytest.mark.parametrize("smooth", [True, False])
-def test_a_viewers_mesh_is_the_one_made_here(smooth: bool) -> None:
-    here, there = MeshStage(smooth=smooth, compute="numba"), SurfaceStage(smooth=smooth)
-    here.open()
-    there.open()
+def opened() -> SurfaceStage:
+    stage = SurfaceStage()
+    stage.open()
+    return stage
+
+
+def test_a_viewers_mesh_is_the_one_made_here() -> None:
+    stage = opened()
     for capture in captures(4):
-        made, sent = here(capture), there(capture)
-        face = capture.faces[0]
-        grid = surface_grid(face.crop, face.intrinsics, face.pose, sent.depths[0], "numba")
-        np.testing.assert_array_equal(grid.vertices, made.meshes[0].vertices)
-        np.testing.assert_array_equal(grid.triangles, made.meshes[0].triangles)
-    assert not sent.meshes
+        sent = stage(capture)
+        (person,), (surface,) = capture.people, surfaces_of(sent)
+        assert person.depth is not None
+        made = build_mesh(capture.frame, person.face, person.depth, "numba")
+        face = person.face
+        grid = surface_grid(face.crop, face.intrinsics, face.pose, surface, "numba")
+        np.testing.assert_array_equal(grid.vertices, made.vertices)
+        np.testing.assert_array_equal(grid.triangles, made.triangles)
+        assert not sent.meshes
 
 
-def test_without_smoothing_it_is_the_depths_surface() -> None:
+def test_it_is_the_depths_surface_and_the_depth_stays() -> None:
     capture = captures(1)[0]
-    stage = SurfaceStage(smooth=False)
-    stage.open()
-    wanted = surface_of(capture.depths[0])
-    given = stage(capture).depths[0]
-    np.testing.assert_array_equal(given.map, wanted.map)
-    np.testing.assert_array_equal(given.mask, wanted.mask)
+    given = opened()(capture)
+    depth = capture.people[0].depth
+    assert depth is not None
+    assert given.people[0].depth is depth
+    wanted, (surface,) = surface_of(depth), surfaces_of(given)
+    np.testing.assert_array_equal(surface.depth, wanted.depth)
+    np.testing.assert_array_equal(surface.alpha, wanted.alpha)
+    assert surface.jump is None
 
 
-def test_the_past_is_forgotten_when_it_is_closed() -> None:
-    first, second = captures(2)
-    stage = SurfaceStage()
-    stage.open()
-    stage(first)
-    stage.close()
-    fresh = SurfaceStage()
-    fresh.open()
-    np.testing.assert_array_equal(stage(second).depths[0].map, fresh(second).depths[0].map)
+def test_whoever_has_no_depth_gets_no_surface() -> None:
+    """Where the depth stage failed, the capture still comes."""
+    capture = captures(1)[0]
+    two = replace(capture, people=(replace(capture.people[0], depth=None), *capture.people))
+    assert filled(opened()(two)) == [{"face"}, {"face", "depth", "surface"}]
 
 
-def test_a_face_without_depth_is_refused() -> None:
-    stage = SurfaceStage()
-    stage.open()
-    with pytest.raises(InputError, match="one depth map for each face"):
-        stage(replace(captures(1)[0], depths=()))
+def test_bad_maps_are_refused() -> None:
+    oblong = np.zeros((3, 4), np.float32)
+    with pytest.raises(InputError):
+        opened()(capture_with(sample_frame(), (sample_face(),), (Depth(oblong, oblong),)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -11,8 +10,7 @@ import numpy as np
 import zstandard
 from mesh.mesh_samples import sample_face
 
-from stream.mesh.build import surface_of
-from stream.types import Array, Capture, Depth, Face
+from stream.types import Array, Face, Surface
 
 START = 1_800_000_000_000_000
 """A capture time, microseconds since 1970."""
@@ -22,7 +20,7 @@ class Shot(NamedTuple):
     """One frame to send."""
 
     face: Face
-    surface: Depth
+    surface: Surface
     index: int  # type: ignore[assignment]
     captured: int
 
@@ -42,43 +40,33 @@ def moving_shots(count: int, size: int = 32, speed: float = 0.02, seed: int = 0)
         mask = x**2 / 0.5 + y**2 / 0.8 < 1
         face = sample_face(track_id=7)
         face.pose[:3, 3] = 10 + index, -20, 600 + index
-        surface = Depth(depth.astype(np.float32), mask.astype(np.float32))
+        surface = Surface(depth.astype(np.float32), mask.astype(np.float32))
         shots.append(Shot(face, surface, index, START + index * 100_000 // 3))
     return shots
 
 
 @cache
 def real_shots(count: int = 90) -> list[Shot]:
-    """The sample clip through the capture chain, frame by frame at its own 29.97 fps."""
-    from stream.capture import CaptureSettings, capture_stages
+    """The sample clip as it is captured, frame by frame at its own 29.97 fps."""
+    from stream.evaluation.keep import KeepCaptures
+    from stream.recipes import CaptureSettings
+    from stream.session import Session
     from stream.sources.sample import SampleSource
 
-    source, stages = SampleSource(fast=True), capture_stages(CaptureSettings())
-    shots: list[Shot] = []
-    members: list[Any] = [source, *stages]
-    for member in members:
-        member.open()
-    try:
-        for _ in range(count):
-            frame = source.read()
-            assert frame is not None
-            capture: Capture | None = Capture(frame)
-            for stage in stages:
-                assert capture is not None
-                capture = stage(capture)
-            assert capture is not None
-            face, surface = capture.faces[0], surface_of(capture.depths[0])
-            shots.append(Shot(face, surface, frame.index, START + round(frame.index * 1e6 / 29.97)))
-    finally:
-        for member in members:
-            member.close()
+    keep = KeepCaptures("surface")
+    Session(SampleSource(fast=True), [keep], CaptureSettings(), frames=count, settle=False).run()
+    shots = []
+    for capture in keep.captures:
+        (person,), index = capture.people, capture.frame.index
+        assert person.surface is not None
+        shots.append(Shot(person.face, person.surface, index, START + round(index * 1e6 / 29.97)))
     return shots
 
 
 def as_noise(shot: Shot, seed: int) -> Shot:
     """The same frame with depths that nothing can predict: its message is as long as one can be."""
-    depth = np.random.default_rng(seed).uniform(-1, 1, shot.surface.map.shape).astype(np.float32)
-    return shot._replace(surface=replace(shot.surface, map=depth, mask=np.ones_like(depth)))
+    depth = np.random.default_rng(seed).uniform(-1, 1, shot.surface.depth.shape).astype(np.float32)
+    return shot._replace(surface=Surface(depth, np.ones_like(depth)))
 
 
 class Written(NamedTuple):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from people import capture_with, depths_of
 
 from stream.errors import FaceError, OutputError
 from stream.geometry import crop_from_image, intrinsics_from_fov, transform_points
@@ -23,7 +24,7 @@ def capture_of(depth: np.ndarray, mask: np.ndarray) -> Capture:
     landmarks = np.zeros((478, 3), dtype=np.float32)
     face = Face(0, landmarks, pose, CROP, intrinsics_from_fov(WIDTH, HEIGHT))
     maps = Depth(depth.astype(np.float32), mask.astype(np.float32))
-    return Capture(frame, (face,), (maps,), (build_mesh(frame, face, maps),))
+    return capture_with(frame, (face,), (maps,), (build_mesh(frame, face, maps),))
 
 
 def ramp() -> tuple[np.ndarray, np.ndarray]:
@@ -47,8 +48,10 @@ def test_depth_is_a_plane_in_the_picture_and_nan_outside() -> None:
 def test_normals_and_confidence_belong_to_the_depth_in_the_picture() -> None:
     capture = capture_of(*ramp())
     normal = np.broadcast_to(np.array([0.2, 0.0, -1.0], np.float32) / np.hypot(0.2, 1), (SIZE, SIZE, 3))
-    maps = replace(capture.depths[0], normal=normal.copy(), confidence=np.full((SIZE, SIZE), 0.7, np.float32))
-    arrays = capture_arrays(replace(capture, depths=(maps,)))
+    maps = replace(
+        depths_of(capture)[0], normal=normal.copy(), confidence=np.full((SIZE, SIZE), 0.7, np.float32)
+    )
+    arrays = capture_arrays(replace(capture, people=(replace(capture.people[0], depth=maps),)))
     # The depth's own slopes in the picture, which the turned crop mixes into x and y.
     slope_y, slope_x = np.gradient(arrays["depth"])
     inside = np.isfinite(slope_x) & np.isfinite(slope_y)

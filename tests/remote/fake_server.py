@@ -31,7 +31,7 @@ from stream.remote.wire.messages import (
     read_message,
     write_message,
 )
-from stream.types import Array, Crop, Depth, Face, Intrinsics
+from stream.types import Array, Crop, Face, Intrinsics, Surface
 
 CAMERA = Intrinsics(300.0, 300.0, 159.5, 119.5, 320, 240)
 CROP = Crop(165.0, 118.0, 70.0, 0.1)
@@ -50,12 +50,12 @@ def face(track: int = 3) -> Face:
     return Face(track, np.empty((0, 3), np.float32), pose, CROP, CAMERA)
 
 
-def surface(index: int) -> Depth:
+def surface(index: int) -> Surface:
     """A dome whose depth at its middle tells the index."""
     y, x = (np.mgrid[0:SIZE, 0:SIZE] * 2 + 1) / SIZE - 1
     square = x**2 + y**2
     depth = (0.5 * square - 0.5 + 0.01 * (index % 20)).astype(np.float32)
-    return Depth(depth, (square < 0.64).astype(np.float32))
+    return Surface(depth, (square < 0.64).astype(np.float32))
 
 
 def picture(index: int, side: tuple[int, int] = (320, 240)) -> Array:
@@ -284,8 +284,9 @@ class FakeServer:
         index, captured = self._index, server_micros()
         if any(viewer.count(KeyRequest) for viewer in self.viewers):
             self._encoder.request_key()
-        encoded = self._encoder.encode(self._take(), face(), surface(index), index, captured)
-        self.sent_surfaces[index] = np.where(surface(index).mask > 0, surface(index).map, np.nan)
+        shown = surface(index)
+        encoded = self._encoder.encode(self._take(), face(), shown, index, captured)
+        self.sent_surfaces[index] = np.where(shown.alpha > 0, shown.depth, np.nan)
         lost = encoded.key and self.skip_keys > 0
         self.skip_keys -= lost
         for viewer in self.viewers:

@@ -29,7 +29,7 @@ from stream.remote.wire import messages
 from stream.remote.wire.clock import wall_micros
 from stream.remote.wire.fragments import Kind, Message, whole
 from stream.sources.sample import SampleSource
-from stream.types import Array, Capture, Depth, Face
+from stream.types import Array, Capture, Depth, Face, Surface
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -151,7 +151,7 @@ def portrait() -> Capture:
     """A captured face: an astronaut's portrait, as the shipped network sees it."""
     from skimage.data import astronaut
 
-    from stream.capture import capture_image
+    from stream.still import capture_image
 
     return capture_image(np.ascontiguousarray(astronaut()))
 
@@ -208,9 +208,9 @@ class PlayedHub(FakeHub):
                 await socket.send_bytes(whole(message))
 
     def _frame(
-        self, index: int, captured: int, encoders: list[MeshEncoder], surface: Depth, jpeg: bytes
+        self, index: int, captured: int, encoders: list[MeshEncoder], surface: Surface, jpeg: bytes
     ) -> list[Message]:
-        face = portrait().faces[0]
+        face = portrait().people[0].face
         wants = self.heard.get("subscribe", [messages.Subscribe()])[-1]
         size = face.intrinsics.width, face.intrinsics.height
         sent: list[tuple[Kind, int, bytes]] = []
@@ -229,9 +229,10 @@ class PlayedHub(FakeHub):
 
 
 @cache
-def prepared() -> tuple[Depth, bytes]:
+def prepared() -> tuple[Surface, bytes]:
     """The portrait's surface, `SIDE` pixels wide, and its picture as JPEG."""
-    depth = portrait().depths[0]
+    depth = portrait().people[0].depth
+    assert depth is not None
     shrunk = [
         cv2.resize(each, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for each in (depth.map, depth.mask)
     ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,19 @@ from remote.rtc_pair import Client
 
 from stream.expression.arkit import ARKIT_NAMES
 from stream.mesh.codec import MeshDecoder, MeshEncoder, SurfaceFrame
-from stream.pipeline.stage import Stage
+from stream.pipeline.metrics import Metrics
+from stream.pipeline.stage import Sink
+from stream.recipes import CaptureSettings
 from stream.remote.peers.video import SharedVideo
 from stream.remote.sessions.hub import SessionHub
-from stream.remote.sessions.models import SharedModels, Wanted
+from stream.remote.sessions.models import SharedModels
 from stream.remote.settings import IceSettings, SendSettings, ServeSettings
 from stream.remote.wire.clock import wall_micros
 from stream.remote.wire.fragments import Kind, Message, Reassembler, split
 from stream.remote.wire.messages import CONTROL, MESH, AnyMessage, read_message, write_message
-from stream.types import Capture, Crop, Depth, Expression, Face, Intrinsics
+from stream.session import Session
+from stream.sources.source import Source
+from stream.types import Capture, Crop, Expression, Face, Frame, Intrinsics, Person, Surface
 
 SIZE = 32
 PATIENCE = 15.0
@@ -31,7 +35,7 @@ def settings(**values: Any) -> ServeSettings:
     return ServeSettings(send=SendSettings(size=SIZE), ice=IceSettings(), **values)
 
 
-def a_surface(bump: float = 0.4) -> tuple[Face, Depth]:
+def a_surface(bump: float = 0.4) -> tuple[Face, Surface]:
     y, x = (np.mgrid[0:SIZE, 0:SIZE] * 2 + 1) / SIZE - 1
     square = x**2 + y**2
     pose = np.eye(4, dtype=np.float32)
@@ -43,34 +47,46 @@ def a_surface(bump: float = 0.4) -> tuple[Face, Depth]:
         Crop(32.0, 24.0, 20.0, 0.1),
         Intrinsics(620.0, 620.0, 31.5, 23.5, 64, 48),
     )
-    return face, Depth((bump * square).astype(np.float32), (square < 0.64).astype(np.float32))
+    return face, Surface((bump * square).astype(np.float32), (square < 0.64).astype(np.float32))
 
 
 class Finder:
-    """A face stage that finds the same face in every picture."""
+    """Finds the same face in every picture of another source, which it stands for.
 
-    name = "face"
+    :param fail: it cannot be opened.
+    """
 
-    def __init__(self, fail: bool = False) -> None:
-        self.fail = fail
+    gives: tuple[str, ...] = ("face", "surface", "expression")
+
+    def __init__(self, source: Source, fail: bool = False) -> None:
+        self.name, self.rate, self.paced = source.name, source.rate, source.paced
+        self.interrupt, self.close = source.interrupt, source.close
+        self._source, self._fail = source, fail
 
     def open(self) -> None:
-        if self.fail:
-            raise RuntimeError("this stage cannot open")
+        if self._fail:
+            raise RuntimeError("this source cannot open")
+        self._source.open()
 
-    def __call__(self, capture: Capture) -> Capture:
-        face, depth = a_surface(0.3 + 0.1 * float(np.sin(capture.frame.index)))
-        expression = Expression(np.full(len(ARKIT_NAMES), 0.5, np.float32))
-        return replace(capture, faces=(face,), depths=(depth,), expressions=(expression,))
+    def read(self) -> Capture | None:
+        frame = self._source.read()
+        if frame is None:
+            return None
+        assert isinstance(frame, Frame)
+        return Capture(frame).adding(self.gives, [self.person(frame)])
 
-    def close(self) -> None:
-        pass
+    def person(self, frame: Frame) -> Person:
+        face, surface = a_surface(0.3 + 0.1 * float(np.sin(frame.index)))
+        return Person(
+            face, surface=surface, expression=Expression(np.full(len(ARKIT_NAMES), 0.5, np.float32))
+        )
 
 
 class FakeModels(SharedModels):
-    """Nothing to load; sessions whose number is in ``failing`` cannot open."""
+    """Nothing to load; sessions of cameras whose number is in ``failing`` cannot open."""
 
     def __init__(self, *failing: int) -> None:
+        super().__init__(CaptureSettings(), SIZE, 1)
         self.loaded = False
         self.given = 0
         self._failing = failing
@@ -78,18 +94,33 @@ class FakeModels(SharedModels):
     def load(self) -> None:
         self.loaded = True
 
-    def stages(self, wanted: Wanted) -> list[Stage]:
-        self.given += 1
-        return [Finder(self.given - 1 in self._failing)]
+    def session(
+        self,
+        source: Source,
+        sinks: Sequence[Sink],
+        metrics: Metrics | None = None,
+        frames: int | None = None,
+    ) -> Session:
+        if not hasattr(source, "gives"):
+            self.given += 1
+            source = self.finder(source, self.given - 1 in self._failing)
+        return super().session(source, sinks, metrics, frames)
+
+    def finder(self, source: Source, fail: bool) -> Source:
+        return Finder(source, fail)
 
     def close(self) -> None:
         self.loaded = False
 
 
 class Camera:
-    """Publishes pictures of one grey, 30 a second, until it is closed."""
+    """Publishes pictures of one grey, 30 a second, until it is closed.
+
+    :ivar pictures: what it shows, over and over.
+    """
 
     def __init__(self) -> None:
+        self.pictures = [np.full((48, 64, 3), 120, np.uint8)]
         self.client = Client()
         self._video = SharedVideo(160, 300)
         self.client.sends(self._video)  # before any channel: a bundle begins with its first part
@@ -104,8 +135,7 @@ class Camera:
         return published.session
 
     async def _play(self) -> None:
-        image = np.full((48, 64, 3), 120, np.uint8)
-        while True:
+        for image in itertools.cycle(self.pictures):
             self._video.offer(image, wall_micros(time.monotonic()))
             await asyncio.sleep(1 / 30)
 

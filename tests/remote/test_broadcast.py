@@ -27,7 +27,7 @@ from stream.remote.sessions.viewer import Wants
 from stream.remote.settings import SendSettings
 from stream.remote.wire.clock import wall_micros
 from stream.remote.wire.fragments import MAX_BODY, Kind
-from stream.types import Capture, Crop, Depth, Expression, Face, Frame, Intrinsics
+from stream.types import Capture, Crop, Expression, Face, Frame, Intrinsics, Person, Surface
 
 SIZE = 32
 
@@ -48,13 +48,14 @@ def a_capture(index: int, faces: int = 1, shape: tuple[int, int] = (48, 64)) -> 
     pose = np.eye(4, dtype=np.float32)
     pose[2, 3] = 640
     camera = Intrinsics(620.0, 620.0, 31.5, 23.5, 64, 48)
-    depth = Depth(
+    surface = Surface(
         ((0.4 + 0.01 * index) * (x**2 + y**2)).astype(np.float32), (x**2 + y**2 < 0.64).astype(np.float32)
     )
     face = Face(3, np.zeros((478, 3), np.float32), pose, Crop(32.0, 24.0, 20.0, 0.1), camera)
     expression = Expression(np.full(len(ARKIT_NAMES), 0.25, np.float32))
     frame = Frame(np.full((*shape, 3), 90, np.uint8), 100 + index / 30, index, "test")
-    return Capture(frame, (face,) * faces, (depth,) * faces, expressions=(expression,) * faces)
+    person = Person(face, surface=surface, expression=expression)
+    return Capture(frame).adding(("face", "surface", "expression"), (person,) * faces)
 
 
 def on_thread(function: Callable[..., Any], *args: Any) -> Any:
@@ -114,15 +115,43 @@ def test_a_viewer_gets_the_surface_the_face_and_the_time() -> None:
     assert [packet.place for packet in listener.packets] == [(Kind.MESH, 0), (Kind.MESH, 1)]
     (frame,) = decoded(listener.packets[:1])
     assert (frame.index, frame.captured, frame.track) == (7, wall_micros(capture.frame.captured), 3)
-    solid = capture.depths[0].mask > 0
+    surface = capture.people[0].surface
+    assert surface is not None
+    solid = surface.alpha > 0
     assert (np.isfinite(frame.depth) == solid).all()
-    np.testing.assert_allclose(frame.depth[solid], capture.depths[0].map[solid], atol=1.25 / 2**10)
+    np.testing.assert_allclose(frame.depth[solid], surface.depth[solid], atol=1.25 / 2**10)
 
 
 def test_the_lowest_tier_has_half_the_size() -> None:
     (listener,) = asyncio.run(played([Wants(Tier.HALF)], [a_capture(0)]))
     (frame,) = decoded(listener.packets)
     assert frame.depth.shape == (SIZE // 2, SIZE // 2)
+
+
+def test_only_who_looked_knows_how_many_faces_there_are() -> None:
+    async def run() -> list[tuple[int, int]]:
+        broadcast, counted = Broadcast(SendSettings(size=SIZE)), []
+        looked, not_looked = a_capture(0, faces=2), Capture(a_capture(1).frame)
+        nobody = not_looked.adding("face", ())
+        for capture in (looked, not_looked, nobody, looked):  # the last is of an earlier moment
+            await on_thread(broadcast.send_capture, capture)
+            counted.append((broadcast.faces, broadcast.captures))
+        return counted
+
+    assert asyncio.run(run()) == [(2, 1), (2, 2), (0, 2), (2, 2)]
+
+
+def test_a_person_of_whom_less_is_known_keeps_its_lane() -> None:
+    capture = a_capture(3, faces=3)
+    first, second, third = capture.people
+    people = (replace(first, surface=None), second, replace(third, expression=None))
+    (listener,) = asyncio.run(played([Wants(Tier.FULL, expression=True)], [replace(capture, people=people)]))
+    assert [packet.place for packet in listener.packets] == [
+        (Kind.MESH, 1),
+        (Kind.MESH, 2),
+        (Kind.EXPRESSION, 0),
+        (Kind.EXPRESSION, 1),
+    ]
 
 
 def test_expressions_go_to_those_who_want_them() -> None:

@@ -6,24 +6,22 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import aiohttp
 import pytest
 from aiohttp import web
 from mesh.wire_samples import real_shots
-from remote.session_helpers import Camera, FakeModels
+from remote.session_helpers import Camera, FakeModels, Finder
 from remote.stalls import undisturbed
 from remote.udp_relay import UdpRelay
 
-from stream.pipeline.stage import Stage
 from stream.remote.http.server import RemoteServer
 from stream.remote.sessions.hub import SessionHub
-from stream.remote.sessions.models import Wanted
 from stream.remote.settings import ServeSettings
 from stream.remote.watching.frame import RemoteFrame
 from stream.remote.watching.viewer import RemoteViewer
-from stream.types import Capture
+from stream.sources.source import Source
+from stream.types import Frame, Person
 
 SECONDS = 5.0
 
@@ -31,24 +29,21 @@ SECONDS = 5.0
 class ClipModels(FakeModels):
     """Finds in every picture the next frame of the sample clip, in full size."""
 
-    def stages(self, wanted: Wanted) -> list[Stage]:
-        return [Clip()]
+    def finder(self, source: Source, fail: bool) -> Source:
+        return Clip(source, fail)
 
 
-class Clip:
-    """A stage that puts the sample clip's faces and surfaces into whatever comes."""
+class Clip(Finder):
+    """Puts the sample clip's faces and surfaces into whatever comes."""
 
-    name = "face"
+    gives = ("face", "surface")
 
     def open(self) -> None:
         self.places = itertools.cycle(real_shots())
 
-    def __call__(self, capture: Capture) -> Capture:
+    def person(self, frame: Frame) -> Person:
         shot = next(self.places)
-        return replace(capture, faces=(shot.face,), depths=(shot.surface,))
-
-    def close(self) -> None:
-        pass
+        return Person(shot.face, surface=shot.surface)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import pytest
 from mesh.mesh_samples import CAMERA, dome, sample_face
 from remote.fake_server import FakeServer, level, server_micros
 
+from stream.depth.stage import shrunk
 from stream.errors import RemoteError
 from stream.expression.codec import decode_expression
 from stream.mesh.build import surface_of
@@ -24,7 +25,7 @@ from stream.remote.publishing.publisher import RemotePublisher
 from stream.remote.watching import silence
 from stream.remote.watching.http import AccessError
 from stream.remote.wire.clock import media_time
-from stream.types import Capture, Expression, Frame
+from stream.types import Capture, Expression, Frame, Person
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +36,17 @@ def without_token(monkeypatch: pytest.MonkeyPatch) -> None:
 def capture(index: int, faces: int = 1, size: int = 48) -> Capture:
     image = np.full((480, 640, 3), level(index), np.uint8)
     expression = Expression(np.full(52, 0.25, np.float32))
-    return Capture(
-        Frame(image, time.monotonic(), index, "test"),
-        faces=tuple(sample_face(track) for track in range(1, faces + 1)),
-        depths=(dome(size),) * faces,
-        expressions=(expression,) * faces,
-    )
+    surface = surface_of(dome(size))
+    people = [
+        Person(sample_face(track), surface=surface, expression=expression) for track in range(1, faces + 1)
+    ]
+    frame = Frame(image, time.monotonic(), index, "test")
+    return Capture(frame).adding(("face", "surface", "expression"), people)
+
+
+def with_pose(whole: Capture, pose: Any) -> Capture:
+    (person,) = whole.people
+    return replace(whole, people=(replace(person, face=replace(person.face, pose=pose)),))
 
 
 async def offer_until(publisher: RemotePublisher, done: Callable[[], object], rate: float = 40.0) -> int:
@@ -73,8 +79,8 @@ def test_meshes_expressions_and_the_picture_arrive_on_the_servers_clock() -> Non
             assert (publisher.session, got.name) == ("studio", "studio")
             surface = surface_of(dome(48))
             for frame in got.surfaces:
-                assert np.array_equal(np.isfinite(frame.depth), surface.mask > 0.5)
-                assert np.nanmax(np.abs(frame.depth - surface.map)) < 1.3 * 2.5 / 2**11 / 2
+                assert np.array_equal(np.isfinite(frame.depth), surface.alpha > 0.5)
+                assert np.nanmax(np.abs(frame.depth - surface.depth)) < 1.3 * 2.5 / 2**11 / 2
                 assert frame.intrinsics == CAMERA
                 assert began - 50_000 < frame.captured < ended
             indices = [frame.index for frame in got.surfaces]
@@ -106,6 +112,9 @@ def test_the_server_may_choose_the_name_and_each_face_has_its_lane() -> None:
 
 
 def test_maps_finer_than_live_ones_are_shrunk() -> None:
+    fine = dome(192)
+    before = surface_of(shrunk(fine, 128))
+
     async def work() -> None:
         async with FakeServer() as server, RemotePublisher(server.url) as publisher:
             got = server.publishers[0]
@@ -113,7 +122,12 @@ def test_maps_finer_than_live_ones_are_shrunk() -> None:
                 while not got.surfaces:
                     publisher.offer(capture(1, size=192))
                     await asyncio.sleep(0.03)
-            assert got.surfaces[0].depth.shape == (128, 128)
+            sent = got.surfaces[0].depth
+            assert sent.shape == (128, 128)
+            both = np.isfinite(sent) & (before.alpha > 0.5)
+            assert both.sum() > 0.97 * (before.alpha > 0.5).sum()
+            assert np.isfinite(sent).sum() < 1.03 * (before.alpha > 0.5).sum()
+            assert np.abs(sent - before.depth)[both].max() < 0.01
 
     asyncio.run(work())
 
@@ -134,11 +148,10 @@ def test_a_congested_line_gets_fewer_meshes_never_queued_ones(monkeypatch: pytes
 def test_captures_that_cannot_be_encoded_are_counted_and_the_rest_goes_on() -> None:
     async def work() -> None:
         async with FakeServer() as server, RemotePublisher(server.url) as publisher:
-            bad = capture(1)
-            far = replace(bad.faces[0], pose=np.full((4, 4), np.nan, np.float32))
+            bad = with_pose(capture(1), np.full((4, 4), np.nan, np.float32))
             async with asyncio.timeout(10):
                 while publisher.figures.failed < 2:
-                    publisher.offer(replace(bad, faces=(far,)))
+                    publisher.offer(bad)
                     await asyncio.sleep(0.02)
             await offer_until(publisher, lambda: server.publishers[0].surfaces)
 
@@ -243,8 +256,7 @@ def test_a_sink_whose_farewell_takes_too_long_goes_without(monkeypatch: pytest.M
 def test_a_capture_of_a_program_that_is_none_does_not_end_publishing() -> None:
     async def work() -> None:
         async with FakeServer() as server, RemotePublisher(server.url, "studio") as publisher:
-            broken: Any = None
-            publisher.offer(replace(capture(1), faces=(replace(sample_face(1), pose=broken),)))
+            publisher.offer(with_pose(capture(1), None))
             async with asyncio.timeout(5):
                 while publisher.figures.failed == 0:
                     await asyncio.sleep(0.01)

@@ -15,19 +15,22 @@ import pytest
 from PIL import Image
 from remote.fake_server import FakeServer
 
-from stream.capture import CaptureSettings, capture_stages
 from stream.errors import BackendError, RemoteError
+from stream.evaluation.keep import KeepCaptures
 from stream.live import LiveSession, LiveSettings
+from stream.recipes import CaptureSettings
 from stream.remote.http.server import RemoteServer
 from stream.remote.loop_thread import LoopThread
 from stream.remote.publishing.publisher import RemotePublisher
 from stream.remote.refusals import UnknownSessionError
 from stream.remote.sessions.hub import SessionHub
+from stream.remote.sessions.models import SharedModels
 from stream.remote.settings import ServeSettings
 from stream.remote.watching.http import AccessError
 from stream.remote.watching.view import ViewSession
 from stream.remote.watching.viewer import RemoteViewer
 from stream.render.context import probe_context
+from stream.session import Session
 from stream.sources.sample import SampleSource
 from stream.types import Capture
 
@@ -41,40 +44,23 @@ def without_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def captures() -> list[Capture]:
-    """Some frames of the sample with their faces and depths."""
-    source = SampleSource(fast=True)
-    stages = capture_stages(CaptureSettings(inference="onnxruntime", compute="numba"))
-    source.open()
-    made = []
-    try:
-        for stage in stages:
-            stage.open()
-        for _ in range(12):
-            frame = source.read()
-            assert frame is not None
-            capture: Capture | None = Capture(frame)
-            for stage in stages:
-                capture = stage(capture)  # type: ignore[arg-type]
-            made.append(capture)
-    finally:
-        for stage in stages:
-            stage.close()
-        source.close()
-    assert all(one is not None and len(one.depths) == 1 for one in made)
-    return made  # type: ignore[return-value]
+    """Some frames of the sample with their faces and surfaces."""
+    keep = KeepCaptures("surface")
+    settings = CaptureSettings(inference="onnxruntime", compute="numba")
+    Session(SampleSource(fast=True), [keep], settings, frames=12, settle=False).run()
+    assert all(len(capture.people) == 1 for capture in keep.captures)
+    return keep.captures
 
 
-class NoModels:
+class NoModels(SharedModels):
     """In place of a server's models, which sessions of published meshes do not use."""
 
     def load(self) -> None: ...
 
-    def close(self) -> None: ...
-
 
 def make_server(port: int = 0, token: str | None = None) -> RemoteServer:
     settings = ServeSettings(port=port, publish_token=token)
-    models: Any = NoModels()
+    models = NoModels(settings.capture, settings.send.size, 1)
     return RemoteServer(settings, SessionHub(settings, models))
 
 
@@ -202,7 +188,7 @@ def test_a_live_session_without_its_server_does_not_begin(tmp_path: Path) -> Non
     live = LiveSession(LiveSettings(source="sample", show="off", out=tmp_path, publish="http://127.0.0.1:9"))
     with pytest.raises(RemoteError, match="cannot be reached"):
         live.run()
-    assert live.pipeline.metrics.snapshot()["stages"]["source"]["count"] == 0
+    assert live.session.metrics.snapshot()["stages"]["source"]["count"] == 0
 
 
 def test_a_live_session_publishes_what_it_captures(tmp_path: Path) -> None:
@@ -222,7 +208,7 @@ def test_a_live_session_publishes_what_it_captures(tmp_path: Path) -> None:
         while time.monotonic() < until and not any(len(one.surfaces) > 4 for one in fake.publishers):
             time.sleep(0.05)
         panel = live._panel()
-        live.pipeline.stop()
+        live.session.stop()
         running.join(10)
     finally:
         thread.submit(fake.stop()).result(10)

@@ -71,7 +71,7 @@ async def test_a_camera_becomes_meshes_for_its_viewers(hub: SessionHub) -> None:
     for viewer in (first, second):
         await viewer.until(lambda viewer=viewer: len(viewer.frames) > 10)  # type: ignore[misc]
         frame = viewer.frames[-1]
-        solid = a_surface()[1].mask > 0
+        solid = a_surface()[1].alpha > 0
         assert (np.isfinite(frame.depth) == solid).all()
         assert frame.track == 3
         hello = viewer.told[0]
@@ -84,7 +84,7 @@ async def test_a_camera_becomes_meshes_for_its_viewers(hub: SessionHub) -> None:
     shown = {"name": name, "state": "live", "faces": 1, "viewers": 2}
     await eventually(lambda: shown.items() <= hub.listing()[0].items())
     totals = hub.metrics()[name].totals()[0]
-    assert totals["face"].count >= 10
+    assert totals["source"].count >= 10
     assert totals[SEND].count >= 20
     await first.close()
     await eventually(lambda: hub.listing()[0]["viewers"] == 1)
@@ -140,10 +140,10 @@ async def test_a_publishers_meshes_are_checked_and_passed_on(hub: SessionHub) ->
         while not sent_until(5)():
             await asyncio.sleep(0.03)
     frame = viewer.frames[-1]
-    solid = a_surface()[1].mask > 0
+    solid = a_surface()[1].alpha > 0
     assert captured < frame.captured <= captured + sent
     bump = 0.3 + 0.002 * (frame.captured - captured)
-    wanted = a_surface(bump)[1].map[solid]
+    wanted = a_surface(bump)[1].depth[solid]
     np.testing.assert_allclose(frame.depth[solid], wanted, atol=2.5 / 2**11 + 1e-4)
     relay = hub.metrics()[name].totals()[0]["relay"]
     assert relay.errors >= 3

@@ -1,37 +1,49 @@
-"""The real models behind a session: one network, stages of each session's own."""
+"""The real models behind a server's sessions: one network, and of each frame what somebody wants."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
+from remote.session_helpers import Camera, Watcher, eventually, settings
 
-from stream.capture import LIVE_SIDE, CaptureSettings, capture_stages
-from stream.depth.stage import DepthStage
+from stream import session as session_module
+from stream.errors import BackendError
+from stream.evaluation.keep import KeepCaptures
+from stream.memory import TrackMemory
 from stream.mesh.stage import SurfaceStage
-from stream.pipeline.stage import Stage
+from stream.pipeline.metrics import Metrics
+from stream.pipeline.runner import Summary
+from stream.recipes import LIVE_SIDE, CaptureSettings
 from stream.remote.sessions import models as models_module
+from stream.remote.sessions.broadcast import Broadcast
+from stream.remote.sessions.hub import SessionHub
+from stream.remote.sessions.mailbox import Packet, Tier
 from stream.remote.sessions.models import SharedModels
+from stream.remote.sessions.sinks import LOOKS, BroadcastSink
+from stream.remote.sessions.viewer import Wants
+from stream.remote.settings import SendSettings
+from stream.remote.wire.fragments import Kind
+from stream.remote.wire.messages import Subscribe
+from stream.session import Session
 from stream.sources.sample import SampleSource
 from stream.types import Capture
 
+SETTINGS = CaptureSettings(inference="openvino", compute="numba")
 
-@dataclass
-class Wants:
-    meshes_wanted: bool = True
-    expressions_wanted: bool = False
+MESHES, EXPRESSIONS = Wants(Tier.FULL), Wants(expression=True)
 
 
 @pytest.fixture(scope="module")
-def models() -> Any:
+def models() -> Iterator[SharedModels]:
     settled: list[bool] = []
     patch = pytest.MonkeyPatch()
     patch.setattr(models_module, "settle_heap", lambda: settled.append(gc.isenabled()))
-    loaded = SharedModels(CaptureSettings(inference="openvino", compute="numba"), LIVE_SIDE, 2)
+    loaded = SharedModels(SETTINGS, LIVE_SIDE, 2)
     loaded.load()
     patch.undo()
     assert settled == [True]
@@ -40,80 +52,228 @@ def models() -> Any:
     loaded.close()
 
 
-@pytest.fixture(scope="module")
-def captures() -> list[Capture]:
-    source = SampleSource(fast=True)
-    source.open()
-    frames = [source.read() for _ in range(3)]
-    source.close()
-    return [Capture(frame) for frame in frames if frame is not None]
+class Listener:
+    """A viewer, as the broadcast sees it."""
+
+    def __init__(self, wants: Wants) -> None:
+        self.wants = wants
+        self.kinds: list[Kind] = []
+
+    def offer(self, packets: Sequence[Packet], late: bool) -> None:
+        self.kinds += [packet.message.kind for packet in packets]
 
 
-def run(stages: list[Stage], captures: list[Capture]) -> list[Capture]:
-    for stage in stages:
-        stage.open()
-    done = []
-    for capture in captures:
-        for stage in stages:
-            capture = stage(capture) or capture
-        done.append(capture)
-    for stage in stages:
-        stage.close()
-    return done
+class Watched(BroadcastSink):
+    """The sink of a session, which also notes the steps of each capture.
+
+    :param change: called on the event loop after each capture, with how many there were.
+    """
+
+    def __init__(self, broadcast: Broadcast, change: Callable[[int], None]) -> None:
+        super().__init__(broadcast)
+        self.steps: list[frozenset[str]] = []
+        self._change, self._loop = change, asyncio.get_running_loop()
+
+    def __call__(self, capture: Capture) -> Capture:
+        self.steps.append(frozenset(capture.steps))
+        super().__call__(capture)
+        self._loop.call_soon_threadsafe(self._change, len(self.steps))
+        return capture
 
 
-def test_a_session_sees_what_a_pipeline_of_its_own_would(
-    models: SharedModels, captures: list[Capture]
-) -> None:
-    alone = capture_stages(CaptureSettings(inference="openvino", compute="numba"))
-    face, depth = alone[0], DepthStage("openvino", "depth-int8", None, "f16", side=LIVE_SIDE)
-    wanted = run([face, depth, SurfaceStage()], captures)
-    first, second = models.stages(Wants()), models.stages(Wants())
-    assert [stage.name for stage in first] == ["face", "depth", "surface", "expression"]
-    for stages in (first, second):
-        for here, there in zip(run(stages, captures), wanted, strict=True):
-            assert len(here.faces) == 1
-            assert not here.expressions
-            solid = there.depths[0].mask > 0.5
-            assert ((here.depths[0].mask > 0.5) == solid).mean() > 0.999
-            difference = np.abs(here.depths[0].map - there.depths[0].map)[solid]
-            assert np.median(difference) < 1e-5
+def played(
+    models: SharedModels,
+    frames: int,
+    listeners: Sequence[Listener] = (),
+    change: Callable[[Broadcast, int], None] = lambda broadcast, count: None,
+    fast: bool = True,
+) -> tuple[list[frozenset[str]], Summary]:
+    """The sample as a session: the steps of each frame, and how it went."""
+
+    async def run() -> tuple[list[frozenset[str]], Summary]:
+        broadcast = Broadcast(SendSettings())
+        for listener in listeners:
+            broadcast.join(listener)
+        sink = Watched(broadcast, lambda count: change(broadcast, count))
+        session = models.session(SampleSource(fast=fast), [sink], Metrics(), frames)
+        summary = await session.pipeline.run()
+        await asyncio.sleep(0)
+        return sink.steps, summary
+
+    return asyncio.run(run())
 
 
-def test_faces_that_nobody_wants_are_looked_for_now_and_then(
-    captures: list[Capture], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [100.0]
-    monkeypatch.setattr(models_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    looked: list[float] = []
-
-    def look(capture: Capture) -> Capture:
-        looked.append(now[0])
-        return replace(capture, faces=(len(looked),))  # type: ignore[arg-type]
-
-    stage = SimpleNamespace(name="face", open=None, close=None)
-    wants = Wants(False, False)
-    rarely = models_module._Rarely(stage, lambda: wants.meshes_wanted)
-    rarely._stage = look  # type: ignore[assignment]
-    seen: list[Any] = []
-    for number in range(60):  # two seconds
-        now[0] = 100.0 + number / 30
-        seen.append(rarely(captures[0]).faces[0])
-    assert len(looked) == 8
-    assert seen == sorted(seen), "those found last go along in between"
-    wants.meshes_wanted = True
-    for _ in range(5):
-        now[0] += 1 / 30
-        rarely(captures[0])
-    assert looked[-5:] == pytest.approx([now[0] - back / 30 for back in range(4, -1, -1)])
+def test_a_session_sees_what_one_of_its_own_network_would(models: SharedModels) -> None:
+    alone, shared = KeepCaptures("surface"), [KeepCaptures("surface") for _ in range(2)]
+    Session(SampleSource(fast=True), [alone], SETTINGS, frames=3, settle=False).run()
+    for keep in shared:
+        models.session(SampleSource(fast=True), [keep], frames=3).run()
+        for here, there in zip(keep.captures, alone.captures, strict=True):
+            assert set(here.steps) == {"face", "depth", "surface"}
+            (mine,), (other,) = here.people, there.people
+            assert mine.surface is not None
+            assert other.surface is not None
+            solid = other.surface.alpha > 0.5
+            assert ((mine.surface.alpha > 0.5) == solid).mean() > 0.999
+            assert np.median(np.abs(mine.surface.depth - other.surface.depth)[solid]) < 1e-5
 
 
-def test_only_what_is_wanted_is_worked_out(models: SharedModels, captures: list[Capture]) -> None:
-    for wants, depths, expressions in (
-        (Wants(False, False), 0, 0),
-        (Wants(False, True), 0, 1),
-        (Wants(True, True), 1, 1),
+def test_what_nobody_wants_is_not_worked_out(models: SharedModels) -> None:
+    for listeners, wanted in (
+        ([Listener(EXPRESSIONS)], {"face", "expression"}),
+        ([Listener(MESHES)], {"face", "depth", "surface"}),
+        ([Listener(MESHES), Listener(EXPRESSIONS)], {"face", "depth", "surface", "expression"}),
     ):
-        last = run(models.stages(wants), captures)[-1]
-        assert len(last.faces) == 1
-        assert (len(last.depths), len(last.expressions)) == (depths, expressions)
+        steps, summary = played(models, 4, listeners)
+        assert set(steps) == {frozenset(wanted)}
+        assert summary.metrics["drops"] == 0
+
+
+def test_while_nobody_watches_faces_are_looked_for_four_times_a_second(models: SharedModels) -> None:
+    steps, summary = played(models, 60, fast=False)
+    looks = [seen for seen in steps if seen]
+    stages, lost = summary.metrics["stages"], summary.metrics["drops"]
+    assert set(looks) == {frozenset({"face"})}
+    # A look may be put off to the next frame, or lost on a busy machine.
+    assert LOOKS * summary.seconds * 0.8 - 1 - lost <= len(looks) <= LOOKS * summary.seconds + 1
+    assert stages["face"]["count"] < stages["source"]["count"] / 3
+    assert stages["depth"]["count"] == 0
+
+
+def test_a_viewer_who_wants_expressions_joins_while_it_runs(models: SharedModels) -> None:
+    meshes, expressions = Listener(MESHES), Listener(EXPRESSIONS)
+
+    def change(broadcast: Broadcast, count: int) -> None:
+        if count == 4:
+            broadcast.join(expressions)
+
+    steps, summary = played(models, 12, [meshes], change)
+    assert ["expression" in seen for seen in steps] == sorted("expression" in seen for seen in steps)
+    assert "expression" not in steps[0]
+    assert "expression" in steps[-1]
+    assert all("surface" in seen for seen in steps)
+    assert Kind.EXPRESSION in expressions.kinds
+    assert summary.metrics["drops"] == 0
+
+
+def test_a_hundred_changes_of_demand_lose_no_frame_and_leak_nothing(
+    models: SharedModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memories: list[TrackMemory] = []
+
+    def remember() -> TrackMemory:
+        memories.append(TrackMemory())
+        return memories[-1]
+
+    monkeypatch.setattr(session_module, "TrackMemory", remember)
+    played(models, 2)  # what is made once
+    before, broadcasts = set(threading.enumerate()), list[Broadcast]()
+    here = {"meshes": Listener(MESHES), "expressions": Listener(EXPRESSIONS)}
+    changes, most = [0], [0]
+
+    def change(broadcast: Broadcast, count: int) -> None:
+        broadcasts[:] = [broadcast]
+        most[0] = max(most[0], len(memories[-1]))
+        if count % 2 == 0 and changes[0] < 100:
+            listener = here["meshes" if changes[0] % 3 else "expressions"]
+            before_it = len(broadcast._listeners)
+            broadcast.leave(listener)
+            if len(broadcast._listeners) == before_it:
+                broadcast.join(listener)
+            changes[0] += 1
+
+    frames = 210
+    steps, summary = played(models, frames, change=change)
+    metrics = summary.metrics
+    assert changes[0] == 100
+    assert len(set(steps)) >= 4
+    assert len(steps) == metrics["stages"]["source"]["count"] == frames
+    assert (metrics["drops"], sum(stage["errors"] for stage in metrics["stages"].values())) == (0, 0)
+    assert set(threading.enumerate()) == before
+    assert most[0] == 1
+    assert len(memories[-1]) == 0
+    for listener in here.values():
+        broadcasts[0].leave(listener)
+    assert broadcasts[0]._listeners == ()
+    assert len(broadcasts[0]._encoders) == 1
+
+
+def test_a_server_whose_models_fail_on_a_face_does_not_start(
+    models: SharedModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Capture:
+        raise ValueError("a surface went wrong")
+
+    monkeypatch.setattr(SurfaceStage, "__call__", fail)
+    with pytest.raises(BackendError, match="surface failed on the sample"):
+        models._check(asyncio.run(models._warm_up()))
+
+
+class Portrait(Camera):
+    """Publishes the sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        source = SampleSource(fast=True)
+        source.open()
+        frames = [source.read() for _ in range(30)]
+        source.close()
+        self.pictures = [frame.image for frame in frames if frame is not None]
+
+
+def test_the_plan_of_a_server_is_what_runs_for_three_kinds_of_viewers(
+    models: SharedModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    send = BroadcastSink.__call__
+
+    def note(self: BroadcastSink, capture: Capture) -> Capture:
+        ran.append(tuple(capture.steps))
+        return send(self, capture)
+
+    monkeypatch.setattr(BroadcastSink, "__call__", note)
+    for name in ("load", "close"):
+        monkeypatch.setattr(models, name, lambda: None)
+
+    async def lately(wanted: set[str]) -> None:
+        """Frames for which all of that was worked out, and none for which more was."""
+        await eventually(lambda: bool(ran) and set(ran[-1]) == wanted)
+        await asyncio.sleep(0.2)
+        del ran[:]
+        await eventually(lambda: len(ran) > 10)
+        assert set().union(*ran) == wanted
+
+    async def play() -> None:
+        hub = SessionHub(settings(capture=SETTINGS), models)
+        await hub.open()
+        camera, textures = Portrait(), Watcher(channels=False)
+        expressions, meshes = Watcher(), Watcher()
+        await camera.publish(hub, "s")
+        await textures.watch(hub, "s")
+        await eventually(lambda: hub._sessions["s"].running is not None)
+        running = hub._sessions["s"].running
+        assert running is not None
+        plan = running.plan.to_dict()
+        needed = {thing: {step["name"]} for step in plan["steps"] for thing in step["gives"]}
+        assert set(plan["wanted"]) == {"face", "surface", "expression"}
+
+        picture = await asyncio.to_thread(textures.client.incoming.wait)
+        assert picture is not None
+        await eventually(lambda: len(ran) > 20)
+        assert set().union(*ran) == needed["face"]  # now and then, for who reads how many there are
+
+        await expressions.watch(hub, "s")
+        await expressions.until(lambda: bool(expressions.told))
+        expressions.say(Subscribe(mesh=False, expression=True))
+        await lately(needed["face"] | needed["expression"])
+        assert any(message.kind is Kind.EXPRESSION for message in expressions.messages)
+
+        await meshes.watch(hub, "s")
+        await lately({step["name"] for step in plan["steps"]})
+        assert meshes.frames
+        assert running.plan.to_dict() == plan
+        for party in (camera, textures, expressions, meshes):
+            await party.close()
+        await hub.close()
+
+    asyncio.run(asyncio.wait_for(play(), 60))

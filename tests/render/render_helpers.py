@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from people import capture_with
 
-from stream.types import Capture, Crop, Face, Frame, Intrinsics, Mesh
+from stream.types import Crop, Face, Frame, Intrinsics, Mesh
 
 PLAIN = Intrinsics(400.0, 400.0, 63.5, 63.5, 128, 128)
 
@@ -63,4 +64,4 @@ def capture_of(*meshes, image=None, captured=0.0, intrinsics=None):
     landmarks = np.zeros((478, 3), dtype=np.float32)
     landmarks[:, :2] = np.random.default_rng(0).uniform(0.3, 0.7, (478, 2)) * (width, height)
     face = Face(1, landmarks, np.eye(4, dtype=np.float32), Crop(width / 2, height / 2, height / 3, 0.1), k)
-    return Capture(Frame(image, captured, 0, "test"), (face,) * len(meshes), (), tuple(meshes))
+    return capture_with(Frame(image, captured, 0, "test"), (face,) * len(meshes), meshes=meshes)

@@ -15,8 +15,8 @@ from PIL import Image
 from shared_folder import SHARED
 from skimage.data import astronaut
 
-from stream.capture import CaptureSettings
 from stream.errors import SourceError
+from stream.recipes import CaptureSettings
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_face_sheet.py"
 

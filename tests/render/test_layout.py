@@ -48,7 +48,7 @@ def test_a_frame_of_another_size_is_fitted_into_the_same_place():
 
 def test_the_face_is_drawn_where_it_is():
     capture = capture_of(square())
-    face = capture.faces[0]
+    face = capture.people[0].face
     layout = PreviewLayout(192, (128, 96))
     image = capture.frame.image
     plain, drawn = compose(layout, image), compose(layout, image, [face])
@@ -61,7 +61,7 @@ def test_the_face_is_drawn_where_it_is():
 
 
 def test_faces_partly_or_wholly_outside_are_drawn_without_harm():
-    face = capture_of(square()).faces[0]
+    face = capture_of(square()).people[0].face
     for shift in ((-90.0, 0.0), (1e4, 1e4), (0.0, 1e12)):
         picture = np.zeros((50, 50, 3), dtype=np.uint8)
         draw_face(picture, face, 1.0, shift)

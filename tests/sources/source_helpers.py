@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from stream.sources.source import Source
+from stream.sources.source import FrameSource
 from stream.types import Array, Frame
 
 
@@ -82,7 +82,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
         time.sleep(0.005)
 
 
-def frames(source: Source) -> Iterator[Frame]:
+def frames(source: FrameSource) -> Iterator[Frame]:
     """Open a source, give its frames and close it."""
     try:
         source.open()

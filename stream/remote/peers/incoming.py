@@ -64,6 +64,7 @@ class IncomingVideo:
     when it is full, all are dropped and the reader begins with the next key frame, which it asks for.
     Only a reader's own thread decodes.
 
+    :ivar news: told of everything that comes; a reader who waits for other things too waits for it (`rest`).
     :ivar dropped: pictures that nobody took.
     :ivar rtp_offset: what the publisher told of the track (`stream.remote.wire.messages.Clock`).
     """
@@ -73,7 +74,7 @@ class IncomingVideo:
         self._receiver = receiver
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._news = threading.Condition()
+        self.news = threading.Condition()
         self._queue: deque[EncodedPicture] = deque()
         self._bytes = 0
         self._given = 0
@@ -97,29 +98,48 @@ class IncomingVideo:
     def wait(self) -> DecodedPicture | None:
         """The newest picture, waiting for one; None once the track has ended or `interrupt` was called."""
         while True:
-            with self._news:
-                while not (self._queue or self._ended or self._interrupted):
-                    skipping = self._skipping_since is not None
-                    if skipping:
-                        self._want_key()
-                    self._news.wait(KEY_SECONDS if skipping else None)
+            with self.news:
+                while not (self._queue or self.over):
+                    self.rest()
                 if self._interrupted or not self._queue:
                     return None
-                batch, self._bytes = list(self._queue), 0
-                self._queue.clear()
-            picture = self._decode(batch)
+            picture = self.newest()
             if picture is not None:
                 return picture
 
+    def newest(self) -> DecodedPicture | None:
+        """As `wait`, without waiting: None where nothing came that can be decoded."""
+        with self.news:
+            batch, self._bytes = list(self._queue), 0
+            self._queue.clear()
+        return self._decode(batch)
+
+    @property
+    def waits(self) -> bool:
+        """Whether something came that `newest` would decode; asked with ``news`` held."""
+        return bool(self._queue)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will come any more, or `interrupt` was called."""
+        return self._ended or self._interrupted
+
+    def rest(self, seconds: float | None = None) -> None:
+        """Wait for ``news``, which is held, that long at most; asks for a key frame where one is needed."""
+        if self._skipping_since is not None:
+            self._want_key()
+            seconds = KEY_SECONDS if seconds is None else min(seconds, KEY_SECONDS)
+        self.news.wait(seconds)
+
     def interrupt(self) -> None:
         """From any thread: make a waiting and every later `wait` return None."""
-        with self._news:
+        with self.news:
             self._interrupted = True
-            self._news.notify_all()
+            self.news.notify_all()
 
     def resume(self) -> None:
         """Let `wait` give pictures again after an `interrupt`: another reader takes over, and counts anew."""
-        with self._news:
+        with self.news:
             self._interrupted = False
             self._given = self.dropped = 0
 
@@ -133,7 +153,7 @@ class IncomingVideo:
         given_up = self._assembler.given_up
         wants_key = self._assembler.add(packet, codec, time.monotonic())
         if self._assembler.given_up > given_up:
-            with self._news:
+            with self.news:
                 self.dropped += self._assembler.given_up - given_up
             forget_missing(self._receiver)
         return wants_key
@@ -148,13 +168,13 @@ class IncomingVideo:
 
     def ended(self) -> None:
         """The track is over: the other side is gone or said so."""
-        with self._news:
+        with self.news:
             self._ended = True
-            self._news.notify_all()
+            self.news.notify_all()
 
     def _arrived(self, picture: EncodedPicture) -> None:
         """A whole encoded picture came."""
-        with self._news:
+        with self.news:
             if picture.key:
                 self._drop()
                 self._skipping_since = None
@@ -168,7 +188,7 @@ class IncomingVideo:
                 self._drop()
                 self._skipping_since = picture.arrival
             else:
-                self._news.notify_all()
+                self.news.notify_all()
 
     def _passes_over(self, picture: EncodedPicture) -> bool:
         """Whether the picture cannot be decoded, for one that it builds on was dropped."""
@@ -195,21 +215,21 @@ class IncomingVideo:
                 self._broken(encoded)
                 frame = None
             if frame is None or newest is not None:
-                with self._news:
+                with self.news:
                     self.dropped += 1
             if frame is not None:
                 newest = (frame, encoded)
         if newest is None:
             return None
         frame, encoded = newest
-        with self._news:
+        with self.news:
             index = self._given + self.dropped
             self._given += 1
         captured = self._clock.captured(encoded.rtp, encoded.arrival)
         return DecodedPicture(self._decoder.rgb(frame), encoded.rtp, captured, encoded.arrival, index)
 
     def _broken(self, encoded: EncodedPicture) -> None:
-        with self._news:
+        with self.news:
             self._skipping_since = encoded.arrival
             self._want_key()
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from stream.depth.stage import shrunk
 from stream.expression.codec import ExpressionFrame, encode_expression
-from stream.mesh.build import surface_of
 from stream.mesh.codec import MeshEncoder
+from stream.mesh.halve import shrunk
 from stream.remote.settings import SendSettings
 from stream.remote.wire.fragments import MAX_LANES, Kind, Message
-from stream.types import Capture, Depth, Expression, Face
+from stream.types import Capture, Expression, Face, Surface
 
 SIDE = 128
-"""Largest side of a map that is sent: `stream.capture.LIVE_SIDE`. The GPU's chain makes finer ones."""
+"""Largest side of a map that is sent: `stream.recipes.LIVE_SIDE`. The GPU's chain makes finer ones."""
 
 KEY_SECONDS = 1.0
 """Shorter than a server's: what is lost on the way to it, all viewers lack."""
 
 
 class CaptureEncoder:
-    """Encodes captures one after the other, each face in its lane, as a server does by default."""
+    """Encodes captures one after the other, each person in a lane, as a server does by default."""
 
     def __init__(self) -> None:
         self._settings = SendSettings()
@@ -31,26 +30,28 @@ class CaptureEncoder:
             encoder.request_key()
 
     def encode(self, capture: Capture, captured: int) -> list[Message]:
-        """The messages of one capture.
+        """The messages of one capture: what is known of each person's surface and expression.
 
         :param captured: when it was captured, microseconds on the server's clock.
-        :raises InputError: a depth map or a face's values cannot be sent.
+        :raises InputError: a surface or a face's values cannot be sent.
         """
-        messages = []
-        for lane, (face, depth) in enumerate(zip(capture.faces, capture.depths, strict=False)):
-            if lane < MAX_LANES:
-                messages.append(self._mesh(lane, face, depth, capture.frame.index, captured))
-        for lane, (face, expression) in enumerate(zip(capture.faces, capture.expressions, strict=False)):
-            if lane < MAX_LANES:
-                messages.append(self._expression(lane, face, expression, capture.frame.index, captured))
-        return messages
+        index, people = capture.frame.index, capture.people[:MAX_LANES]
+        meshes = [
+            self._mesh(lane, person.face, person.surface, index, captured)
+            for lane, person in enumerate(people)
+            if person.surface is not None
+        ]
+        expressions = [
+            self._expression(lane, person.face, person.expression, index, captured)
+            for lane, person in enumerate(people)
+            if person.expression is not None
+        ]
+        return meshes + expressions
 
-    def _mesh(self, lane: int, face: Face, depth: Depth, index: int, captured: int) -> Message:
-        if depth.map.shape[0] > SIDE:
-            depth = shrunk(depth, SIDE)
+    def _mesh(self, lane: int, face: Face, surface: Surface, index: int, captured: int) -> Message:
         if lane not in self._encoders:
             self._encoders[lane] = MeshEncoder(self._settings.bits, KEY_SECONDS, self._settings.mesh_budget)
-        encoded = self._encoders[lane].encode(self._next(), face, surface_of(depth), index, captured)
+        encoded = self._encoders[lane].encode(self._next(), face, shrunk(surface, SIDE), index, captured)
         return Message(Kind.MESH, lane, encoded.sequence, encoded.body)
 
     def _expression(

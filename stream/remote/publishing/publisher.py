@@ -110,7 +110,7 @@ class RemotePublisher:
     def offer(self, capture: Capture) -> None:
         """Have a capture sent, from any thread; an older one that still waits is replaced.
 
-        Its faces' depths become the meshes, its expressions and its frame's picture go along.
+        Its people's surfaces become the meshes, their expressions and its frame's picture go along.
         """
         self._slot.put(capture)
 

@@ -19,7 +19,7 @@ from stream.remote.sessions.viewer import Wants
 from stream.remote.settings import SendSettings
 from stream.remote.wire.clock import wall_micros
 from stream.remote.wire.fragments import MAX_LANES, Kind, Message
-from stream.types import Array, Capture, Depth, Face
+from stream.types import Array, Capture, Expression, Face, Surface
 
 COARSE_BITS = 10
 """Of a level in the lower tiers: steps of 0.29 mm where a crop unit is 12 cm."""
@@ -55,8 +55,8 @@ class Broadcast:
     Nothing is encoded that nobody wants. `send_capture` and what it calls are for one worker thread (the
     encoders have a state), `send_picture` for the same or another.
 
-    :ivar faces: in the newest capture.
-    :ivar captures: sent, or looked at with nobody there, so far.
+    :ivar faces: in the newest capture in which somebody looked for them.
+    :ivar captures: moments that captures told of, so far; what is older than the newest is not counted.
     :ivar dropped: captures given up because the event loop was busy.
     """
 
@@ -70,6 +70,7 @@ class Broadcast:
         self._keys_wanted: set[Tier] = set()
         self._keys_due: dict[Tier, float] = {}
         self._picture_due = 0.0
+        self._moment = float("-inf")
         self._lock = threading.Lock()
         self._undelivered: list[tuple[float, list[Packet]]] = []
 
@@ -109,43 +110,39 @@ class Broadcast:
     # On worker threads
 
     def send_capture(self, capture: Capture) -> None:
-        """Send what a capture says of its faces.
+        """Send what a capture says of its people, whose places are their lanes.
 
         :raises InputError: a face's values cannot be sent.
         """
         index, captured = capture.frame.index, wall_micros(capture.frame.captured)
-        faces = capture.faces[:MAX_LANES]
-        self.begin(len(faces))
+        people = capture.people[:MAX_LANES]
+        self._count(capture.frame.captured)
+        if "face" in capture.known:
+            self.faces = len(people)
+        self._give_keys()
         packets = []
-        for lane, (face, depth) in enumerate(zip(faces, capture.depths, strict=False)):
-            packets += self.meshes(lane, face, depth, index, captured)
-        for lane, (face, expression) in enumerate(zip(faces, capture.expressions, strict=False)):
-            frame = ExpressionFrame(
-                index, captured, face.track_id, face.intrinsics, face.pose, expression.coefficients
-            )
-            packets += self.expression(lane, frame)
+        for lane, person in enumerate(people):
+            if person.surface is not None:
+                packets += self._meshes(lane, person.face, person.surface, index, captured)
+        if self.expressions_wanted:
+            for lane, person in enumerate(people):
+                if person.expression is not None:
+                    packets.append(self._expression(lane, person.face, person.expression, index, captured))
         self.send(packets)
 
-    def begin(self, faces: int) -> None:
-        """A new capture, of that many faces."""
-        self.faces = faces
-        self.captures += 1
-        self._give_keys()
+    def _count(self, moment: float) -> None:
+        if moment > self._moment:
+            self._moment = moment
+            self.captures += 1
 
-    def expression(self, lane: int, frame: ExpressionFrame) -> list[Packet]:
-        """One face's expression, if anybody wants it.
+    def _expression(self, lane: int, face: Face, expression: Expression, index: int, captured: int) -> Packet:
+        frame = ExpressionFrame(
+            index, captured, face.track_id, face.intrinsics, face.pose, expression.coefficients
+        )
+        return self._packet(Kind.EXPRESSION, lane, encode_expression(frame), captured)
 
-        :raises InputError: its values cannot be sent.
-        """
-        if not self.expressions_wanted:
-            return []
-        return [self.packet(Kind.EXPRESSION, lane, encode_expression(frame), frame.captured)]
-
-    def meshes(self, lane: int, face: Face, surface: Depth, index: int, captured: int) -> list[Packet]:
-        """One face's surface in the tiers in use.
-
-        :raises InputError: its values cannot be sent.
-        """
+    def _meshes(self, lane: int, face: Face, surface: Surface, index: int, captured: int) -> list[Packet]:
+        """One face's surface in the tiers in use."""
         wanted = {listener.wants.mesh for listener in self._listeners}
         return [
             self._mesh((lane, tier), face, surface if tier < Tier.HALF else halved(surface), index, captured)
@@ -153,7 +150,9 @@ class Broadcast:
             if tier in wanted
         ]
 
-    def _mesh(self, place: tuple[int, Tier], face: Face, surface: Depth, index: int, captured: int) -> Packet:
+    def _mesh(
+        self, place: tuple[int, Tier], face: Face, surface: Surface, index: int, captured: int
+    ) -> Packet:
         lane, tier = place
         encoder = self._encoders.get(place)
         if encoder is None:
@@ -188,9 +187,9 @@ class Broadcast:
             return
         self._picture_due = now + TEXTURE_PAUSE
         body = encode_texture(image, self._settings.video_side, index, captured)
-        self.send([self.packet(Kind.TEXTURE, 0, body, captured)])
+        self.send([self._packet(Kind.TEXTURE, 0, body, captured)])
 
-    def packet(self, kind: Kind, lane: int, body: bytes, captured: int) -> Packet:
+    def _packet(self, kind: Kind, lane: int, body: bytes, captured: int) -> Packet:
         """A message of the session, with its next number."""
         return Packet(Message(kind, lane, next(self._sequence), body), captured=captured)
 

@@ -15,7 +15,7 @@ from stream.remote.peers.peer import Peer
 from stream.remote.peers.sdp import check_offer
 from stream.remote.refusals import NameTakenError, ServerFullError, StillLoadingError, UnknownSessionError
 from stream.remote.sessions.models import SharedModels
-from stream.remote.sessions.session import Session
+from stream.remote.sessions.session import RemoteSession
 from stream.remote.settings import ServeSettings
 from stream.remote.wire.messages import SESSION_NAME
 
@@ -67,8 +67,8 @@ class SessionHub:
         self.ready = False
         self._settings = settings
         self._models = models or SharedModels(settings.capture, settings.send.size, settings.max_sessions)
-        self._sessions: dict[str, Session] = {}
-        self._ending: set[Session] = set()
+        self._sessions: dict[str, RemoteSession] = {}
+        self._ending: set[RemoteSession] = set()
 
     async def open(self) -> None:
         """Load the models, on another thread.
@@ -106,7 +106,7 @@ class SessionHub:
         check_offer(offer, receive=True)  # before it takes anybody's place
         name = name or secrets.token_hex(8)
         self._make_room(name)
-        session = Session(
+        session = RemoteSession(
             name,
             Peer(self._settings.ice, self._settings.idle_seconds),
             self._settings,
@@ -180,7 +180,7 @@ class SessionHub:
         """The figures of all sessions there are, by name."""
         return {name: session.metrics for name, session in self._sessions.items()}
 
-    def _find(self, name: str, key: str | None = None) -> Session:
+    def _find(self, name: str, key: str | None = None) -> RemoteSession:
         session = self._sessions.get(name)
         if session is None or session.over or key not in (None, session.key):
             raise UnknownSessionError("There is no such session; it may have ended.")
@@ -198,14 +198,14 @@ class SessionHub:
         if before is not None:
             self._retire(before)
 
-    def _retire(self, session: Session) -> None:
+    def _retire(self, session: RemoteSession) -> None:
         """End a session and free its name."""
         session.end()
         if self._sessions.get(session.name) is session:
             del self._sessions[session.name]
             self._ending.add(session)
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: RemoteSession) -> None:
         self._ending.discard(session)
         if self._sessions.get(session.name) is session:
             del self._sessions[session.name]

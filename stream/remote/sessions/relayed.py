@@ -1,72 +1,92 @@
-"""Sessions whose publisher captures faces itself and sends meshes: checked, encoded anew, passed on."""
+"""A publisher that captures faces itself and sends meshes, as a source: checked, put together, passed on."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import enum
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 
-import numpy as np
-
 from stream.errors import ProsoponError, ProtocolError
-from stream.expression.codec import decode_expression
-from stream.mesh.codec import MeshDecoder, SurfaceFrame
-from stream.pipeline.metrics import CHAIN, Metrics
-from stream.pipeline.worker import Worker
-from stream.remote.sessions.broadcast import Broadcast
+from stream.pipeline.members import SOURCE
+from stream.pipeline.metrics import Metrics
+from stream.remote.blank import NO_CAMERA, blank_picture
+from stream.remote.peers.incoming import DecodedPicture, IncomingVideo
+from stream.remote.sessions.lanes import LANE_SECONDS, Lanes, Part, Place
 from stream.remote.sessions.mailbox import Mailbox, Packet
 from stream.remote.wire.clock import monotonic_of
 from stream.remote.wire.fragments import Kind, Message, Reassembler
-from stream.types import Depth, Face
+from stream.types import Array, Capture, Frame, Person
 
 log = logging.getLogger(__name__)
 
 RELAY = "relay"
-"""The metrics' name of what decodes a publisher's messages."""
-
-LANE_SECONDS = 0.5
-"""How long a face counts after its last message."""
+"""The source's name, and the metrics' name of the publisher's messages."""
 
 KEY_SECONDS = 0.5
 """Seconds between two requests for key frames."""
 
-NO_LANDMARKS = np.zeros((0, 3), np.float32)
-"""A surface from elsewhere comes without them."""
+TOGETHER = 0.01
+"""Seconds that what a picture's first message tells waits for the others."""
+
+SAME = 50e-6
+"""Seconds by which a picture's capture time may differ from its meshes': conversions round."""
+
+NUMBERS = 32
+"""Moments whose index is remembered: a picture comes within a second of its people."""
+
+MOST_AGE, MOST_AHEAD = 60.0, 1.0
+"""Seconds before and after now within which a publisher's capture times can be true."""
 
 
-class Relay:
-    """Takes a publisher's datagrams on the event loop and works on them on a thread of its own.
+class _Due(enum.Enum):
+    PICTURE = "picture"
+    PEOPLE = "people"
+    END = "end"
 
-    Nothing in them is trusted: what does not decode is counted as an error of `RELAY` and left out. Where
-    the thread is busy, newer messages replace older ones of their kind and lane.
 
-    :param request_key: asks the publisher for key frames.
+class RelayedSource:
+    """Gives a publisher's people and pictures as they come (a `stream.sources.source.Source`).
+
+    People are of one picture each, a place for every face that came lately, one without news with its face
+    alone. They do not wait for their picture, which takes longer: each new picture is a capture of its own,
+    and people come with theirs only where it is there already, else with grey. Faces and cameras are told in
+    pixels of the publisher's camera, whatever size its video has.
+
+    Nothing that comes is trusted: what does not decode is counted as an error of `RELAY` and left out. Where
+    the reader is busy, newer messages replace older ones of their kind and lane. Made on the event loop.
+
+    :param video: the publisher's; nobody else reads it.
+    :param metrics: where its messages are counted.
+    :param request_key: asks the publisher for key frames; called on the event loop.
     """
 
-    def __init__(self, broadcast: Broadcast, metrics: Metrics, request_key: Callable[[], None]) -> None:
-        self._broadcast, self._metrics, self._request_key = broadcast, metrics, request_key
+    name = RELAY
+    rate: float | None = None
+    paced = True
+    gives = ("face", "surface", "expression")
+
+    def __init__(self, video: IncomingVideo, metrics: Metrics, request_key: Callable[[], None]) -> None:
+        self._video, self._metrics, self._request_key = video, metrics, request_key
         metrics.add_stage(RELAY)
-        self._reassembler = Reassembler()
-        self._mailbox = Mailbox()
-        self._arrived = asyncio.Event()
-        self._decoders: dict[int, MeshDecoder] = {}
-        self._newest: dict[int, int] = {}
-        self._seen: dict[int, float] = {}
-        self._index = -1
-        self._key_asked = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._reassembler, self._key_asked = Reassembler(), float("-inf")  # the event loop's
+        self._mailbox = Mailbox()  # used with the video's news held
+        self._lanes = Lanes()  # the reader's, as all below
+        self._parts: dict[Place, Part] = {}
+        self._due = float("inf")
+        self._picture: DecodedPicture | None = None
+        self._numbers: deque[tuple[float, int]] = deque(maxlen=NUMBERS)
+        self._next_number = self._lost = 0
         self._failed = False
 
     @property
     def incomplete(self) -> int:
-        """Messages whose datagrams did not all come."""
+        """Messages whose datagrams did not all come; asked on the event loop."""
         return self._reassembler.given_up
-
-    @property
-    def faces(self) -> int:
-        """How many came lately; from any thread."""
-        now = time.monotonic()
-        return sum(now - seen < LANE_SECONDS for seen in tuple(self._seen.values()))
 
     def datagram(self, data: bytes | str) -> None:
         """Take what came on the mesh channel; on the event loop."""
@@ -78,26 +98,13 @@ class Relay:
             self._metrics.error(RELAY)
             return
         if message is not None and message.kind is not Kind.TEXTURE:
-            if replaced := self._mailbox.put(Packet(message, reference=_reference(message))):
-                self._metrics.drop(RELAY, replaced)
-            self._arrived.set()
-        if self._mailbox.lacks_key:
-            self._mailbox.lacks_key = False
-            self._ask_for_keys()
-
-    async def run(self) -> None:
-        """Work on what comes, until cancelled."""
-        worker = Worker(RELAY)
-        try:
-            while True:
-                packet = self._mailbox.take(time.monotonic())
-                if packet is None:
-                    self._arrived.clear()
-                    await self._arrived.wait()
-                elif await asyncio.wrap_future(worker.submit(self._work, packet.message)):
-                    self._ask_for_keys()
-        finally:
-            worker.stop()
+            with self._video.news:
+                replaced = self._mailbox.put(Packet(message, reference=_reference(message)))
+                lacks_key, self._mailbox.lacks_key = self._mailbox.lacks_key, False
+                self._video.news.notify_all()
+            self._metrics.drop(RELAY, replaced)
+            if lacks_key:
+                self._ask_for_keys()
 
     def _ask_for_keys(self) -> None:
         now = time.monotonic()
@@ -105,57 +112,115 @@ class Relay:
             self._key_asked = now
             self._request_key()
 
-    # On the worker thread
+    # On the reading thread
 
-    def _work(self, message: Message) -> bool:
-        """Decode and send a message; whether the publisher must be asked for a key frame."""
+    def open(self) -> None:
+        """Nothing to take: the publisher is there already."""
+
+    def read(self) -> Capture | None:
+        """The next picture or people; nobody, once, when no face came lately. See `Source.read`."""
+        while (news := self._next()) is not _Due.END:
+            if news is _Due.PICTURE:
+                capture = self._pictured()
+            elif news is _Due.PEOPLE:
+                capture = self._together()
+            else:
+                capture = self._told(news)
+            if capture is not None:
+                return capture
+        return None
+
+    def interrupt(self) -> None:
+        """See `Source.interrupt`."""
+        self._video.interrupt()
+
+    def close(self) -> None:
+        """Leave the video alone; its peer closes it."""
+        self._video.interrupt()
+
+    def _next(self) -> Message | _Due:
+        """What there is to do now, waiting for it."""
+        with self._video.news:
+            while not self._video.over:
+                now = time.monotonic()
+                if (packet := self._mailbox.take(now)) is not None:
+                    return packet.message
+                if now >= self._due:
+                    return _Due.PEOPLE
+                if self._video.waits:
+                    return _Due.PICTURE
+                self._video.rest(None if self._due == float("inf") else self._due - now)
+        return _Due.END
+
+    def _pictured(self) -> Capture | None:
+        picture = self._video.newest()
+        if picture is None:
+            return None
+        self._picture = picture
+        self._metrics.drop(SOURCE, self._video.dropped - self._lost)
+        self._lost = self._video.dropped
+        return Capture(Frame(picture.image, picture.captured, self._number(picture.captured), self.name))
+
+    def _told(self, message: Message) -> Capture | None:
+        """Decode a message; people, where it is the last of their parts, or the first of the next ones'."""
+        part = self._decode(message)
+        if part is None:
+            return None
+        before = next(iter(self._parts.values()), part)
+        whole = self._together() if before.captured != part.captured else None
+        now = time.monotonic()
+        if not self._parts:
+            self._due = now + TOGETHER
+        self._parts[part.place] = part
+        if not self._lanes.missing(self._parts.values(), now):
+            self._due = now
+            return whole or self._together()
+        return whole
+
+    def _together(self) -> Capture:
+        """The people whose parts came; nobody, where none came for long."""
+        now, parts, self._parts = time.monotonic(), list(self._parts.values()), {}
+        people = self._lanes.people(parts, now)
+        self._due = now + LANE_SECONDS if people else float("inf")
+        captured = _believed(monotonic_of(parts[0].captured), now) if parts else now
+        image = self._image(captured, people)
+        frame = Frame(image, captured, self._number(captured), self.name, fresh=False)
+        return Capture(frame).adding(self.gives, people)
+
+    def _decode(self, message: Message) -> Part | None:
+        """Decode a message and count it; None where there is nothing to show for it."""
         begun = time.perf_counter()
         try:
-            packets = self._mesh(message) if message.kind is Kind.MESH else self._expression(message)
+            part = self._lanes.decode(message, time.monotonic())
         except Exception as error:
-            # One that is not ours must not end the relay unseen; the first of them says what to mend.
+            # One that is not ours must not end the session; the first of them says what to mend.
             level = logging.DEBUG if isinstance(error, ProsoponError) or self._failed else logging.ERROR
             self._failed |= not isinstance(error, ProsoponError)
             log.log(level, "A message of a publisher is left out: %s", error, exc_info=level == logging.ERROR)
             self._metrics.error(RELAY)
-            return False
-        if packets is None:
+            return None
+        if part is None:
             self._metrics.drop(RELAY)
         else:
-            self._broadcast.send(packets)
             self._metrics.done(RELAY, time.perf_counter() - begun)
-        decoder = self._decoders.get(message.lane)
-        return decoder is not None and decoder.needs_key
+        if self._lanes.lacks_key:
+            with contextlib.suppress(RuntimeError):  # the event loop was closed
+                self._loop.call_soon_threadsafe(self._ask_for_keys)
+        return part
 
-    def _mesh(self, message: Message) -> list[Packet] | None:
-        """What to send; None where it came too late, or without the key frame that it needs."""
-        decoder = self._decoders.setdefault(message.lane, MeshDecoder())
-        frame = decoder.decode(message.sequence, message.body)
-        if frame is None:
-            return None
-        self._count(message.lane, frame.index, frame.captured)
-        face = Face(frame.track, NO_LANDMARKS, frame.pose, frame.crop, frame.intrinsics)
-        return self._broadcast.meshes(message.lane, face, _surface(frame), frame.index, frame.captured)
+    def _image(self, captured: float, people: list[Person]) -> Array:
+        if self._picture is not None and abs(self._picture.captured - captured) < SAME:
+            return self._picture.image
+        return blank_picture(people[0].face.intrinsics if people else NO_CAMERA)
 
-    def _expression(self, message: Message) -> list[Packet] | None:
-        frame = decode_expression(message.body)
-        if message.sequence <= self._newest.get(message.lane, 0):
-            return None
-        self._newest[message.lane] = message.sequence
-        self._count(message.lane, frame.index, frame.captured)
-        return self._broadcast.expression(message.lane, frame)
-
-    def _count(self, lane: int, index: int, captured: int) -> None:
-        """Note which faces there are, and how late the first message of each picture comes."""
-        now = time.monotonic()
-        self._seen[lane] = now
-        if index == self._index:
-            return
-        self._index = index
-        self._broadcast.begin(self.faces)
-        seconds = now - monotonic_of(captured)
-        if 0 <= seconds < 60:  # the publisher's times may be anything
-            self._metrics.latency(CHAIN, seconds)
+    def _number(self, captured: float) -> int:
+        """The index of what was captured then, the same for a picture and its people."""
+        for moment, number in self._numbers:
+            if abs(moment - captured) < SAME:
+                return number
+        self._numbers.append((captured, self._next_number))
+        self._next_number += 1
+        return self._next_number - 1
 
 
 def _reference(message: Message) -> int:
@@ -163,6 +228,6 @@ def _reference(message: Message) -> int:
     return int.from_bytes(message.body[8:12], "little") if message.kind is Kind.MESH else 0
 
 
-def _surface(frame: SurfaceFrame) -> Depth:
-    solid = np.isfinite(frame.depth)
-    return Depth(np.where(solid, frame.depth, np.float32(0)), solid.astype(np.float32))
+def _believed(captured: float, now: float) -> float:
+    """A publisher's capture time, or now where it cannot be true."""
+    return captured if now - MOST_AGE < captured < now + MOST_AHEAD else now

@@ -12,25 +12,26 @@ from typing import TYPE_CHECKING, Any, Literal
 from stream.errors import ProsoponError
 from stream.expression.arkit import ARKIT_NAMES
 from stream.pipeline.metrics import Metrics
-from stream.pipeline.runner import Pipeline
 from stream.remote.peers.peer import Peer
 from stream.remote.peers.video import SharedVideo
 from stream.remote.sessions.audience import Audience
 from stream.remote.sessions.broadcast import Broadcast
 from stream.remote.sessions.control import PublisherControl
 from stream.remote.sessions.models import SharedModels
-from stream.remote.sessions.relayed import RELAY, Relay
+from stream.remote.sessions.relayed import RELAY, RelayedSource
 from stream.remote.sessions.sinks import ENCODE, TEXTURE, BroadcastSink, TextureSink
 from stream.remote.settings import ServeSettings
 from stream.remote.wire.fragments import VERSION
 from stream.remote.wire.messages import CONTROL, MESH, Clock, Hello, KeyRequest, State
+from stream.session import Session
 from stream.sources.webrtc import WebRtcSource
 
 if TYPE_CHECKING:
     from aiortc import RTCDataChannel
 
-    from stream.pipeline.stage import Stage
+    from stream.pipeline.stage import Sink
     from stream.remote.peers.incoming import IncomingVideo
+    from stream.sources.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -52,16 +53,17 @@ LOOK_SECONDS = 0.25
 """How often a session looks after itself."""
 
 
-class Session:
+class RemoteSession:
     """A publisher's session, from its offer to its end. Everything on the event loop.
 
-    :param models: loaded.
+    :param models: loaded; they configure what runs.
     :param on_end: called once, when all is over.
     :ivar name: unique in the server.
     :ivar key: known to the publisher only (RFC 9725 section 5).
     :ivar peer: the publisher.
     :ivar metrics: what its pipeline and its viewers count.
     :ivar audience: its viewers.
+    :ivar running: what works on the publisher's pictures or meshes now, or None.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Session:
         peer: Peer,
         settings: ServeSettings,
         models: SharedModels,
-        on_end: Callable[[Session], None],
+        on_end: Callable[[RemoteSession], None],
     ) -> None:
         self.name, self.key, self.peer = name, secrets.token_hex(16), peer
         self.metrics = Metrics()
@@ -88,8 +90,8 @@ class Session:
         self.audience = Audience(self._hello, self._broadcast, self._video, self.metrics, settings)
         self._incoming: IncomingVideo | None = None
         self._control = PublisherControl(self._clock_told, self._broke_rules)
-        self._relay: Relay | None = None
-        self._pipeline: Pipeline | None = None
+        self._relay: RelayedSource | None = None
+        self.running: Session | None = None
         self._video_here, self._meshes_here, self._ending = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._began = self._active = time.monotonic()
         self._activity = 0
@@ -137,8 +139,8 @@ class Session:
     def end(self) -> None:
         """Have it end; does not wait."""
         self._ending.set()
-        if self._pipeline is not None:
-            self._pipeline.stop()
+        if self.running is not None:
+            self.running.stop()
 
     @property
     def over(self) -> bool:
@@ -162,12 +164,14 @@ class Session:
             self._control.take(channel)
             self._control.tell(self._hello)
             self._control.tell(self.audience.state)
-        elif channel.label == MESH and self._relay is None:
-            self._relay = Relay(self._broadcast, self.metrics, lambda: self._control.tell(KeyRequest()))
+        elif channel.label == MESH and self._relay is None and self._incoming is not None:
+            self._relay = RelayedSource(
+                self._incoming, self.metrics, lambda: self._control.tell(KeyRequest())
+            )
             channel.on("message", self._relay.datagram)
             self._meshes_here.set()
-            if self._pipeline is not None:  # it was taken for a camera
-                self._pipeline.stop()
+            if self.running is not None:  # it was taken for a camera
+                self.running.stop()
         else:
             channel.close()
 
@@ -199,30 +203,27 @@ class Session:
             await self._first(self._meshes_here, seconds=GRACE)
         if not self._meshes_here.is_set():
             await self._first(self._video_here, self._meshes_here)
-        if not (self._meshes_here.is_set() or self._ending.is_set()):
-            self._log.info("The session is a camera's.")
-            sinks: list[Stage] = [BroadcastSink(self._broadcast), TextureSink(self._broadcast, self._video)]
-            await self._play(self._models.stages(self._broadcast), sinks)
-        if self._relay is not None and not self._ending.is_set():
-            self._log.info("The session's publisher sends meshes.")
-            relaying = asyncio.create_task(self._relay.run())
-            try:
-                await self._first(self._video_here)
-                await self._play([], [TextureSink(self._broadcast, self._video)])
-            finally:
-                relaying.cancel()
+        if self._incoming is not None and not self._meshes_here.is_set():
+            await self._play(WebRtcSource(self._incoming), "The session is a camera's.")
+        if self._incoming is not None and self._relay is not None:
+            self._incoming.resume()  # where it was taken for a camera's before
+            await self._play(self._relay, "The session's publisher sends meshes.")
 
-    async def _play(self, stages: list[Stage], sinks: list[Stage]) -> None:
-        """Run the publisher's video through a pipeline until either ends."""
-        if self._incoming is None or self._ending.is_set():
+    async def _play(self, source: Source, what: str) -> None:
+        """Work on what comes from a source, until it ends."""
+        if self._ending.is_set():
             return
-        self._incoming.resume()  # where its video was taken for a camera's before
-        source = WebRtcSource(self._incoming)
-        self._pipeline = Pipeline(source, stages, sinks, metrics=self.metrics, settle=False)
+        self._log.info(what)
+        sinks: list[Sink] = [BroadcastSink(self._broadcast), TextureSink(self._broadcast, self._video)]
+        # On another thread, for it looks at what is installed here.
+        session = await asyncio.to_thread(self._models.session, source, sinks, metrics=self.metrics)
+        if self._ending.is_set() or (self._meshes_here.is_set() and source is not self._relay):
+            return
+        self.running = session
         try:
-            await self._pipeline.run()
+            await session.pipeline.run()
         finally:
-            self._pipeline = None
+            self.running = None
 
     async def _first(self, *events: asyncio.Event, seconds: float | None = None) -> None:
         """Wait for the first of the events or the end, or that many seconds."""
@@ -283,9 +284,10 @@ class Session:
         return not self._activity or time.monotonic() - self._active > LIVE_SECONDS
 
     def _look_state(self) -> State:
-        faces = self._broadcast.faces if self._relay is None else self._relay.faces
         state: Literal["live", "waiting"] = "waiting" if self._silent else "live"
-        return State(state=state, faces=0 if self._silent else faces, viewers=len(self.audience))
+        return State(
+            state=state, faces=0 if self._silent else self._broadcast.faces, viewers=len(self.audience)
+        )
 
     def _share_state(self) -> None:
         state = self._look_state()

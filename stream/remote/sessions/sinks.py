@@ -1,15 +1,19 @@
-"""The ends of a session's pipeline: faces to the broadcast, pictures to the video."""
+"""The ends of a session's pipeline: people to the broadcast, pictures to the video."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
+from stream.pipeline.demand import EVERY, Demand
 from stream.remote.sessions.broadcast import Broadcast
 from stream.remote.wire.clock import wall_micros
 from stream.types import Array, Capture
 
 ENCODE, TEXTURE = "encode", "texture"
 """The metrics' names of the sinks."""
+
+LOOKS = 4.0
+"""Times a second that faces are looked for while nobody watches, to tell of them."""
 
 
 class Video(Protocol):
@@ -19,12 +23,22 @@ class Video(Protocol):
 
 
 class BroadcastSink:
-    """Encodes each capture for those who watch."""
+    """Encodes each capture for those who watch (a `stream.pipeline.stage.Sink`)."""
 
     name = ENCODE
 
     def __init__(self, broadcast: Broadcast) -> None:
         self._broadcast = broadcast
+
+    @property
+    def wants(self) -> Demand:
+        """What the viewers want now; else faces, `LOOKS` times a second."""
+        wanted = {"face": LOOKS}
+        if self._broadcast.meshes_wanted:
+            wanted["surface"] = EVERY
+        if self._broadcast.expressions_wanted:
+            wanted["expression"] = EVERY
+        return wanted
 
     def open(self) -> None:
         """Nothing to open: encoders are made when they are needed."""
@@ -39,9 +53,10 @@ class BroadcastSink:
 
 
 class TextureSink:
-    """Hands each picture to the video encoder, and to those who take JPEGs."""
+    """Hands each new picture to the video encoder, and to those who take JPEGs."""
 
     name = TEXTURE
+    wants: ClassVar[Demand] = {}
 
     def __init__(self, broadcast: Broadcast, video: Video) -> None:
         self._broadcast, self._video = broadcast, video
@@ -52,9 +67,10 @@ class TextureSink:
     def __call__(self, capture: Capture) -> Capture:
         """See `Broadcast.send_picture`."""
         frame = capture.frame
-        captured = wall_micros(frame.captured)
-        self._video.offer(frame.image, captured)
-        self._broadcast.send_picture(frame.image, frame.index, captured)
+        if frame.fresh:
+            captured = wall_micros(frame.captured)
+            self._video.offer(frame.image, captured)
+            self._broadcast.send_picture(frame.image, frame.index, captured)
         return capture
 
     def close(self) -> None:

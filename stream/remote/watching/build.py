@@ -1,80 +1,61 @@
-"""From what a viewer receives back to what the renderer draws: faces, depths and textured meshes."""
+"""From what a viewer receives back to what is worked on here: a picture, and people in its pixels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
+import cv2
 
-from stream.face.crop import crop_image
-from stream.mesh.build import surface_grid, texture_size, textured
-from stream.mesh.codec import SurfaceFrame
+from stream.remote.blank import blank_picture
 from stream.remote.watching.frame import RemoteFrame
-from stream.types import Array, Crop, Depth, Face, Intrinsics, Mesh
-
-GREY = 150
-"""Level of a texture where there is no picture."""
+from stream.types import Array, Crop, Intrinsics, Person
 
 MAX_STRETCH = 1.05
 """A picture whose proportions differ more from the surface's own is another one: the camera was turned."""
 
-BLANK_SIDE = 640
+MAX_SLACK = 1.001
+"""Up to here its sides were rounded as it was made smaller; beyond, it is given the camera's proportions."""
+
+MAX_SIDE = 4096
+"""Longest side of a picture that is made for that, pixels: a header may claim more."""
 
 
-def blank_picture(camera: Intrinsics) -> Array:
-    """(H, W, 3) uint8 grey, in the proportions of a camera's pictures; of bounded size."""
-    scale = min(1.0, BLANK_SIDE / max(camera.width, camera.height))
-    size = max(1, round(camera.height * scale)), max(1, round(camera.width * scale))
-    return np.full((*size, 3), GREY, np.uint8)
+def received_picture(received: RemoteFrame) -> Array:
+    """(H, W, 3) uint8 RGB in the proportions of the surface's camera: its picture, grey where none came."""
+    camera, image = received.surface.intrinsics, received.picture
+    if image is None:
+        return blank_picture(camera)
+    stretch = image.shape[1] / camera.width * camera.height / image.shape[0]
+    if 1 / MAX_SLACK <= stretch <= MAX_SLACK:
+        return image
+    fits = 1 / MAX_STRETCH <= stretch <= MAX_STRETCH and max(camera.width, camera.height) <= MAX_SIDE
+    return cv2.resize(image, (camera.width, camera.height)) if fits else blank_picture(camera)
 
 
-def remote_mesh(received: RemoteFrame, image: Array, compute: str = "auto") -> tuple[Face, Depth, Mesh]:
-    """The face, its depth and its mesh; millimetres and crop units are the sender's.
+def received_people(group: Sequence[RemoteFrame], image: Array) -> list[Person]:
+    """Everybody's face and surface, the faces' crops and cameras in the pixels of an image of any size.
 
-    :param image: (H, W, 3) uint8 RGB, what is shown as the picture; the face's crop and camera are given in
-        its pixels. It is the texture, too, where it is the surface's picture.
-    :raises InputError, BackendError: the mesh cannot be built.
+    Millimetres and crop units are the sender's.
     """
-    surface = received.surface
-    solid = np.isfinite(surface.depth)
-    depth = Depth(np.where(solid, surface.depth, np.float32(0)), solid.astype(np.float32))
-    grid = surface_grid(surface.crop, surface.intrinsics, surface.pose, depth, compute, surface.jump)
-    crop, camera = _in_picture(surface, image)
-    if received.picture is None or not _same_shape(surface.intrinsics, image):
-        texture = np.full((8, 8, 3), GREY, np.uint8)
-    else:
-        texture = crop_image(image, crop, texture_size(crop))
-    face = Face(surface.track, np.empty((0, 3), np.float32), surface.pose, crop, camera)
-    return face, depth, textured(grid, texture)
+    return [_in_picture(received.surface.person, image) for received in group]
 
 
-def _same_shape(camera: Intrinsics, image: Array) -> bool:
-    ratio = image.shape[1] / camera.width * camera.height / image.shape[0]
-    return 1 / MAX_STRETCH <= ratio <= MAX_STRETCH
-
-
-def _in_picture(surface: SurfaceFrame, image: Array) -> tuple[Crop, Intrinsics]:
-    """Crop and camera in the pixels of a picture that may have been scaled on its way."""
-    crop, camera = surface.crop, surface.intrinsics
+def _in_picture(person: Person, image: Array) -> Person:
+    crop, camera = person.face.crop, person.face.intrinsics
     height, width = image.shape[:2]
+    if (width, height) == (camera.width, camera.height):
+        return person
     across, down = width / camera.width, height / camera.height
-    return (
-        replace(
-            crop,
-            x=_scaled(crop.x, across),
-            y=_scaled(crop.y, down),
-            half=crop.half * math.sqrt(across * down),
-        ),
-        Intrinsics(
-            camera.fx * across,
-            camera.fy * down,
-            _scaled(camera.cx, across),
-            _scaled(camera.cy, down),
-            width,
-            height,
-        ),
+    x, y = _scaled(crop.x, across), _scaled(crop.y, down)
+    cx, cy = _scaled(camera.cx, across), _scaled(camera.cy, down)
+    face = replace(
+        person.face,
+        crop=Crop(x, y, crop.half * math.sqrt(across * down), crop.angle),
+        intrinsics=Intrinsics(camera.fx * across, camera.fy * down, cx, cy, width, height),
     )
+    return replace(person, face=face)
 
 
 def _scaled(place: float, scale: float) -> float:

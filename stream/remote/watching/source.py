@@ -1,4 +1,4 @@
-"""A remote session as a source and a stage of the live pipeline, so that it is drawn like a camera."""
+"""A remote session as a source, so that it is drawn like a camera."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import concurrent.futures
 import contextlib
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
 
+from stream.remote.blank import NO_CAMERA, blank_picture
 from stream.remote.loop_thread import LoopThread
-from stream.remote.watching.build import blank_picture, remote_mesh
+from stream.remote.watching.build import received_people, received_picture
 from stream.remote.watching.frame import RemoteFrame
 from stream.remote.watching.viewer import RemoteViewer, ViewerFigures
 from stream.remote.wire.messages import State
-from stream.types import Array, Capture, Frame, Intrinsics
+from stream.types import Array, Capture, Frame
 
 NAME = "remote"
 
@@ -30,11 +29,9 @@ BEAT_SECONDS = 0.5
 
 CLOSE_SECONDS = 1.5
 
-NO_CAMERA = Intrinsics(1.0, 1.0, 0.0, 0.0, 640, 480)
-
 
 class RemoteSource:
-    """Gives the pictures of a remote session (a `stream.sources.source.Source`); `taken` has their surfaces.
+    """Gives the pictures of a remote session with their people (a `stream.sources.source.Source`).
 
     :param viewer: not yet open; it lives on a thread of its own.
     """
@@ -42,13 +39,12 @@ class RemoteSource:
     name = NAME
     rate: float | None = None
     paced = True
+    gives = ("face", "surface")
 
     def __init__(self, viewer: RemoteViewer) -> None:
         self._viewer = viewer
         self._thread: LoopThread | None = None
         self._interrupted = threading.Event()
-        self._lock = threading.Lock()
-        self._groups: dict[int, list[RemoteFrame]] = {}
         self._seen: dict[int, float] = {}
         self._held: RemoteFrame | None = None
         self._image: Array = blank_picture(NO_CAMERA)
@@ -70,20 +66,21 @@ class RemoteSource:
         return self._interrupted.is_set()
 
     def open(self) -> None:
-        """Connect, if that was not done before.
+        """Connect.
 
         :raises RemoteError: the server cannot be reached or refuses.
         """
-        if self._thread is None:
-            self._thread = LoopThread("viewer")
-            try:
-                self._thread.submit(self._viewer.open()).result()
-            except BaseException:
-                self.close()
-                raise
+        self._thread = LoopThread("viewer")
+        try:
+            self._thread.submit(self._viewer.open()).result()
+        except BaseException:
+            self.close()
+            raise
 
-    def read(self) -> Frame | None:
-        """The next picture with faces, or after a while without, one that has none; see `Source.read`.
+    def read(self) -> Capture | None:
+        """The next picture with people, or after a while without, one that has none; see `Source.read`.
+
+        Crops and cameras are in the picture's pixels. Where none came, or of another shape, it is grey.
 
         :raises RemoteError: the connection was lost and did not come back.
         """
@@ -98,20 +95,8 @@ class RemoteSource:
         self._count += 1
         # The figures are another thread's: they may be a moment late, the index must rise all the same.
         index = self._index = max(self._index + 1, self._count - 1 + self._viewer.figures.skipped)
-        if not group:
-            return Frame(self._image, time.monotonic(), index, NAME)
-        first = group[0]
-        self._image = blank_picture(first.surface.intrinsics) if first.picture is None else first.picture
-        with self._lock:
-            self._groups[index] = group
-        return Frame(self._image, first.captured or first.arrived, index, NAME)
-
-    def taken(self, index: int) -> list[RemoteFrame]:
-        """The surfaces of the frame of that index, by lane; those of earlier frames are forgotten."""
-        with self._lock:
-            group = self._groups.pop(index, [])
-            self._groups = {later: kept for later, kept in self._groups.items() if later > index}
-        return group
+        frame = self._frame(group[0], index) if group else self._beat(index)
+        return Capture(frame).adding(self.gives, received_people(group, frame.image))
 
     def interrupt(self) -> None:
         """See `Source.interrupt`."""
@@ -127,6 +112,15 @@ class RemoteSource:
             with contextlib.suppress(TimeoutError):
                 thread.submit(self._viewer.close()).result(CLOSE_SECONDS)
             thread.stop()
+
+    def _frame(self, first: RemoteFrame, index: int) -> Frame:
+        image = received_picture(first)
+        fresh = first.picture is not None and image is not self._image
+        self._image = image
+        return Frame(image, first.captured or first.arrived, index, NAME, fresh=fresh)
+
+    def _beat(self, index: int) -> Frame:
+        return Frame(self._image, time.monotonic(), index, NAME, fresh=False)
 
     async def _group(self) -> list[RemoteFrame] | None:
         """The faces of one picture; none after `BEAT_SECONDS` without any; None at the end."""
@@ -153,35 +147,3 @@ class RemoteSource:
                 group[other.lane] = other
                 missing.discard(other.lane)
         return [group[lane] for lane in sorted(group)]
-
-
-class RemoteMeshStage:
-    """Adds the faces, depths and meshes that came with a frame (a `stream.pipeline.stage.Stage`).
-
-    :param taken: gives the surfaces by the frame's index (`RemoteSource.taken`).
-    :param compute: ``auto``, ``numba`` or ``cuda``.
-    """
-
-    name = "mesh"
-
-    def __init__(self, taken: Callable[[int], list[RemoteFrame]], compute: str = "auto") -> None:
-        self._taken, self._compute = taken, compute
-
-    def open(self) -> None:
-        """Load the kernels, which may compile them for some seconds the first time."""
-        from stream.compute.backends import load_twin
-
-        load_twin("depth_to_mesh", self._compute)
-
-    def __call__(self, capture: Capture) -> Capture:
-        """Build the meshes.
-
-        :raises InputError, BackendError: one cannot be built.
-        """
-        image = capture.frame.image
-        built = [remote_mesh(frame, image, self._compute) for frame in self._taken(capture.frame.index)]
-        faces, depths, meshes = zip(*built, strict=True) if built else ((), (), ())
-        return replace(capture, faces=faces, depths=depths, meshes=meshes)
-
-    def close(self) -> None:
-        """Nothing to give back."""

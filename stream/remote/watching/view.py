@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from stream.errors import ConfigError
 from stream.live import Drawing, Show, choose_drawing, panel_lines
 from stream.outputs.latest import LatestCapture
-from stream.pipeline.run import run_pipeline
-from stream.pipeline.runner import Pipeline, Summary
-from stream.remote.watching.source import RemoteMeshStage, RemoteSource
+from stream.pipeline.demand import EVERY, Demand
+from stream.pipeline.runner import Summary
+from stream.recipes import CaptureSettings
+from stream.remote.watching.source import RemoteSource
 from stream.remote.watching.viewer import RemoteViewer, ViewerFigures
+from stream.session import PICTURE, Session
 from stream.types import Capture
 
 if TYPE_CHECKING:
     from stream.outputs.recorder import VideoRecorder
-    from stream.pipeline.stage import Stage
+    from stream.pipeline.stage import Sink, Stage
 
 FORMATS = (".mp4", ".png", ".glb")
 
@@ -45,14 +47,14 @@ class ViewResult:
 
 
 class ViewSession:
-    """Builds the pipeline that draws a remote session; `run` it once.
+    """Configures the session that draws a remote one; `run` it once.
 
     :param viewer: not yet open.
     :param out: a video (.mp4), a picture (.png) or a mesh (.glb) to write. The latter two are written once
         `SNAPSHOT_MESHES` came, unless there is a duration or a window.
     :param show: as `prosopon live`; ``auto`` opens a window only where no file is asked for.
     :param duration: seconds after which to stop, or None.
-    :ivar pipeline: to stop it or to read its metrics while it runs.
+    :ivar session: to stop it or to read its plan and metrics while it runs.
     :ivar drawing: ``window``, ``preview`` or ``off``, as it came out.
     :raises ConfigError: the file's name has another ending, or it cannot be had together with a window.
     :raises BackendError: drawing was asked for by name, or is needed for the file, and cannot be done here.
@@ -70,18 +72,15 @@ class ViewSession:
             raise ConfigError(f"--out is {out} but must end in {', '.join(FORMATS)}.")
         self._out, self._kind = out, kind
         self.drawing = self._choose(show)
-        self._latest = LatestCapture()
+        wanted = PICTURE if kind == ".png" else "mesh"
+        self._latest = LatestCapture(wanted)
         self._recorder: VideoRecorder | None = None
         self._source = RemoteSource(viewer)
-        sinks: list[Stage] = [self._latest]
+        draw, sinks = self._drawing()
+        sinks.append(self._latest)
         if kind in (".png", ".glb") and duration is None and self.drawing != "window":
             sinks.append(_Enough(self._stop))
-        self.pipeline = Pipeline(
-            self._source,
-            [RemoteMeshStage(self._source.taken), *self._drawn(sinks)],
-            sinks,
-            duration=duration,
-        )
+        self.session = Session(self._source, sinks, CaptureSettings(), draw=draw, duration=duration)
 
     def run(self) -> ViewResult:
         """Run until stopped, or until the session is over for good; then write the picture or mesh.
@@ -89,8 +88,7 @@ class ViewSession:
         :raises RemoteError: the server cannot be reached, refuses, or was lost and did not come back.
         :raises OutputError: the file cannot be written.
         """
-        self._source.open()  # first, so that nothing slow has begun to load where there is no server
-        summary = run_pipeline(self.pipeline)
+        summary = self.session.run()
         return ViewResult(summary, self._source.figures, self._write())
 
     def _choose(self, show: Show) -> Drawing:
@@ -105,24 +103,22 @@ class ViewSession:
             return "off"
         return choose_drawing(show)
 
-    def _drawn(self, sinks: list[Stage]) -> list[Stage]:
-        """The render stage of the chain; what records or shows it becomes a sink."""
+    def _drawing(self) -> tuple[Stage | None, list[Sink]]:
+        """The stage that draws, and the sinks that show or record."""
         if self.drawing == "window":
             from stream.render.window import WindowStage
 
-            sinks.insert(0, WindowStage(self._panel, self._stop))
-            return []
+            return None, [WindowStage(self._panel, self._stop)]
         if self.drawing == "off":
-            return []
+            return None, []
         from stream.outputs.recorder import VideoRecorder
         from stream.render.stage import PreviewStage, RenderStage
 
         if self._kind == ".png":
-            return [RenderStage()]
+            return RenderStage(), []
         path = self._out if self._out is not None and self._kind == ".mp4" else VIDEO
         self._recorder = VideoRecorder(path, PREVIEW_RATE)
-        sinks.insert(0, self._recorder)
-        return [PreviewStage(self._panel)]
+        return PreviewStage(self._panel), [self._recorder]
 
     def _write(self) -> Path | None:
         if self._recorder is not None and self._kind != ".glb":
@@ -142,12 +138,12 @@ class ViewSession:
         return self._out
 
     def _stop(self) -> None:
-        self.pipeline.stop()
+        self.session.stop()
 
     def _panel(self) -> list[str]:
         """Rate, latency and losses of the drawing, then the line's."""
         figures, state = self._source.figures, self._source.state
-        lines = panel_lines(self.pipeline.metrics.snapshot())[:3]
+        lines = panel_lines(self.session.metrics.snapshot())[:3]
         if not figures.connected:
             return lines if self._source.over else [*lines, "not connected"]
         lines += [f"{figures.kbps / 1000:.1f} Mbit/s", str(figures.transport)]
@@ -157,9 +153,10 @@ class ViewSession:
 
 
 class _Enough:
-    """A sink that ends the run once enough meshes came (`stream.pipeline.stage.Stage`)."""
+    """A sink that ends the run once enough meshes came (`stream.pipeline.stage.Sink`)."""
 
     name = "count"
+    wants: ClassVar[Demand] = {"mesh": EVERY}
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop

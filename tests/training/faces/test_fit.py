@@ -14,7 +14,6 @@ from stream.errors import InputError, ModelError
 from stream.evaluation.shards import ICT
 from stream.face.crop import crop_from_anchors, crop_from_landmarks
 from stream.geometry import project
-from stream.training.faces.closest import closest_on_mesh
 from stream.training.faces.correspond import (
     head_model_arrays,
     mean_offsets,
@@ -113,19 +112,6 @@ def test_the_model_crop_agrees_with_the_live_crop(engine: Any) -> None:
     mean = np.abs(np.mean(off, axis=0))
     assert mean.max() < 0.01, "no bias between training and live crops"
     assert np.abs(off).max() < 0.08
-
-
-def test_closest_point_is_closest_of_many_samples() -> None:
-    rng = np.random.default_rng(5)
-    vertices = rng.normal(size=(9, 3))
-    triangles = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8]], np.int32)
-    points = rng.normal(size=(10, 3)) * 2
-    for point, corners, weights in zip(points, *closest_on_mesh(vertices, triangles, points), strict=True):
-        found = np.linalg.norm(weights @ vertices[corners] - point)
-        samples = rng.dirichlet([0.5, 0.5, 0.5], 3000) @ vertices[triangles]
-        sampled = np.linalg.norm(samples - point, axis=-1).min()
-        assert weights.sum() == pytest.approx(1)
-        assert found < sampled + 1e-6
 
 
 def test_the_stored_correspondence_reproduces_the_head_model(face_data: Any) -> None:
