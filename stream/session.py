@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from stream.blas import keep_blas_single
 from stream.memory import TrackMemory
 from stream.pipeline.demand import Demand, Demands
 from stream.pipeline.metrics import Metrics
@@ -71,6 +72,7 @@ class Session:
         side: int = LIVE_SIDE,
         **limits: Unpack[Limits],
     ) -> None:
+        keep_blas_single()
         given: Collection[str] = getattr(source, "gives", ())
         may_want = set(wanted).union(*(sink.wants for sink in sinks))
         drawing = [] if draw is None else [drawing_node(draw)]

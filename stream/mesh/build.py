@@ -11,7 +11,9 @@ from stream.mesh.edges import smooth_rims
 from stream.mesh.silhouette import clean_mask, depth_jump
 from stream.types import Array, Crop, Depth, Face, Frame, Intrinsics, Mesh, Surface
 
-TEXTURE_SIZES = (256, 512, 1024, 2048)
+TEXTURE_SIZES = (256, 384, 512, 768, 1024, 1536, 2048)
+"""Sides of textures, pixels. Steps of 1.5 at most: of a face 283 pixels wide, 384 show all, in half the time
+that 512 would take to cut and to draw."""
 
 ISOLATED = 1.3
 """A step between just two pixels, up to this many times `depth_jump`, is kept: a slit there looks worse.

@@ -45,7 +45,8 @@ def test_vertices_lie_over_their_pixels_and_texels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("half", "expected"), [(20, 256), (128, 256), (128.1, 512), (300, 1024), (1000, 2048), (4000, 2048)]
+    ("half", "expected"),
+    [(20, 256), (128, 256), (128.1, 384), (200, 512), (300, 768), (1000, 2048), (4000, 2048)],
 )
 def test_texture_size_is_the_next_step(half: float, expected: int) -> None:
     assert texture_size(Crop(0, 0, half, 0)) == expected
