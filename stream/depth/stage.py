@@ -6,13 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from stream.depth.estimator import DepthEstimator
+from stream.depth.maps import resized, resized_surface
 from stream.errors import ModelError
 from stream.inference.engine import Engine
-from stream.types import Array, Capture, Depth
+from stream.types import Capture, Depth
 
 
 class DepthStage:
@@ -20,7 +18,7 @@ class DepthStage:
 
     The parameters are those of `DepthEstimator`, which `open` makes on the worker thread.
 
-    :param side: side of the maps handed on, pixels, where the network's are larger; ``None`` keeps them.
+    :param side: side of the maps handed on, pixels; ``None`` keeps the network's.
     :param engine: gives a network that is loaded already (`stream.inference.shared.SharedEngine.front`).
     """
 
@@ -64,7 +62,7 @@ class DepthStage:
             raise ModelError("The depth stage is not open; open it before the first capture.")
         estimate, image = self._estimator.estimate, capture.frame.image
         depths = tuple(estimate(image, face.crop, face.intrinsics) for face in capture.faces)
-        if self._side is not None and self._side < self._estimator.size:
+        if self._side is not None and self._side != self._estimator.maps_size:
             depths = tuple(shrunk(depth, self._side) for depth in depths)
         return replace(capture, depths=depths)
 
@@ -76,13 +74,9 @@ class DepthStage:
 
 
 def shrunk(depth: Depth, side: int) -> Depth:
-    """Depth, mask and confidence (``side``, ``side``) of larger ones, read between their pixels' centres.
+    """Depth, mask and confidence (``side``, ``side``) of others (`stream.depth.maps.resized`).
 
-    Normals are left out: they are of the finer surface.
+    Normals are left out: they are of the surface at its own size.
     """
-
-    def smaller(values: Array) -> Array:
-        return np.asarray(cv2.resize(values, (side, side), interpolation=cv2.INTER_LINEAR))
-
-    confidence = None if depth.confidence is None else smaller(depth.confidence)
-    return Depth(smaller(depth.map), smaller(depth.mask), confidence)
+    confidence = None if depth.confidence is None else resized(depth.confidence, side)
+    return Depth(resized_surface(depth.map, side), resized(depth.mask, side), confidence)

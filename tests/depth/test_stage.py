@@ -112,10 +112,19 @@ def test_maps_are_shrunk_to_the_side_asked_for(tiny_path: Path) -> None:
     stage.close()
 
 
-def test_maps_are_not_enlarged(tiny_path: Path) -> None:
-    stage = DepthStage(model=tiny_path, threads=1, side=64)
+def test_maps_of_half_the_crop_are_enlarged_to_the_side_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "half.onnx"
+    path.write_bytes(tiny_depth_model(16, stride=2))
+    estimator = DepthEstimator(model=path, threads=1)
+    assert (estimator.size, estimator.maps_size) == (16, 8)
+    stage = DepthStage(model=path, threads=1, side=12)
     stage.open()
-    assert stage(capture(CROPS[0])).depths[0].map.shape == (16, 16)
+    given = capture(CROPS[0])
+    own = estimator.estimate(given.frame.image, CROPS[0], given.faces[0].intrinsics)
+    assert own.map.shape == (8, 8)
+    depth = stage(given).depths[0]
+    assert depth.map.shape == depth.mask.shape == (12, 12)
+    np.testing.assert_allclose(depth.map.mean(), own.map.mean(), atol=0.02)
     stage.close()
 
 
