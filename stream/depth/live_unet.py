@@ -1,9 +1,10 @@
-"""The network of live capture: the mobile U-Net's encoder and decoder, all in integers, maps at half size.
+"""The network of live capture: the mobile U-Net's encoder and decoder in integers, maps at half size.
 
 It is not trained from nothing: `folded` makes it of a trained `stream.depth.mobile_unet.MobileUNet`, whose
 batch normalisation goes into the convolutions beside it, and training goes on with what the rounding costs
-(`stream.depth.rounding`). A live mesh shows no more than such maps hold, and the layers at full resolution,
-which the larger network keeps in float, are more than half of its time.
+(`stream.depth.rounding`). The last two layers stay in float: rounding what they read goes straight into the
+slopes of the depth. A live mesh shows no more than such maps hold, and the layers at full resolution, which
+the larger network keeps in float, are more than half of its time.
 """
 
 from __future__ import annotations
@@ -111,15 +112,15 @@ class LiveBlock(nn.Module):
 
 
 class LiveHead(DepthHead):
-    """The head that all networks share, with rounded weights; what it gives is not rounded."""
+    """The head that all networks share, its weights learnt as all others are here."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
-        self.maps = Convolution(channels, 5, 1, activation="none", rounded=False)
+        self.maps = Convolution(channels, 5, 1, activation="none", rounded=False, exact=True)
 
     def affine(self) -> tuple[Tensor, Tensor]:
         """As the convolution computes with them."""
-        return self.maps.rounded_weight(), self.maps.scaled_bias()
+        return self.maps.exact_weight(), self.maps.scaled_bias()
 
 
 class LiveUNet(DepthNetwork):
@@ -144,8 +145,8 @@ class LiveUNet(DepthNetwork):
             LiveBlock(below, skip, outputs)
             for below, skip, outputs in zip(inputs, skips, DECODER, strict=False)
         )
-        self.narrow = Convolution(DECODER[-1], TAIL_CHANNELS, 3, activation="none")
-        self.join = Convolution(TAIL_CHANNELS, TAIL_CHANNELS, 3)
+        self.narrow = Convolution(DECODER[-1], TAIL_CHANNELS, 3, activation="none", rounded=False)
+        self.join = Convolution(TAIL_CHANNELS, TAIL_CHANNELS, 3, rounded=False, exact=True)
         self.head = LiveHead(TAIL_CHANNELS)
 
     def backbone(self, image: Tensor) -> Tensor:

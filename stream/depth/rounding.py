@@ -140,14 +140,13 @@ class Convolution(nn.Module):
 
     :param activation: after the bias.
     :param rounded: round the result; the next layer's input is to be rounded somewhere.
+    :param exact: compute in float, with the weights as they are.
     :ivar weight: (O, I, h, w), in units of each output channel's scale: -1..1.
     :ivar bias: (O,), likewise.
     :ivar log_scale: (O,) the scales' natural logarithms. One rate of learning so fits all channels, however
         large a folded normalisation has made them.
     """
 
-    exact = False
-    """Take the weights as they are, not rounded."""
     watch: Callable[[Convolution, Tensor], Tensor] | None = None
     """Sees, and may change, the result before the activation."""
 
@@ -160,8 +159,10 @@ class Convolution(nn.Module):
         groups: int = 1,
         activation: Activation = "relu",
         rounded: bool = True,
+        exact: bool = False,
     ) -> None:
         super().__init__()
+        self.exact = exact
         total = kernel - stride
         self._uneven = (total // 2, total - total // 2) * 2 if total % 2 else None
         self._padding = 0 if self._uneven else total // 2
@@ -244,13 +245,14 @@ def _sum_kept(units: Tensor) -> Tensor:
 def exact(network: nn.Module) -> Iterator[None]:
     """Let a network compute without rounding for a while."""
     parts = [module for module in network.modules() if isinstance(module, (Rounding, Convolution))]
+    before = [part.exact for part in parts]
     for part in parts:
         part.exact = True
     try:
         yield
     finally:
-        for part in parts:
-            part.exact = False
+        for part, value in zip(parts, before, strict=True):
+            part.exact = value
 
 
 @torch.no_grad()
