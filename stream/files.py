@@ -25,6 +25,12 @@ def cache_folder(name: str) -> Path:
     return Path(base) / "prosopon" / name
 
 
+def data_folder(name: str) -> Path:
+    """What no cache may drop: ``$XDG_DATA_HOME/prosopon/name``, by default under ``~/.local/share``."""
+    base = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    return Path(base) / "prosopon" / name
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` (same suffix) that takes its place when the block ends well.

@@ -7,9 +7,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def tiny_depth_model(size: int = 16, batch: int | str = "batch", head_scale: float = 1.0) -> bytes:
+def tiny_depth_model(
+    size: int = 16, batch: int | str = "batch", head_scale: float = 1.0, stride: int = 1
+) -> bytes:
     """Two convolutions with the depth network's inputs and outputs; opset 18.
 
+    ``stride`` 2 gives maps of half the picture's side.
     ``head_scale`` multiplies the depth head's weights (1e38 makes its output overflow).
     """
     random = np.random.default_rng(7)
@@ -20,7 +23,13 @@ def tiny_depth_model(size: int = 16, batch: int | str = "batch", head_scale: flo
         "mask.weight": random.normal(0, 1.0, (1, 8, 1, 1)),
     }
     nodes = [
-        helper.make_node("Conv", ["image", "body.weight", "body.bias"], ["sum"], pads=[1, 1, 1, 1]),
+        helper.make_node(
+            "Conv",
+            ["image", "body.weight", "body.bias"],
+            ["sum"],
+            pads=[1, 1, 1, 1],
+            strides=[stride, stride],
+        ),
         helper.make_node("Relu", ["sum"], ["features"]),
         helper.make_node("Conv", ["features", "depth.weight"], ["depth"], pads=[1, 1, 1, 1]),
         helper.make_node("Conv", ["features", "mask.weight"], ["logit"]),
@@ -29,7 +38,8 @@ def tiny_depth_model(size: int = 16, batch: int | str = "batch", head_scale: flo
     initializers = [
         numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()
     ]
-    outputs = [_tensor("depth", (batch, 1, size, size)), _tensor("mask", (batch, 1, size, size))]
+    maps = (batch, 1, size // stride, size // stride)
+    outputs = [_tensor("depth", maps), _tensor("mask", maps)]
     return build_model(nodes, [_tensor("image", (batch, 3, size, size))], outputs, initializers)
 
 

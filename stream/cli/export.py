@@ -26,23 +26,25 @@ def depth(
     ),
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
-    """Write depth.onnx, and depth-int8.onnx where it is as good, into the package, with the manifest."""
+    """Write what a run trained into the package, with the manifest: depth and depth-int8, or depth-live."""
     from stream.cli.tables import console, write_json
     from stream.training.extra import require_train_extra
 
     require_train_extra()
-    from stream.training.release import release_depth
+    from stream.training.release import release_network
 
     with console.status("Exporting, quantising and measuring"):
-        result = release_depth(checkpoint, data)
+        result = release_network(checkpoint, data)
     for name, figures in result.items():
         if name.startswith("depth"):
             measured = _listed(figures["accuracy"])
             console.print(
                 f"{name}: {figures['bytes'] / 1e6:.2f} MB, {figures['milliseconds']:.2f} ms, {measured}"
             )
-    console.print(f"int8: {result['int8']}")
-    console.print(f"in float16 arithmetic: {_listed(result['fp16'])}")
+    for name, verdict in result["verdicts"].items():
+        console.print(f"{name}: {verdict}")
+    if "fp16" in result:
+        console.print(f"in float16 arithmetic: {_listed(result['fp16'])}")
     if json is not None:
         write_json(result, json)
 

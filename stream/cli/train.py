@@ -15,17 +15,42 @@ import typer
 app = typer.Typer(help="Train networks (needs the train extra).", no_args_is_help=True)
 
 
+Config = Annotated[Path | None, typer.Option(help="Settings (YAML) instead of the shipped ones.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Steps in all, instead of the settings'.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of shards, instead of the settings'.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run; default out/train/NAME.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda, instead of the settings'.")]
+
+
 @app.command()
 def depth(
-    config: Annotated[
-        Path | None, typer.Option(help="Settings (YAML) instead of those of configs/train/depth.yaml.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps in all, instead of the settings'.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of shards, instead of the settings'.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; default out/train/NAME.")] = None,
+    config: Config = None,
+    resume: Resume = False,
+    steps: Steps = None,
+    data: Data = None,
+    out: Out = None,
+    device: Device = None,
 ) -> None:
-    """Train a depth network on synthetic faces; Ctrl-C saves and stops."""
+    """Train a depth network on synthetic faces (configs/train/depth.yaml); Ctrl-C saves and stops."""
+    _run("depth", config, out, resume, steps=steps, data=data, device=device)
+
+
+@app.command()
+def live(
+    config: Config = None,
+    resume: Resume = False,
+    steps: Steps = None,
+    data: Data = None,
+    out: Out = None,
+    device: Device = None,
+) -> None:
+    """Teach the int8 network of live capture (configs/train/live.yaml); Ctrl-C saves and stops."""
+    _run("live", config, out, resume, steps=steps, data=data, device=device)
+
+
+def _run(task: str, config: Path | None, out: Path | None, resume: bool, **changes: object) -> None:
+    """One run of the training loop on a task whose samples are shards of faces."""
     _let_threads_spin()
     from rich.console import Console
 
@@ -36,16 +61,16 @@ def depth(
     require_train_extra()
     from stream.evaluation.shards import load_dataset
     from stream.training.loop import CHECKPOINT, Trainer
-    from stream.training.settings import DepthTraining
+    from stream.training.tasks import settings_of, task_of
 
     console = Console()
-    settings = load_config(config, DepthTraining) if config else DepthTraining()
-    values = settings.model_dump() | given(steps=steps, data=data)
-    settings = parse_settings(values, DepthTraining, "the command line")
+    kind = settings_of(task)
+    values = (load_config(config, kind) if config else kind()).model_dump() | given(**changes)
+    settings = parse_settings(values, kind, "the command line")
     with console.status("Reading the samples"):
         train, val = (load_dataset(settings.data, split) for split in ("train", "val"))
     folder = out or Path("out/train") / settings.name
-    trainer = Trainer(settings, train, val, folder, resume)
+    trainer = Trainer(settings, task_of(task)(settings, train, val), folder, resume)
     console.print(f"{len(train)} samples of {train.size} px; writing to {folder}")
     with _stopping() as stop, _Progress(console, settings.steps, trainer.step) as progress:
         result = trainer.run(stop, progress.report)
@@ -83,7 +108,7 @@ def study(
     settings = parse_settings(settings.model_dump() | given(data=data), StudySettings, "the command line")
     folder = out or Path("out/train") / settings.name
     engine = load_engine(open_model(settings.mask_model))
-    side = load_manifest().find(settings.mask_model).crop_size
+    side = load_manifest().find(settings.mask_model).crop_size or settings.size
     with console.status("Reading the samples"):
         train, val, test = (load_dataset(settings.data, split) for split in ("train", "val", "test"))
         sets = StudySets(val, test, engine, side, settings.size, settings.judged)

@@ -26,14 +26,15 @@ class DepthEstimator:
     :param backend: see `stream.inference.backends.load_engine`.
     :param model: a name in the manifest, or the path of an ONNX file with the input ``image``
         (N, 3, S, S), the outputs ``depth`` and ``mask`` (N, 1, S, S), and perhaps ``confidence``
-        (N, 1, S, S) and ``normal`` (N, 3, S, S), of depth along the line of sight; all float32.
+        (N, 1, S, S) and ``normal`` (N, 3, S, S), of depth along the line of sight; all float32. All maps may
+        have half the side.
     :param threads: CPU threads for one run.
     :param precision: ``f32`` for exact float32: about a degree better normals at about twice the time
         (`stream.inference.backend_openvino`), so right for still images.
     :param normals: give `Depth.normal` where the network has it; live capture, which does not use it, saves
         a fifth of a millisecond without.
     :param engine: a network that is loaded already, instead of all the above that says which one.
-    :ivar size: side of the crop and of the maps, pixels.
+    :ivar size: side of the crop, pixels; ``maps_size``: side of the maps.
     :ivar engine: the network.
     :ivar repaired: maps so far in which the network gave values that are not finite.
     :raises ModelError: the model is missing, damaged or of another shape.
@@ -54,7 +55,7 @@ class DepthEstimator:
             path = model if isinstance(model, Path) else open_model(model)
             engine = load_engine(path, backend, threads, precision)
         self.engine = engine
-        self.size = _crop_size(self.engine)
+        self.size, self.maps_size = _sizes(self.engine)
         self.repaired = 0
         self._normals = normals
         self._buffer = np.zeros((1, 3, self.size, self.size), dtype=np.float32)
@@ -66,9 +67,9 @@ class DepthEstimator:
         :param image: (H, W, 3) uint8 RGB.
         :param intrinsics: the image's camera, which tells how far the line of sight to the crop is from
             its axis (`stream.depth.sight`); without it the face is taken to be in the picture's middle.
-        :returns: maps of (size, size) that belong to the caller, `Depth.confidence` and `Depth.normal` too
-            where the network gives them. Where one of its outputs is not finite, depth, mask and confidence
-            are 0 and the normal looks at the camera (and `repaired` counts it).
+        :returns: maps of (maps_size, maps_size) that belong to the caller, `Depth.confidence` and
+            `Depth.normal` too where the network gives them. Where one of its outputs is not finite, depth,
+            mask and confidence are 0 and the normal looks at the camera (and `repaired` counts it).
         :raises InputError: the image or the crop cannot be used.
         """
         return self._depth(self._infer(self._cut(image, crop)), crop, intrinsics)
@@ -102,7 +103,7 @@ class DepthEstimator:
         return crop_image(image, crop, self.size)
 
     def _infer(self, picture: Array) -> dict[str, Array]:
-        """The outputs, (C, size, size) each."""
+        """The outputs, (C, maps_size, maps_size) each."""
         outputs = self.engine.run({"image": to_network(picture, out=self._buffer)})
         return {name: value[0] for name, value in outputs.items() if self._normals or name != "normal"}
 
@@ -112,7 +113,7 @@ class DepthEstimator:
         depth, normal = outputs["depth"][0], outputs.get("normal")
         sight = None if intrinsics is None else line_of_sight(crop, intrinsics)
         if sight is not None:
-            depth = depth - sight_tilt(sight, self.size)
+            depth = depth - sight_tilt(sight, self.maps_size)
         if normal is not None:
             normal = _unit(normal if sight is None else _tilted(normal, sight))
             normal = np.ascontiguousarray(normal.transpose(1, 2, 0))
@@ -160,23 +161,24 @@ def _unit(normal: Array) -> Array:
     return unit
 
 
-def _crop_size(engine: Engine) -> int:
-    """Side of the crop the network takes.
+def _sizes(engine: Engine) -> tuple[int, int]:
+    """Sides of the crop the network takes and of the maps it gives.
 
     :raises ModelError: its inputs or outputs are not those of a depth network.
     """
     inputs = {spec.name: (spec.shape, spec.dtype) for spec in engine.inputs}
     outputs = {spec.name: (spec.shape, spec.dtype) for spec in engine.outputs}
     size = engine.inputs[0].shape[-1] if engine.inputs and engine.inputs[0].shape else None
-    maps, vectors = ((1, 1, size, size), "float32"), ((1, 3, size, size), "float32")
     if not size or inputs != {"image": ((1, 3, size, size), "float32")}:
         raise ModelError(f"This is no depth network: it takes {inputs}, not one float32 image (1, 3, S, S).")
-    known = {"depth": maps, "mask": maps, "confidence": maps, "normal": vectors}
-    if not {"depth", "mask"} <= outputs.keys() or any(
-        known.get(name) != spec for name, spec in outputs.items()
-    ):
-        raise ModelError(f"This is no depth network: it gives {outputs}, not depth and mask like its input.")
-    return size
+    for side in (size, size // 2):
+        maps, vectors = ((1, 1, side, side), "float32"), ((1, 3, side, side), "float32")
+        known = {"depth": maps, "mask": maps, "confidence": maps, "normal": vectors}
+        if {"depth", "mask"} <= outputs.keys() and outputs.items() <= known.items():
+            return size, side
+    raise ModelError(
+        f"This is no depth network: it gives {outputs}, not depth and mask of its input's size or half of it."
+    )
 
 
 def check_picture(image: Array, crop: Crop) -> None:

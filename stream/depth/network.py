@@ -21,6 +21,7 @@ except ImportError as error:  # pragma: no cover - depends on the installation
 ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "attention_unet": ("stream.depth.unet", "AttentionUNet"),
     "mobile_unet": ("stream.depth.mobile_unet", "MobileUNet"),
+    "live_unet": ("stream.depth.live_unet", "LiveUNet"),
     "dpt": ("stream.depth.dpt", "DPT"),
 }
 """Module and class of every architecture, by its name."""
@@ -64,6 +65,10 @@ class DepthHead(nn.Module):
         super().__init__()
         self.maps = nn.Conv2d(channels, 5, 1)
 
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Weight (5, C, 1, 1) and bias (5,) of the convolution."""
+        return self.maps.weight, self.maps.bias
+
     def forward(self, features: Tensor) -> DepthMaps:
         if torch.is_autocast_enabled(features.device.type):
             with torch.autocast(features.device.type, enabled=False):
@@ -76,8 +81,9 @@ class DepthHead(nn.Module):
         if not self.training:
             return self.maps(features)
         count, _, height, width = features.shape
-        weight = self.maps.weight[:, :, 0, 0].expand(count, -1, -1)
-        product = torch.baddbmm(self.maps.bias[None, :, None], weight, features.flatten(2))
+        weight, bias = self.affine()
+        matrix = weight[:, :, 0, 0].expand(count, -1, -1)
+        product = torch.baddbmm(bias[None, :, None], matrix, features.flatten(2))
         return product.view(count, -1, height, width)
 
     def _maps(self, features: Tensor) -> DepthMaps:
@@ -95,6 +101,7 @@ class DepthNetwork(nn.Module):
     :cvar choices: the values each option may have, by the option's name.
     :cvar channels_last: train with the channels innermost in memory. The mobile U-Net gains a third by it;
         PyTorch 2.13 ends the process in the backward pass of the Attention U-Net so laid out.
+    :cvar maps_stride: pixels of the picture per pixel of the maps, along each side.
     :ivar stride: height and width of the input must be multiples of it.
     :ivar float_layers: beginnings of the names of the weights that work at the picture's own resolution
         and decide the slopes; they stay in float when the others are quantised.
@@ -104,6 +111,7 @@ class DepthNetwork(nn.Module):
     architecture: ClassVar[str]
     choices: ClassVar[Mapping[str, Collection[int | str]]]
     channels_last: ClassVar[bool] = False
+    maps_stride: ClassVar[int] = 1
     stride: int
     float_layers: tuple[str, ...]
     head: DepthHead

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import cv2
-import numpy as np
-
 from stream.compute.backends import load_twin
 from stream.depth.estimator import DepthEstimator
+from stream.depth.maps import resized_depth
 from stream.depth.sight import line_of_sight, sight_tilt
 from stream.errors import ModelError
 from stream.inference.engine import Engine
 from stream.memory import TrackMemory
 from stream.mesh.smoothing import DepthSmoother
-from stream.types import Array, Capture, Depth, Frame, Person
+from stream.types import Capture, Frame, Person
 
 
 class DepthStage:
@@ -26,7 +24,7 @@ class DepthStage:
 
     :param load: gives the network, on the stage's thread: one of its own, or a share of one
         (`stream.inference.shared.SharedEngine.front`).
-    :param side: side of the maps handed on, pixels, where the network's are larger; ``None`` keeps them.
+    :param side: side of the maps handed on, pixels; ``None`` keeps the network's.
     :param smooth: average each track's depth over time against jitter (`DepthSmoother`).
     :param memory: where each track's past stays while it is followed.
     """
@@ -70,25 +68,10 @@ class DepthStage:
             raise ModelError("The depth stage is not open; open it before the first capture.")
         face = person.face
         depth, picture = self._estimator.estimate_along_sight(frame.image, face.crop)
-        if self._side is not None:
-            depth = shrunk(depth, self._side)
+        if self._side is not None and self._side != self._estimator.maps_size:
+            depth = resized_depth(depth, self._side)
         if self._smooth:
             smoother = self._memory.recall(face.track_id, self.name, DepthSmoother)
             depth = smoother(frame.captured, depth, picture)
         tilt = sight_tilt(line_of_sight(face.crop, face.intrinsics), depth.map.shape[0])
         return replace(person, depth=replace(depth, map=depth.map - tilt))
-
-
-def shrunk(depth: Depth, side: int) -> Depth:
-    """Depth, mask and confidence (``side``, ``side``) of larger ones, read between their pixels' centres.
-
-    Normals are left out: they are of the finer surface. Maps that are not larger stay as they are.
-    """
-    if side >= depth.map.shape[0]:
-        return depth
-
-    def smaller(values: Array) -> Array:
-        return np.asarray(cv2.resize(values, (side, side), interpolation=cv2.INTER_LINEAR))
-
-    confidence = None if depth.confidence is None else smaller(depth.confidence)
-    return Depth(smaller(depth.map), smaller(depth.mask), confidence)

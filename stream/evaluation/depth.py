@@ -10,7 +10,7 @@ import numpy as np
 from stream.depth.preprocess import to_network
 from stream.depth.sight import sight_tilt
 from stream.evaluation import metrics, regions
-from stream.evaluation.methods import resized
+from stream.evaluation.methods import resized, resized_depth
 from stream.evaluation.shards import PHOTO, SYNTHETIC, Dataset, Samples
 from stream.evaluation.summary import plain
 from stream.inference.engine import Engine
@@ -57,9 +57,8 @@ def engine_predictor(engine: Engine) -> Predictor:
     def predict(samples: Samples) -> tuple[Array, Array]:
         size = samples.size
         results = [engine.run({"image": to_network(resized(image, side or size))}) for image in samples.image]
-        depth, mask = (
-            np.stack([resized(result[name][0, 0], size) for result in results]) for name in ("depth", "mask")
-        )
+        depth = np.stack([resized_depth(result["depth"][0, 0], size) for result in results])
+        mask = np.stack([resized(result["mask"][0, 0], size) for result in results])
         return depth - sight_tilt(samples.sight, size), mask
 
     return predict

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from stream.depth import maps
 from stream.depth.estimator import DepthEstimator
 from stream.depth.sight import sight_tilt
 from stream.errors import InputError
@@ -27,7 +28,7 @@ def network_method(estimator: DepthEstimator, flipped: bool = False) -> Method:
             run(image, whole_picture(size), seen_along(sight, size))
             for image, sight in zip(samples.image, samples.sight, strict=True)
         ]
-        depth = np.stack([resized(depth.map, size) for depth in depths])
+        depth = np.stack([resized_depth(depth.map, size) for depth in depths])
         return Prediction(depth, *(_stacked(depths, name, size) for name in ("mask", "confidence", "normal")))
 
     return predict
@@ -71,15 +72,19 @@ def along_axis(depth: Array, samples: Samples) -> Array:
 
 
 def _stacked(depths: list[Depth], name: str, size: int) -> Array | None:
-    maps = [getattr(depth, name) for depth in depths]
-    if any(one is None for one in maps):
+    values = [getattr(depth, name) for depth in depths]
+    if any(one is None for one in values):
         return None
-    return np.stack([resized(one, size) for one in maps])
+    return np.stack([resized(one, size) for one in values])
 
 
 def resized(picture: Array, size: int) -> Array:
-    """(S, S) or (S, S, 3) at another side: the mean over areas where it shrinks, else bilinear."""
-    if len(picture) == size:
-        return picture
-    shrink = len(picture) > size
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+    """(S, S) or (S, S, C) at another side: the mean over areas where it shrinks, else linear."""
+    if len(picture) <= size:
+        return maps.resized(picture, size)
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def resized_depth(depth: Array, size: int) -> Array:
+    """A depth map (S, S) likewise, but enlarged as live capture does it (`stream.depth.maps`)."""
+    return maps.resized_surface(depth, size) if len(depth) < size else resized(depth, size)

@@ -53,8 +53,7 @@ class TorchEngine:
 
     def __init__(self, model: bytes, threads: int | None, precision: str | None, batch: int) -> None:
         proto = _parse(model)
-        network = _build(proto)
-        _fill(network, proto)
+        network = _filled(proto)
         self.inputs = pin_batch([_spec(value) for value in proto.graph.input], batch)
         self.outputs = tuple(_with_batch(_spec(value), batch) for value in proto.graph.output)
         _check_outputs(self.outputs)
@@ -119,6 +118,21 @@ class _Replay:
         self._image.copy_(image)
         self._graph.replay()
         return {name: value.clone() for name, value in self._results.items()}
+
+
+def network_in(model: bytes) -> Any:
+    """The `stream.depth.network.DepthNetwork` whose weights an ONNX file of ours holds.
+
+    :raises ModelError: it is damaged, or describes no network that can be built.
+    :raises BackendError: its architecture is unknown here, or it lacks the torch names.
+    """
+    return _filled(_parse(model)).eval()
+
+
+def _filled(proto: Any) -> Any:
+    network = _build(proto)
+    _fill(network, proto)
+    return network
 
 
 def _parse(model: bytes) -> Any:

@@ -49,11 +49,11 @@ _TOPOLOGIES = {"ict": ICT, "anny": ANNY}
 
 
 class Batch:
-    """Samples as tensors; N of them, S pixels wide.
+    """Samples as tensors; N of them, maps S pixels wide, pictures as wide or wider.
 
     Depth and normals are known where the head is seen: what is held before it is for the mask to cut out.
 
-    :ivar image: (N, 3, S, S) float32 in [-1, 1].
+    :ivar image: (N, 3, P, P) float32 in [-1, 1].
     :ivar depth: (N, 1, S, S) float32 crop units along the line of sight, which is what a crop can tell.
     :ivar normal: (N, 3, S, S) float32 unit normals of the true surface, as a height field of that depth
         (`stream.training.targets.sight_normals`).
@@ -64,12 +64,19 @@ class Batch:
     :ivar border: (N, 1, S, S) bool, the foreground's border.
     :ivar kind: (N,) uint8.
     :ivar again: (M,) int64 rows of photos that are shown a second time.
-    :ivar mirrored: (M, 3, S, S) float32, those photos mirrored and otherwise as they were before the
+    :ivar mirrored: (M, 3, P, P) float32, those photos mirrored and otherwise as they were before the
         augmentation of ``image``.
     """
 
-    def __init__(self, samples: Samples, again: Array | None = None, mirrored: Array | None = None) -> None:
-        self.image = torch.from_numpy(to_network(samples.image))
+    def __init__(
+        self,
+        samples: Samples,
+        again: Array | None = None,
+        mirrored: Array | None = None,
+        image: Array | None = None,
+    ) -> None:
+        """:param image: (N, P, P, 3) uint8, the pictures where they are larger than the samples' own."""
+        self.image = torch.from_numpy(to_network(samples.image if image is None else image))
         self.depth = torch.from_numpy(samples.depth + sight_tilt(samples.sight, samples.size))[:, None]
         normal, known = sight_normals(samples)
         self.normal, self.normal_known = torch.from_numpy(normal), torch.from_numpy(known)[:, None]
@@ -88,6 +95,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.image)
+
+    def to(self, device: torch.device) -> Batch:
+        """This batch, its tensors on a device."""
+        for name, value in vars(self).items():
+            setattr(self, name, value.to(device, non_blocking=True))
+        return self
 
 
 def chosen_samples(dataset: Dataset, settings: DepthTraining) -> Array:
@@ -124,11 +137,15 @@ class BatchLoader:
     They are the same for the same settings, resumed or not. Use as a context manager; leaving it ends the
     thread.
 
+    :param maps_stride: pixels of the pictures per pixel of the labels, along each side.
     :raises ConfigError: the settings leave no sample to train on.
     """
 
-    def __init__(self, dataset: Dataset, settings: DepthTraining, start: int = 0) -> None:
+    def __init__(
+        self, dataset: Dataset, settings: DepthTraining, start: int = 0, maps_stride: int = 1
+    ) -> None:
         self._dataset, self._settings, self._start = dataset, settings, start
+        self._stride = maps_stride
         self._augment = Augmenter(settings.augment)
         self._chosen = chosen_samples(dataset, settings)
         self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=AHEAD)
@@ -166,7 +183,8 @@ class BatchLoader:
         again = np.flatnonzero(samples.kind == PHOTO)[: SEEN_TWICE if settings.loss.consistency else 0]
         mirrored = samples.image[again][:, :, ::-1]
         self._augment.degrade(samples, rng)
-        return Batch(samples, again, mirrored)
+        labels = shrunk(samples, samples.size // self._stride)
+        return Batch(labels, again, mirrored, samples.image)
 
     def _work(self) -> None:
         cv2.setNumThreads(1)  # the training threads own the cores

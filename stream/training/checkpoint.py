@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stream.depth.network import DepthNetwork, build_network
-from stream.errors import InputError, MissingExtraError, ModelError
+from stream.errors import MissingExtraError, ModelError
 from stream.files import atomic_path
 
 try:
@@ -30,8 +29,8 @@ class Checkpoint:
     """Tensors and state of a run, as read from a file.
 
     :ivar tensors: by name, with the prefixes `NETWORK`, `AVERAGE` and `OPTIMIZER`.
-    :ivar state: ``architecture``, ``options``, ``size``, ``step``, ``seconds``, ``samples``, ``settings``,
-        ``log``.
+    :ivar state: ``task``, what the task says of its network (``architecture``, ``options``, ...), ``step``,
+        ``seconds``, ``settings``, ``log``.
     """
 
     tensors: Mapping[str, Tensor]
@@ -74,7 +73,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             state = json.loads((file.metadata() or {})["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise ModelError(f"{path} is not a checkpoint of depth training ({error}).") from error
+        raise ModelError(f"{path} is not a checkpoint of training ({error}).") from error
     if not isinstance(state, dict) or not isinstance(state.get("architecture"), str):
         raise ModelError(f"{path} does not say which network it holds.")
     return Checkpoint(tensors, state)
@@ -94,6 +93,11 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
     except (ValueError, KeyError) as error:
         raise ModelError(f"The checkpoint's optimizer does not fit the network ({error}).") from error
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if value.shape == parameter.shape:
+                # A fused step pairs values by their place in memory, whatever the strides say.
+                state[key] = torch.empty_like(parameter).copy_(value)
 
 
 def restore(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -108,34 +112,3 @@ def restore(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     except RuntimeError as error:
         first = str(error).splitlines()[0]
         raise ModelError(f"The checkpoint does not fit the network ({first})") from error
-
-
-def trained_network(path: Path) -> tuple[DepthNetwork, Checkpoint]:
-    """The averaged network of a checkpoint, ready for inference.
-
-    :raises ModelError: as `load_checkpoint` and `restore`; or the architecture or its options are unknown.
-    """
-    checkpoint = load_checkpoint(path)
-    options = checkpoint.state.get("options")
-    if not isinstance(options, dict) or "pretrained" in options:
-        raise ModelError(f"{path} does not say which options its network has.")
-    try:
-        network = build_network(checkpoint.state["architecture"], **options)
-    except InputError as error:
-        raise ModelError(f"{path} does not hold a usable network ({error})") from error
-    restore(network, checkpoint.part(AVERAGE))
-    return network.eval(), checkpoint
-
-
-def start_from(network: DepthNetwork, path: Path) -> None:
-    """Give a network the averaged weights of a checkpoint.
-
-    :raises ModelError: the checkpoint is not usable, or holds another architecture or other options.
-    """
-    other, _ = trained_network(path)
-    if (other.architecture, other.options()) != (network.architecture, network.options()):
-        raise ModelError(
-            f"{path} holds {other.architecture} {other.options()}, not {network.architecture} "
-            f"{network.options()}; start from another checkpoint or change the settings."
-        )
-    network.load_state_dict(other.state_dict())

@@ -69,7 +69,7 @@ def export_onnx(network: DepthNetwork, size: int) -> Any:
     if size < 1 or size % network.stride:
         raise InputError(f"{network.architecture} takes sizes divisible by {network.stride}, not {size}.")
     model = _traced(network, size)
-    _strip(model)
+    strip(model)
     _check_names(network, model)
     _store_half(model)
     options = {name: str(value) for name, value in network.options().items()}
@@ -117,7 +117,7 @@ def quantized(content: bytes, images: Array) -> bytes:
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         model = _float_weights(content)
         with torch.device("meta"):
@@ -138,7 +138,7 @@ def quantized(content: bytes, images: Array) -> bytes:
             calibrate_method=CalibrationMethod.MinMax,
         )
         model = onnx.load(target)
-    _strip(model)
+    strip(model)
     return bytes(model.SerializeToString())
 
 
@@ -153,7 +153,7 @@ def _traced(network: DepthNetwork, size: int) -> Any:
     The exporter's own optimisation would merge and rename weights (batch normalisation into convolutions,
     transposed matrices, equal tensors); backends do that on loading, so here constants are folded only.
     """
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             _Shipped(copy.deepcopy(network)).eval(),
             (torch.zeros(2, 3, size, size),),
@@ -258,7 +258,7 @@ def _rename(model: Any, names: dict[str, str]) -> None:
         node.input[:] = [names.get(name, name) for name in node.input]
 
 
-def _strip(model: Any) -> None:
+def strip(model: Any) -> None:
     """Remove the exporter's notes: they hold source lines and paths of the machine that exported."""
     graph = model.graph
     for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
@@ -271,7 +271,7 @@ def _strip(model: Any) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The exporter's progress and warnings on absent libraries are not the user's concern."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from stream.evaluation.metrics import EDGE_SLOPE
 from stream.evaluation.shards import PHOTO
 from stream.training.batches import Batch
 from stream.training.settings import LossSettings
+from stream.training.task import Losses
 
 SCALES = 4
 """Slopes are compared between pixels 1, 2, 4 and 8 apart."""
@@ -23,14 +23,6 @@ MOUTH_ERROR = 0.2
 
 PARTS = ("depth", "shape", "slope", "normal", "normal_map", "mask", "spread", "consistency")
 """Names of the parts, which are those of their weights in `LossSettings`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """The weighted sum, and its parts by name before weighting; scalar tensors."""
-
-    total: Tensor
-    parts: dict[str, Tensor]
 
 
 def depth_losses(maps: DepthMaps, batch: Batch, settings: LossSettings, twin: Tensor | None = None) -> Losses:
@@ -52,11 +44,11 @@ def depth_losses(maps: DepthMaps, batch: Batch, settings: LossSettings, twin: Te
     face = deep * (batch.skin | batch.mouth)
     border = torch.where(batch.border | batch.occluder, settings.border, 1.0) * _photo_weight(batch, settings)
     computations = {
-        "depth": lambda: _mean(_size(error, batch.mouth), deep),
+        "depth": lambda: weighted_mean(_size(error, batch.mouth), deep),
         "shape": lambda: shape_loss(error, face, known * batch.skin, batch.mouth),
         "slope": lambda: slope_loss(error, batch.depth, known),
         "normal": lambda: surface_loss(maps.depth, batch, weight),
-        "normal_map": lambda: _mean(1 - _dot(maps.normal, batch.normal), weight * batch.normal_known),
+        "normal_map": lambda: weighted_mean(1 - _dot(maps.normal, batch.normal), weight * batch.normal_known),
         "mask": lambda: mask_loss(maps.mask, batch.foreground, border * batch.mask_known),
         "spread": lambda: spread_loss(maps.spread, error.detach().abs(), known),
         "consistency": lambda: consistency_loss(maps.depth, batch, twin),
@@ -96,16 +88,16 @@ def shape_loss(error: Tensor, weight: Tensor, fitted: Tensor, mouth: Tensor) -> 
     """
     with torch.no_grad():
         size = error.shape[-1]
-        axis = (2 * torch.arange(size, dtype=error.dtype) + 1) / size - 1
+        axis = (2 * torch.arange(size, dtype=error.dtype, device=error.device) + 1) / size - 1
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         basis = torch.stack([torch.ones_like(x), x, y]).flatten(1)
         weights = fitted.flatten(1)
         moments = torch.einsum("np,ip,jp->nij", weights, basis, basis)
         # The small diagonal keeps pictures without a known pixel solvable.
-        moments = moments + 1e-3 * torch.eye(3)
+        moments = moments + 1e-3 * torch.eye(3, device=error.device)
         fit = torch.linalg.solve(moments, (weights * error.detach().flatten(1)) @ basis.mT)
         plane = (fit @ basis).view_as(error)
-    return _mean(_size(error - plane, mouth), weight)
+    return weighted_mean(_size(error - plane, mouth), weight)
 
 
 def slope_loss(error: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
@@ -130,7 +122,7 @@ def slope_loss(error: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
             difference = _difference(error[grid], 1, axis).abs() / step
             pairs = difference.shape
             count = weight[grid][..., : pairs[-2], : pairs[-1]] * joined[grid][..., : pairs[-2], : pairs[-1]]
-            total = total + _mean(difference, count) / (2 * SCALES)
+            total = total + weighted_mean(difference, count) / (2 * SCALES)
     return total
 
 
@@ -155,13 +147,13 @@ def surface_loss(depth: Tensor, batch: Batch, weight: Tensor) -> Tensor:
     usable = batch.normal_known[..., 1:-1, 1:-1]
     for axis, inner in ((-1, (slice(1, -1), slice(None))), (-2, (slice(None), slice(1, -1)))):
         usable = usable & _both(smooth_steps(batch.depth, batch.depth_known, axis), 1, axis)[(..., *inner)]
-    return _mean(1 - cosine, weight[..., 1:-1, 1:-1] * usable)
+    return weighted_mean(1 - cosine, weight[..., 1:-1, 1:-1] * usable)
 
 
 def mask_loss(logit: Tensor, foreground: Tensor, weight: Tensor) -> Tensor:
     """Binary cross-entropy of the foreground."""
     error = functional.binary_cross_entropy_with_logits(logit, foreground.to(logit), reduction="none")
-    return _mean(error, weight)
+    return weighted_mean(error, weight)
 
 
 def spread_loss(spread: Tensor, error: Tensor, weight: Tensor) -> Tensor:
@@ -172,7 +164,7 @@ def spread_loss(spread: Tensor, error: Tensor, weight: Tensor) -> Tensor:
     :param error: (N, 1, S, S) absolute error of depth, without a gradient: a depth network that earns by
         being unsure learns less where it is hard, which is at noses, lips and edges.
     """
-    return _mean(math.sqrt(2) * error * torch.exp(-spread) + spread + math.log(math.sqrt(2)), weight)
+    return weighted_mean(math.sqrt(2) * error * torch.exp(-spread) + spread + math.log(math.sqrt(2)), weight)
 
 
 def consistency_loss(depth: Tensor, batch: Batch, twin: Tensor | None) -> Tensor:
@@ -184,14 +176,15 @@ def consistency_loss(depth: Tensor, batch: Batch, twin: Tensor | None) -> Tensor
     if twin is None or len(batch.again) == 0:
         return depth.new_zeros(())
     known = torch.isfinite(twin)
-    return _mean((depth[batch.again] - twin.nan_to_num()).abs(), known.to(depth))
+    return weighted_mean((depth[batch.again] - twin.nan_to_num()).abs(), known.to(depth))
 
 
 def _photo_weight(batch: Batch, settings: LossSettings) -> Tensor:
     return torch.where(batch.kind == PHOTO, settings.photo, 1.0)[:, None, None, None]
 
 
-def _mean(values: Tensor, weight: Tensor) -> Tensor:
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean of values (...) by weights of the same shape; 0 where all weights are."""
     return (values * weight).sum() / weight.sum().clamp(min=1.0)
 
 

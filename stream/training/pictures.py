@@ -14,7 +14,6 @@ from stream.evaluation import regions
 from stream.evaluation.metrics import camera_normals
 from stream.evaluation.shards import Samples
 from stream.files import atomic_path
-from stream.training.losses import PARTS
 from stream.training.validate import Predicted
 from stream.types import Array
 
@@ -27,8 +26,8 @@ SHOWN = {"l1": "ICT heads, held out", "anny_l1": "Anny heads", "photo_l1": "phot
 _LIGHT = np.array([-0.4, -0.5, -0.77])
 
 
-def loss_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw the parts of the loss and the validation error over the steps of a run's log.
+def loss_curve(rows: Sequence[Mapping[str, Any]], parts: Sequence[str], path: Path) -> None:
+    """Draw the named parts of the loss and the validation error over the steps of a run's log.
 
     :raises OutputError: the file cannot be written.
     """
@@ -36,7 +35,7 @@ def loss_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     steps = [row for row in rows if row["event"] == "step"]
     checks = [row for row in rows if row["event"] == "validation"]
-    for part in PARTS:
+    for part in parts:
         values = [row[part] for row in steps]
         if any(values):
             left.plot([row["step"] for row in steps], values, label=part, linewidth=1)

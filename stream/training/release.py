@@ -19,20 +19,22 @@ from stream.evaluation.depth import Predictor, engine_predictor, evaluate_depth
 from stream.evaluation.pick import pick_samples
 from stream.evaluation.shards import Dataset, Samples, load_dataset
 from stream.files import atomic_path
-from stream.inference.backends import load_engine
+from stream.inference.backends import load_engine, read_model
 from stream.inference.manifest import MANIFEST, remove_model, update_manifest
+from stream.inference.store import open_model
 from stream.training.augment import Augmenter
-from stream.training.checkpoint import trained_network
-from stream.training.export import export_onnx, quantized
+from stream.training.checkpoint import Checkpoint
 from stream.training.settings import AugmentSettings
 from stream.training.targets import shrunk
+from stream.training.tasks import task_of
+from stream.training.tasks.depth import trained_network
 from stream.types import Array
 
 CALIBRATION = 256
 """Training pictures, augmented as in training, that set the ranges of the int8 variant."""
 
 MAX_L1_LOSS, MAX_NORMALS_LOSS = 1.03, 1.0
-"""The int8 variant is shipped only if L1 grows by less than this factor and normals by fewer degrees."""
+"""A model held to another is shipped only if L1 grows by less than this factor, normals by fewer degrees."""
 
 SHARD_SHARE = 32
 """Of one shard, so that they are spread over the dataset."""
@@ -50,7 +52,6 @@ DATA = (
     "synthetic ICT-FaceKit and Anny heads textured from generated photos, and those photos with fitted depth "
     "and with masks by MediaPipe's selfie segmentation (Apache-2.0)"
 )
-CARD = "depth.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,59 +67,81 @@ class Judged:
     milliseconds: float
 
 
-def release_depth(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> dict[str, Any]:
+def release_network(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> dict[str, Any]:
     """Export a checkpoint's averaged network to ``models/`` beside the manifest and write its entries.
 
-    The int8 variant is written only if it holds its accuracy on the validation split and is faster.
+    A model that its task holds to another (`Task.held_to`) is written only if it is as good on the
+    validation split, and faster.
 
-    :returns: per model ``bytes``, ``accuracy`` (test split), ``validation``, ``milliseconds``; ``int8``, why
-        it is shipped or not; and ``fp16``, what float16 arithmetic would do (`half_predictor`) on the
-        validation split.
+    :returns: per model ``bytes``, ``accuracy`` (test split), ``validation``, ``milliseconds``; ``verdicts``,
+        by model that is held to another why it is shipped or not; and ``fp16``, what float16 arithmetic
+        would do (`half_predictor`) on the validation split.
     :raises ModelError: the checkpoint or the export is not usable, or the model card is missing.
     :raises InputError: the dataset is not usable.
     """
-    if not (manifest.parent / "models" / CARD).is_file():
-        raise ModelError(f"The model card {manifest.parent / 'models' / CARD} is missing; write it first.")
     network, state = trained_network(checkpoint)
+    task = task_of(str(state.state.get("task")))
+    if not (manifest.parent / "models" / task.card).is_file():
+        raise ModelError(
+            f"The model card {manifest.parent / 'models' / task.card} is missing; write it first."
+        )
+    size = _finished_size(checkpoint, state)
+    contents = task.exported(network, size, data)
+    val, test = _judged(load_dataset(data, "val")), load_dataset(data, "test")
+    held = {name: other for name, other in task.held_to.items() if name in contents}
+    shipped = {name: read_model(open_model(name, manifest)) for name in held.values() if name not in contents}
+    names = [*contents, *shipped]
+    judged = dict(zip(names, _judge([*contents.values(), *shipped.values()], val, size), strict=True))
+    verdicts = {name: verdict(judged[other], judged[name]) for name, other in held.items()}
+    result: dict[str, Any] = {"verdicts": {name: why or "shipped" for name, why in verdicts.items()}}
+    if network.float_layers:
+        seen = Dataset([shrunk(val.take(np.arange(len(val))), size)])
+        result["fp16"] = _figures(half_predictor(network), seen, "val")
+    for name in contents:
+        if verdicts.get(name) is not None:
+            remove_model(name, manifest)
+        else:
+            result[name] = _ship(name, judged[name], test, size, task, manifest)
+    return result
+
+
+def _finished_size(checkpoint: Path, state: Checkpoint) -> int:
+    """The side of the pictures that a network is for.
+
+    :raises ModelError: the run has not come to it.
+    """
     size = int(state.state["size"])
     if int(state.state.get("trained_size", size)) != size:
         raise ModelError(
             f"{checkpoint} was saved before the run came to its {size} px; go on with it first: "
             "prosopon train depth --resume"
         )
-    content = export_onnx(network, size).SerializeToString()
-    val, test = _judged(load_dataset(data, "val")), load_dataset(data, "test")
-    small = quantized(content, calibration_images(data, size))
-    full, int8 = _judge([content, small], val, size)
-    verdict = int8_verdict(full, int8)
-    shipped = {"depth": full} | ({"depth-int8": int8} if verdict is None else {})
-    if verdict is not None:
-        remove_model("depth-int8", manifest)
-    seen = Dataset([shrunk(val.take(np.arange(len(val))), size)])
-    half = _figures(half_predictor(network), seen, "val")
-    result: dict[str, Any] = {"int8": verdict or "shipped", "fp16": half}
-    for name, judged in shipped.items():
-        file = f"{name}.onnx"
-        with atomic_path(manifest.parent / "models" / file) as temporary:
-            temporary.write_bytes(judged.content)
-        accuracy = _accuracy(judged.content, test, "test")
-        update_manifest(
-            name,
-            file,
-            licence=LICENCE,
-            crop_size=size,
-            data=DATA,
-            accuracy=accuracy,
-            card=CARD,
-            path=manifest,
-        )
-        result[name] = {
-            "bytes": len(judged.content),
-            "accuracy": accuracy,
-            "validation": judged.accuracy,
-            "milliseconds": judged.milliseconds,
-        }
-    return result
+    return size
+
+
+def _ship(name: str, judged: Judged, test: Dataset, size: int, task: Any, manifest: Path) -> dict[str, Any]:
+    """Write a model's file and its entry."""
+    file = f"{name}.onnx"
+    with atomic_path(manifest.parent / "models" / file) as temporary:
+        temporary.write_bytes(judged.content)
+    accuracy = _accuracy(judged.content, test, "test")
+    update_manifest(
+        name,
+        file,
+        task=task.name,
+        licence=LICENCE,
+        crop_size=size,
+        data=DATA,
+        accuracy=accuracy,
+        card=task.card,
+        path=manifest,
+    )
+    return {
+        "bytes": len(judged.content),
+        "accuracy": accuracy,
+        "validation": judged.accuracy,
+        "milliseconds": judged.milliseconds,
+    }
 
 
 def _judged(val: Dataset) -> Dataset:
@@ -141,15 +164,15 @@ def calibration_images(data: Path, size: int) -> np.ndarray:
     return np.concatenate(pictures)
 
 
-def int8_verdict(full: Judged, int8: Judged) -> str | None:
-    """Why the int8 variant is not worth shipping, or ``None`` where it is."""
-    l1, normals = (int8.accuracy[key] for key in ("l1_val", "normals_degrees_val"))
-    if l1 > full.accuracy["l1_val"] * MAX_L1_LOSS:
-        return f"L1 grows from {full.accuracy['l1_val']:.4f} to {l1:.4f}"
-    if normals > full.accuracy["normals_degrees_val"] + MAX_NORMALS_LOSS:
-        return f"normals grow from {full.accuracy['normals_degrees_val']:.1f} to {normals:.1f} degrees"
-    if int8.milliseconds >= full.milliseconds:
-        return f"it is not faster ({int8.milliseconds:.2f} ms against {full.milliseconds:.2f})"
+def verdict(other: Judged, model: Judged) -> str | None:
+    """Why a model is not worth shipping beside the other that it is held to, or ``None`` where it is."""
+    l1, normals = (model.accuracy[key] for key in ("l1_val", "normals_degrees_val"))
+    if l1 > other.accuracy["l1_val"] * MAX_L1_LOSS:
+        return f"L1 grows from {other.accuracy['l1_val']:.4f} to {l1:.4f}"
+    if normals > other.accuracy["normals_degrees_val"] + MAX_NORMALS_LOSS:
+        return f"normals grow from {other.accuracy['normals_degrees_val']:.1f} to {normals:.1f} degrees"
+    if model.milliseconds >= other.milliseconds:
+        return f"it is not faster ({model.milliseconds:.2f} ms against {other.milliseconds:.2f})"
     return None
 
 

@@ -58,13 +58,38 @@ class SizeStage(Settings):
     steps: Annotated[int, Field(ge=1)]
 
 
-class DepthTraining(Settings):
+class RunSettings(Settings):
+    """What every run of the training loop depends on, whatever is trained."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    """The run's folder under ``out/train/``."""
+    steps: Annotated[int, Field(ge=1)]
+    batch: Annotated[int, Field(ge=1, le=1024)]
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    warmup: Annotated[int, Field(ge=0)] = 200
+    weight_decay: Weight = 0.01
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
+    """Decay per step of the weights' moving average, which is what is validated and exported."""
+    validate_every: Annotated[int, Field(ge=1)] = 1000
+    validate_samples: Annotated[int, Field(ge=1)] = 240
+    """At most so many samples, spread over the validation split, are judged each time."""
+    save_every: Annotated[int, Field(ge=1)] = 500
+    log_every: Annotated[int, Field(ge=1)] = 40
+    seed: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    device: Literal["cpu", "cuda"] = "cpu"
+    autocast: bool = True
+    """Compute in bfloat16 where that is safe; faster on a GPU, and on CPUs that have it."""
+
+
+class DepthTraining(RunSettings):
     """Everything a run of ``prosopon train depth`` depends on, apart from the data itself."""
 
     data: Path = Path("cache/faces")
     """Folder with the shards."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "depth"
-    """The run's folder under ``out/train/``."""
     architecture: str = "mobile_unet"
     options: dict[str, int | str] = Field(default_factory=dict)
     """What `stream.depth.network.build_network` takes besides the architecture."""
@@ -85,21 +110,6 @@ class DepthTraining(Settings):
     steps: Annotated[int, Field(ge=1)] = 7350
     batch: Annotated[int, Field(ge=1, le=1024)] = 12
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1.5e-3
-    warmup: Annotated[int, Field(ge=0)] = 200
-    weight_decay: Weight = 0.01
-    clip: Annotated[float, Field(gt=0)] = 1.0
-    """Largest norm of the gradient."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.998
-    """Decay per step of the weights' moving average, which is what is validated and exported."""
-    validate_every: Annotated[int, Field(ge=1)] = 1000
-    validate_samples: Annotated[int, Field(ge=1)] = 240
-    """At most so many samples, spread over the validation split, are judged each time."""
-    save_every: Annotated[int, Field(ge=1)] = 500
-    log_every: Annotated[int, Field(ge=1)] = 40
-    seed: Annotated[int, Field(ge=0)] = 0
-    threads: Annotated[int, Field(ge=1, le=256)] = 2
-    autocast: bool = True
-    """Compute in bfloat16 where that is safe; faster where the CPU has it."""
     loss: LossSettings = LossSettings()
     augment: AugmentSettings = AugmentSettings()
 
@@ -110,3 +120,34 @@ class DepthTraining(Settings):
                 return stage.size
             step -= stage.steps
         return self.size
+
+
+class DistilSettings(Settings):
+    """Weights of what the teacher says, beside the labels; see `stream.training.tasks.live`."""
+
+    depth: Weight = 0.5
+    slope: Weight = 0.05
+    mask: Weight = 0.4
+
+
+class LiveTraining(DepthTraining):
+    """Everything a run of ``prosopon train live`` depends on, apart from the data itself."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "live"
+    architecture: Literal["live_unet"] = "live_unet"
+    teacher: str = "depth"
+    """Name of the shipped model that it begins with and learns from."""
+    pretrained: Literal[False] = False
+    stages: tuple[SizeStage, ...] = ()
+    steps: Annotated[int, Field(ge=1)] = 4000
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-4
+    weight_decay: Weight = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    autocast: bool = False
+    """bfloat16 cannot tell the integers apart."""
+    encoder_from: Annotated[int, Field(ge=0)] = 400
+    """The encoder learns from this step on: a step without it takes half as long."""
+    tail_rate: Annotated[float, Field(gt=0)] = 2.0
+    """Learning rate of the last layers, which the teacher has not, relative to the others'."""
+    loss: LossSettings = LossSettings(shape=2.0, normal=1.0, photo=0.5, consistency=0.0)
+    distil: DistilSettings = DistilSettings()

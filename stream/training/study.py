@@ -22,6 +22,7 @@ from stream.training.settings import (
     Topology,
 )
 from stream.training.study_sets import StudySets
+from stream.training.tasks.depth import DepthTask
 
 RESULTS = "results.jsonl"
 
@@ -147,7 +148,8 @@ class Study:
 
     def _row(self, run: DepthTraining, stop: threading.Event) -> dict[str, Any]:
         folder = self.folder / run.name
-        trainer = Trainer(run, self._train, self._sets.val, folder, resume=(folder / CHECKPOINT).exists())
+        task = DepthTask(run, self._train, self._sets.val)
+        trainer = Trainer(run, task, folder, resume=(folder / CHECKPOINT).exists())
         if trainer.step < run.steps:
             trainer.run(stop)
         if stop.is_set():

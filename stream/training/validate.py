@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from stream.depth.network import DepthNetwork, confidence_of
+from stream.depth.maps import resized, resized_surface
+from stream.depth.network import DepthNetwork, outputs_of
 from stream.depth.preprocess import to_network
 from stream.depth.sight import sight_tilt
 from stream.depth.slopes import normals_from_slopes
@@ -38,16 +39,25 @@ class Predicted(NamedTuple):
 
 
 def predict(network: DepthNetwork, samples: Samples) -> Predicted:
-    """Run a network on samples and bring what it says from the line of sight to the camera."""
+    """Run a network on samples and bring what it says from the line of sight to the camera.
+
+    Maps of another size are brought to the samples'.
+    """
     network.eval()
     with torch.inference_mode():
-        maps = network(torch.from_numpy(to_network(samples.image)))
-        mask, confidence = torch.sigmoid(maps.mask), confidence_of(maps.spread)
-    depth = maps.depth[:, 0].numpy() - sight_tilt(samples.sight, samples.size)
-    seen = np.moveaxis(maps.normal.numpy(), 1, -1)
+        images = torch.from_numpy(to_network(samples.image)).to(next(network.parameters()).device)
+        outputs = outputs_of(network(images))
+    size = samples.size
+    found = {name: np.moveaxis(value.cpu().numpy(), 1, -1) for name, value in outputs.items()}
+    depth = np.stack([resized_surface(one, size) for one in found["depth"][..., 0]])
+    depth -= sight_tilt(samples.sight, size)
+    mask, confidence = (
+        np.stack([resized(one, size) for one in found[name][..., 0]]) for name in ("mask", "confidence")
+    )
+    seen = np.stack([resized(one, size) for one in found["normal"]])
     slopes = seen[..., :2] / -seen[..., 2:] - samples.sight[:, None, None]
     normal = normals_from_slopes(slopes, depth, samples.crop, samples.camera, samples.distance)
-    return Predicted(depth, mask[:, 0].numpy(), confidence[:, 0].numpy(), normal)
+    return Predicted(depth, mask, confidence, normal)
 
 
 def validate(network: DepthNetwork, dataset: Dataset) -> dict[str, float]:

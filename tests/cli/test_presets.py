@@ -9,7 +9,7 @@ from stream.config import Settings, load_config
 from stream.evaluation.benchmark import BenchSettings
 from stream.live import LiveSettings
 from stream.remote.settings import ServeSettings
-from stream.training.settings import DepthTraining
+from stream.training.settings import DepthTraining, LiveTraining
 from stream.training.study import StudySettings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -18,6 +18,7 @@ PRESETS: list[tuple[str, type[Settings]]] = [
     ("bench.yaml", BenchSettings),
     ("serve.yaml", ServeSettings),
     ("train/depth.yaml", DepthTraining),
+    ("train/live.yaml", LiveTraining),
     ("train/study.yaml", StudySettings),
 ]
 

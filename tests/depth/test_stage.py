@@ -12,7 +12,8 @@ from people import capture_with, depths_of
 from tiny_models import tiny_depth_model
 
 from stream.depth.estimator import DepthEstimator
-from stream.depth.stage import DepthStage, shrunk
+from stream.depth.maps import resized_depth
+from stream.depth.stage import DepthStage
 from stream.errors import InputError, ModelError
 from stream.geometry import intrinsics_from_fov
 from stream.inference.backends import load_engine
@@ -109,10 +110,10 @@ def test_maps_are_shrunk_to_the_side_asked_for(tiny_path: Path) -> None:
     stage.close()
 
 
-def test_maps_are_not_enlarged(tiny_path: Path) -> None:
+def test_maps_are_enlarged_where_more_is_asked_for(tiny_path: Path) -> None:
     stage = stage_of(tiny_path, side=64)
     stage.open()
-    assert depths_of(stage(capture(CROPS[0])))[0].map.shape == (16, 16)
+    assert depths_of(stage(capture(CROPS[0])))[0].map.shape == (64, 64)
     stage.close()
 
 
@@ -120,7 +121,7 @@ def test_a_shrunk_plane_is_the_same_plane() -> None:
     """Values are read at the smaller map's pixel centres."""
     axis = (2 * np.arange(48, dtype=np.float32) + 1) / 48 - 1
     plane = 0.3 * axis[None, :] - 0.2 * axis[:, None]
-    small = shrunk(Depth(plane, np.ones_like(plane), np.full_like(plane, 0.5)), 32)
+    small = resized_depth(Depth(plane, np.ones_like(plane), np.full_like(plane, 0.5)), 32)
     axis = (2 * np.arange(32, dtype=np.float32) + 1) / 32 - 1
     np.testing.assert_allclose(small.map, 0.3 * axis[None, :] - 0.2 * axis[:, None], atol=2e-3)
     assert small.mask.min() == 1

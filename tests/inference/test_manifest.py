@@ -13,6 +13,7 @@ from tiny_models import tiny_depth_model
 from stream.errors import ConfigError, ModelError
 from stream.inference.manifest import (
     MANIFEST,
+    MAX_BYTES,
     MAX_SHIPPED_BYTES,
     load_manifest,
     remove_model,
@@ -20,6 +21,7 @@ from stream.inference.manifest import (
 )
 
 FACTS: dict[str, Any] = {
+    "task": "depth",
     "licence": "CC0-1.0",
     "crop_size": 16,
     "data": "random numbers",
@@ -103,7 +105,8 @@ def test_update_refuses_what_is_not_there(house: Path) -> None:
     [
         {"sha256": "0" * 63},
         {"bytes": 0},
-        {"bytes": MAX_SHIPPED_BYTES + 1},
+        {"bytes": MAX_BYTES + 1},
+        {"task": "Depth!"},
         {"file": "../secret.onnx"},
         {"file": "/etc/passwd"},
         {"file": ".."},

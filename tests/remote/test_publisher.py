@@ -13,7 +13,7 @@ import pytest
 from mesh.mesh_samples import CAMERA, dome, sample_face
 from remote.fake_server import FakeServer, level, server_micros
 
-from stream.depth.stage import shrunk
+from stream.depth.maps import resized_depth
 from stream.errors import RemoteError
 from stream.expression.codec import decode_expression
 from stream.mesh.build import surface_of
@@ -113,7 +113,7 @@ def test_the_server_may_choose_the_name_and_each_face_has_its_lane() -> None:
 
 def test_maps_finer_than_live_ones_are_shrunk() -> None:
     fine = dome(192)
-    before = surface_of(shrunk(fine, 128))
+    before = surface_of(resized_depth(fine, 128))
 
     async def work() -> None:
         async with FakeServer() as server, RemotePublisher(server.url) as publisher:

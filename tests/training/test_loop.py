@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,10 @@ from depth_shards import bump_arrays, write_dataset  # noqa: E402
 from stream.errors import ConfigError, InputError, ModelError, ProsoponError  # noqa: E402
 from stream.evaluation.shards import Dataset, Samples, load_dataset  # noqa: E402
 from stream.training.batches import BatchLoader  # noqa: E402
-from stream.training.checkpoint import AVERAGE, NETWORK, load_checkpoint, trained_network  # noqa: E402
-from stream.training.loop import CHECKPOINT, CURVE, LOG, Trainer, learning_rate, update_average  # noqa: E402
+from stream.training.checkpoint import AVERAGE, NETWORK, load_checkpoint  # noqa: E402
+from stream.training.loop import CHECKPOINT, LOG, Trainer, learning_rate, update_average  # noqa: E402
 from stream.training.settings import AugmentSettings, DepthTraining  # noqa: E402
+from stream.training.tasks.depth import CURVE, DepthTask, trained_network  # noqa: E402
 
 OFF = AugmentSettings(
     flip=0, occluder=0, colour=0, grey=0, blur=0, motion=0, noise=0, low_resolution=0, jpeg=0
@@ -34,13 +36,6 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def splits(data) -> tuple[Dataset, Dataset]:
     return load_dataset(data, "train"), load_dataset(data, "val")
-
-
-def trainer_on(
-    run: DepthTraining, splits: tuple[Dataset, Dataset], folder: Path, resume: bool = False
-) -> Trainer:
-    train, val = splits
-    return Trainer(run, train, val, folder, resume=resume)
 
 
 def settings(data: Path, **changes: object) -> DepthTraining:
@@ -63,6 +58,12 @@ def settings(data: Path, **changes: object) -> DepthTraining:
     return DepthTraining.model_validate(values | changes)
 
 
+def trainer_of(
+    run: DepthTraining, train: Dataset, val: Dataset, folder: Path, resume: bool = False
+) -> Trainer:
+    return Trainer(run, DepthTask(run, train, val), folder, resume)
+
+
 @pytest.mark.parametrize(("count", "batch", "steps"), [(1, 1, 100), (10, 5, 200)])
 def test_one_sample_and_ten_are_learnt_by_heart(tmp_path, count, batch, steps):
     data = Dataset([Samples(**bump_arrays(count, 32, seed=9))])
@@ -80,7 +81,7 @@ def test_one_sample_and_ten_are_learnt_by_heart(tmp_path, count, batch, steps):
         validate_every=steps,
         save_every=steps,
     )
-    trainer = Trainer(run, data, data, tmp_path / "run")
+    trainer = trainer_of(run, data, data, tmp_path / "run")
     result = trainer.run()
     steps_logged = [row for row in trainer.rows if row["event"] == "step"]
     assert steps_logged[0]["depth"] > 0.1
@@ -97,7 +98,7 @@ def test_one_sample_and_ten_are_learnt_by_heart(tmp_path, count, batch, steps):
 
 
 def test_a_run_leaves_log_curve_pictures_and_checkpoint(data, splits, tmp_path):
-    trainer_on(settings(data), splits, tmp_path).run()
+    trainer_of(settings(data), splits[0], splits[1], tmp_path).run()
     rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert [row["step"] for row in rows if row["event"] == "step"] == list(range(1, 9))
     assert [row["step"] for row in rows if row["event"] == "validation"] == [4, 8]
@@ -110,12 +111,12 @@ def test_a_run_leaves_log_curve_pictures_and_checkpoint(data, splits, tmp_path):
 
 
 def test_stopped_and_resumed_gives_the_same_weights_as_in_one_go(data, splits, tmp_path):
-    trainer_on(settings(data), splits, tmp_path / "whole").run()
+    trainer_of(settings(data), splits[0], splits[1], tmp_path / "whole").run()
     stop = threading.Event()
-    half = trainer_on(settings(data), splits, tmp_path / "parts")
+    half = trainer_of(settings(data), splits[0], splits[1], tmp_path / "parts")
     half.run(stop, lambda row: stop.set() if row["step"] == 3 else None)
     assert half.step == 3
-    rest = trainer_on(settings(data), splits, tmp_path / "parts", resume=True)
+    rest = trainer_of(settings(data), splits[0], splits[1], tmp_path / "parts", resume=True)
     assert rest.step == 3
     rest.run()
     whole, parts = (load_checkpoint(tmp_path / name / CHECKPOINT) for name in ("whole", "parts"))
@@ -127,7 +128,7 @@ def test_stopped_and_resumed_gives_the_same_weights_as_in_one_go(data, splits, t
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(data, splits, tmp_path):
-    trainer = trainer_on(settings(data, save_every=2), splits, tmp_path)
+    trainer = trainer_of(settings(data, save_every=2), splits[0], splits[1], tmp_path)
     poison = torch.full_like(trainer.network.head.maps.bias, float("nan"))
 
     def spoil(row: dict[str, object]) -> None:
@@ -144,39 +145,39 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(data, sp
 
 def test_resuming_needs_a_checkpoint(data, splits, tmp_path):
     with pytest.raises(ModelError, match="resume"):
-        trainer_on(settings(data), splits, tmp_path / "nothing", resume=True)
+        trainer_of(settings(data), splits[0], splits[1], tmp_path / "nothing", resume=True)
 
 
 def test_a_new_run_does_not_overwrite_an_old_one(data, splits, tmp_path):
-    trainer_on(settings(data, steps=1), splits, tmp_path).run()
+    trainer_of(settings(data, steps=1), splits[0], splits[1], tmp_path).run()
     before = (tmp_path / CHECKPOINT).read_bytes()
     with pytest.raises(ConfigError, match="--resume"):
-        trainer_on(settings(data, steps=1), splits, tmp_path)
+        trainer_of(settings(data, steps=1), splits[0], splits[1], tmp_path)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
 def test_resuming_another_width_is_refused(data, splits, tmp_path):
-    trainer_on(settings(data, steps=1), splits, tmp_path).run()
+    trainer_of(settings(data, steps=1), splits[0], splits[1], tmp_path).run()
     with pytest.raises(ModelError, match="does not fit"):
-        trainer_on(settings(data, options={"width": 6}), splits, tmp_path, resume=True)
+        trainer_of(settings(data, options={"width": 6}), splits[0], splits[1], tmp_path, resume=True)
 
 
 def test_a_run_starts_from_the_averaged_weights_of_another(data, splits, tmp_path):
-    first = trainer_on(settings(data), splits, tmp_path / "first")
+    first = trainer_of(settings(data), splits[0], splits[1], tmp_path / "first")
     first.run()
     path = tmp_path / "first" / CHECKPOINT
-    second = trainer_on(settings(data, start=path), splits, tmp_path / "second")
+    second = trainer_of(settings(data, start=path), splits[0], splits[1], tmp_path / "second")
     for name, value in first.average.state_dict().items():
         assert torch.equal(second.network.state_dict()[name], value)
         assert torch.equal(second.average.state_dict()[name], value)
     assert second.step == 0
     with pytest.raises(ModelError, match="start from another checkpoint"):
-        trainer_on(settings(data, start=path, options={"width": 6}), splits, tmp_path / "third")
+        trainer_of(settings(data, start=path, options={"width": 6}), splits[0], splits[1], tmp_path / "third")
 
 
 def test_a_run_grows_its_pictures_and_says_how_fast_it_was(data, splits, tmp_path):
     run = settings(data, stages=[{"size": 16, "steps": 3}], steps=5)
-    trainer = trainer_on(run, splits, tmp_path)
+    trainer = trainer_of(run, splits[0], splits[1], tmp_path)
     trainer.run()
     steps = [row for row in trainer.rows if row["event"] == "step"]
     assert [row["size"] for row in steps] == [16, 16, 16, 32, 32]
@@ -185,14 +186,15 @@ def test_a_run_grows_its_pictures_and_says_how_fast_it_was(data, splits, tmp_pat
 
 
 def test_photos_are_compared_with_what_the_average_makes_of_them(data, splits, tmp_path):
-    trainer = trainer_on(settings(data, batch=8), splits, tmp_path)
+    run = settings(data, batch=8)
+    trainer: Any = trainer_of(run, splits[0], splits[1], tmp_path)
     # At first the mask is undecided; where it says background there is nothing to agree on.
     trainer.average.head.maps.bias.data[1] = 10.0
     batch = BatchLoader(splits[0], trainer.settings).make(0)
     assert len(batch.again) > 0
-    assert trainer._twin(batch) is None
+    assert trainer.task.twin(trainer.at(), batch) is None
     trainer.step = trainer.settings.warmup
-    twin = trainer._twin(batch)
+    twin = trainer.task.twin(trainer.at(), batch)
     occluded = (batch.mask_known & ~batch.foreground)[batch.again]
     assert torch.equal(torch.isnan(twin), occluded)
     with torch.no_grad():
@@ -202,9 +204,9 @@ def test_photos_are_compared_with_what_the_average_makes_of_them(data, splits, t
 
 def test_the_architecture_is_chosen_by_name_and_checked(data, splits, tmp_path):
     with pytest.raises(ModelError, match="no depth network"):
-        trainer_on(settings(data, architecture="oracle"), splits, tmp_path / "a")
+        trainer_of(settings(data, architecture="oracle"), splits[0], splits[1], tmp_path / "a")
     with pytest.raises(InputError, match="width"):
-        trainer_on(settings(data, options={"width": 0}), splits, tmp_path / "b")
+        trainer_of(settings(data, options={"width": 0}), splits[0], splits[1], tmp_path / "b")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"\xff" * 64])
@@ -240,4 +242,4 @@ def test_a_size_the_network_does_not_take_is_refused_at_once(tmp_path):
     dataset = load_dataset(write_dataset(tmp_path / "data", size=48), "train")
     settings = DepthTraining(architecture="mobile_unet", pretrained=False, stages=(), size=48)
     with pytest.raises(ConfigError, match="multiples of 32, not 48"):
-        Trainer(settings, dataset, dataset, tmp_path / "run")
+        trainer_of(settings, dataset, dataset, tmp_path / "run")

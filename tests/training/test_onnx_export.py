@@ -22,8 +22,9 @@ from stream.inference.backends import load_engine  # noqa: E402
 from stream.inference.manifest import load_manifest  # noqa: E402
 from stream.training import export, release  # noqa: E402
 from stream.training.loop import CHECKPOINT, Trainer  # noqa: E402
-from stream.training.release import Judged, int8_verdict, release_depth  # noqa: E402
+from stream.training.release import Judged, release_network, verdict  # noqa: E402
 from stream.training.settings import DepthTraining  # noqa: E402
+from stream.training.tasks.depth import DepthTask  # noqa: E402
 
 SIZE = 32
 
@@ -170,13 +171,10 @@ def test_int8_is_shipped_only_where_it_is_as_good_and_faster():
         return Judged(b"", {"l1_val": l1, "normals_degrees_val": normals}, milliseconds)
 
     full = judged(0.05, 12.0, 4.0)
-    assert int8_verdict(full, judged(0.051, 12.9, 3.0)) is None
-    for why, other in (
-        ("L1 grows", judged(0.052, 12.0, 3.0)),
-        ("normals grow", judged(0.05, 13.1, 3.0)),
-        ("not faster", judged(0.05, 12.0, 4.0)),
-    ):
-        assert why in str(int8_verdict(full, other))
+    assert verdict(full, judged(0.051, 12.9, 3.0)) is None
+    assert "L1 grows" in str(verdict(full, judged(0.052, 12.0, 3.0)))
+    assert "normals grow" in str(verdict(full, judged(0.05, 13.1, 3.0)))
+    assert "not faster" in str(verdict(full, judged(0.05, 12.0, 4.0)))
 
 
 def test_a_release_writes_models_and_manifest(tmp_path, monkeypatch):
@@ -194,12 +192,13 @@ def test_a_release_writes_models_and_manifest(tmp_path, monkeypatch):
         threads=1,
         autocast=False,
     )
-    Trainer(run, load_dataset(data, "train"), load_dataset(data, "val"), tmp_path / "run").run()
+    task = DepthTask(run, load_dataset(data, "train"), load_dataset(data, "val"))
+    Trainer(run, task, tmp_path / "run").run()
     manifest = tmp_path / "package" / "manifest.yaml"
     (manifest.parent / "models").mkdir(parents=True)
-    (manifest.parent / "models" / release.CARD).write_text("card")
+    (manifest.parent / "models" / DepthTask.card).write_text("card")
     manifest.write_text("models: []\n")
-    result = release_depth(tmp_path / "run" / CHECKPOINT, data, manifest)
+    result = release_network(tmp_path / "run" / CHECKPOINT, data, manifest)
     entry = load_manifest(manifest).find("depth")
     assert entry.crop_size == SIZE
     assert entry.accuracy["l1_test"] == pytest.approx(result["depth"]["accuracy"]["l1_test"])
@@ -210,4 +209,6 @@ def test_a_release_writes_models_and_manifest(tmp_path, monkeypatch):
     assert result["fp16"] != full
     for key, value in result["fp16"].items():
         assert value == pytest.approx(full[key], rel=0.02, abs=2e-3)
-    assert (result["int8"] == "shipped") == (manifest.parent / "models" / "depth-int8.onnx").exists()
+    assert (result["verdicts"]["depth-int8"] == "shipped") == (
+        manifest.parent / "models" / "depth-int8.onnx"
+    ).exists()
