@@ -187,7 +187,7 @@ def test_fast_loses_no_frame_of_a_folder(tmp_path: Path) -> None:
 
 def test_bench_writes_the_promised_keys_and_a_plot(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
-    assert run("bench", "--frames", "20", "--warmup", "5", "--no-render", "--json", str(path)) == 0
+    assert run("bench", "--frames", "60", "--warmup", "5", "--no-render", "--json", str(path)) == 0
     result = json.loads(path.read_text())
     assert set(result) >= FIGURES
     assert list(result["runs"]) == ["unpaced", "30 fps", "60 fps"]

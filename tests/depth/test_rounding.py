@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -9,7 +11,7 @@ torch = pytest.importorskip("torch")
 from stream.depth.rounding import WEIGHT_LIMIT, Convolution, Rounding, calibrate, exact  # noqa: E402
 
 
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+def noise(*shape: int, seed: int = 0) -> Any:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 

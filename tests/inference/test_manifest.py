@@ -148,5 +148,6 @@ def test_everything_shipped_is_listed_and_described() -> None:
     listed = {entry.file for entry in load_manifest().models}
     assert {path.name for path in models.glob("*.onnx")} <= listed
     for model in load_manifest().models:
+        assert model.card is not None
         assert (models / model.card).is_file(), f"{model.name} has no card"
         assert model.crop_size == model.inputs[0].shape[-1]
