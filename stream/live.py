@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,29 +9,24 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, SecretStr, field_serializer
 
 from stream.config import Settings
-from stream.errors import BackendError
 from stream.outputs.latest import LatestCapture
 from stream.pipeline.runner import Summary
 from stream.recipes import CaptureSettings
-from stream.remote.watching.address import shown_url
+from stream.remote.client.watching.address import shown_url
+from stream.render.drawing import Show, choose_drawing, panel_lines
 from stream.session import Session
 from stream.sources.factory import SAMPLES, open_source
 
 if TYPE_CHECKING:
-    from stream.outputs.publish import PublishStage
     from stream.outputs.recorder import VideoRecorder
+    from stream.pipeline.source import FrameSource
     from stream.pipeline.stage import Sink, Stage
-    from stream.sources.source import FrameSource
-
-log = logging.getLogger(__name__)
+    from stream.remote.client.publishing.sink import PublishStage
 
 SAMPLE_SECONDS = 10.0
 """How long the endless sample plays where there is no window that could be closed, and nobody to watch."""
 
 PREVIEW_RATE = 30.0
-
-Show = Literal["auto", "window", "preview", "off"]
-Drawing = Literal["window", "preview", "off"]
 
 
 class LiveSettings(Settings):
@@ -78,8 +72,8 @@ class LiveResult:
 
     :ivar summary: how the run went.
     :ivar files: what was written, by what it is (``preview``, ``mesh``).
-    :ivar published: how publishing went (`stream.remote.publishing.publisher.PublisherFigures`, and the
-        session's name), empty where nothing was published.
+    :ivar published: how publishing went, as `PublisherFigures`
+        (`stream.remote.client.publishing.publisher`) and the session's name; empty where nothing was.
     """
 
     summary: Summary
@@ -167,7 +161,7 @@ class LiveSession:
         settings = self._settings
         if settings.publish is None:
             return None
-        from stream.outputs.publish import PublishStage
+        from stream.remote.client.publishing.sink import PublishStage
 
         token = None if settings.token is None else settings.token.get_secret_value()
         return PublishStage(settings.publish, settings.session, token)
@@ -183,38 +177,3 @@ class LiveSession:
     def _panel(self) -> list[str]:
         lines = panel_lines(self.session.metrics.snapshot())
         return lines if self._publisher is None else [*lines[:3], *self._publisher.panel(), *lines[3:]]
-
-
-def panel_lines(metrics: dict[str, Any]) -> list[str]:
-    """Short texts for a panel, the most important first, from `Metrics.snapshot`."""
-    latency = metrics["outputs"].get("render", metrics["latency_ms"])["p95"]
-    lines = [f"{metrics['fps']:.0f} fps", f"{metrics['drops']} dropped"]
-    if latency is not None:
-        lines.insert(1, f"latency {latency:.0f} ms (95 %)")
-    chain = (
-        (name, stage["p50"]) for name, stage in metrics["stages"].items() if name not in metrics["outputs"]
-    )
-    return lines + [f"{name} {time:.1f} ms" for name, time in chain if time is not None]
-
-
-def choose_drawing(show: Show) -> Drawing:
-    """What can be drawn here: ``auto`` tries a window, then off-screen rendering, then does without."""
-    from stream.render.context import probe_context
-    from stream.render.display import has_display
-
-    wanted: dict[Show, list[Drawing]] = {
-        "auto": ["window", "preview"] if has_display() else ["preview"],
-        "window": ["window"],
-        "preview": ["preview"],
-        "off": [],
-    }
-    for drawing in wanted[show]:
-        try:
-            probe_context("window" if drawing == "window" else "egl")
-        except BackendError as error:
-            if show != "auto":
-                raise
-            log.warning("There is no %s, the rest still runs. %s", drawing, error)
-        else:
-            return drawing
-    return "off"

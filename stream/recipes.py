@@ -20,8 +20,8 @@ from stream.memory import TrackMemory
 from stream.pipeline.plan import FRAME, Choice, Node, Plan, Step, plan
 
 if TYPE_CHECKING:
+    from stream.device.stage import DeviceStage
     from stream.inference.engine import Engine
-    from stream.mesh.device_stage import DeviceStage
     from stream.pipeline.stage import Stage
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def load_depth(settings: CaptureSettings, batch: int = 1) -> Engine:
     :raises ConfigError, BackendError, ModelError: none can; the message says why.
     """
     from stream.inference.backends import load_engine
-    from stream.inference.store import open_model
+    from stream.models.store import open_model
 
     names = depth_backends(settings.inference)
     for name in names:
@@ -108,7 +108,7 @@ def load_device_depth(settings: CaptureSettings) -> Engine:
     :raises ConfigError, BackendError, ModelError: it cannot run there.
     """
     from stream.inference.backends import load_engine
-    from stream.inference.store import open_model
+    from stream.models.store import open_model
 
     backend = "tensorrt" if settings.inference == AUTO else settings.inference
     return load_engine(
@@ -194,7 +194,7 @@ def device_stage(
     settings: CaptureSettings, graphs: bool = True, memory: TrackMemory | None = None
 ) -> DeviceStage:
     """The stage that makes depth and meshes on the GPU, not yet open (see `DeviceStage`)."""
-    from stream.mesh.device_stage import DeviceStage
+    from stream.device.stage import DeviceStage
 
     return DeviceStage(
         lambda: load_device_depth(settings), settings.max_faces, settings.smooth, graphs, memory

@@ -23,8 +23,8 @@ from stream.recipes import LIVE_SIDE, CaptureSettings, make_stage, plan_capture
 
 if TYPE_CHECKING:
     from stream.inference.engine import Engine
+    from stream.pipeline.source import Source
     from stream.pipeline.stage import Sink, Stage
-    from stream.sources.source import Source
 
 PICTURE = "picture"
 """What is drawn of a capture, as sinks want it (`stream.types.Capture.picture`)."""

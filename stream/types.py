@@ -152,7 +152,7 @@ class Mesh:
     :ivar triangles: (M, 3) int32, only valid ones, counter-clockwise seen from the camera side.
     :ivar valid: (N,) bool.
     :ivar texture: (T, T, 3) uint8 RGB.
-    :ivar device: the same in the GPU's memory (`stream.mesh.device_pool.DeviceMesh`), for renderers there;
+    :ivar device: the same in the GPU's memory (`stream.device.pool.DeviceMesh`), for renderers there;
         ``None`` where it is on the host only.
     """
 

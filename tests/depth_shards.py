@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stream.data.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN
 from stream.depth.slopes import normals_from_slopes
-from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, SKIN
 
 DISTANCE, FOCAL = 600.0, 5000.0
 """A far camera: mm to the eye plane, pixels."""

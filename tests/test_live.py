@@ -8,10 +8,11 @@ from people import capture_with
 
 from stream import live
 from stream.errors import BackendError, OutputError
-from stream.live import LiveSession, LiveSettings, panel_lines
+from stream.live import LiveSession, LiveSettings
 from stream.outputs.latest import LatestCapture
 from stream.pipeline.metrics import Metrics
 from stream.render import context
+from stream.render.drawing import panel_lines
 from stream.types import Capture, Crop, Face, Frame, Intrinsics, Mesh
 
 

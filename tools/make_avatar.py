@@ -20,19 +20,19 @@ import cv2
 import numpy as np
 from meshoptimizer import simplifier
 
-from stream.evaluation.anatomy import LIPS_INNER, LIPS_OUTER
+from stream.data.faces.appearance import head_surface
+from stream.data.faces.beard import brow_weight, lash_weight, regions_of
+from stream.data.faces.correspond import stored_correspondence
+from stream.data.faces.head import EYE_SOCKET, EYES, GUMS, MOUTH_SOCKET, TEETH, HeadModel, vertex_normals
+from stream.data.faces.ict import load_head_model
+from stream.data.faces.render import Renderer
+from stream.data.faces.sampling import turn
+from stream.data.faces.skin import painted_skin
 from stream.expression.arkit import ARKIT_NAMES, arkit_name
 from stream.expression.gaze import FULL_PITCH, FULL_YAW
+from stream.face.lips import LIPS_INNER, LIPS_OUTER
 from stream.files import atomic_path
 from stream.mesh.glb_writer import GlbWriter
-from stream.training.faces.appearance import head_surface
-from stream.training.faces.beard import brow_weight, lash_weight, regions_of
-from stream.training.faces.correspond import stored_correspondence
-from stream.training.faces.head import EYE_SOCKET, EYES, GUMS, MOUTH_SOCKET, TEETH, HeadModel, vertex_normals
-from stream.training.faces.ict import load_head_model
-from stream.training.faces.render import Renderer
-from stream.training.faces.sampling import turn
-from stream.training.faces.skin import painted_skin
 from stream.types import Array
 
 AVATAR = Path(__file__).parents[1] / "stream" / "remote" / "web" / "public" / "avatar.glb"

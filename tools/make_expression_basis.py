@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from stream.data.faces.correspond import HEAD_MODEL, stored_correspondence
+from stream.data.faces.fit import Correspondence, point_basis
+from stream.data.faces.head import HeadModel
+from stream.data.faces.ict import load_head_model
 from stream.expression.arkit import ARKIT_NAMES, arkit_name
 from stream.expression.basis import BASIS, IDENTITY_MODES
 from stream.face.tracker import LANDMARKS
-from stream.training.faces.correspond import HEAD_MODEL, stored_correspondence
-from stream.training.faces.fit import Correspondence, point_basis
-from stream.training.faces.head import HeadModel
-from stream.training.faces.ict import load_head_model
 from stream.types import Array
 
 NOTHING_MM = 0.02
@@ -30,7 +30,7 @@ def basis_arrays(model: HeadModel, points: Correspondence, scale: float) -> dict
     what ARKit does not split are added up, and what ICT-FaceKit lacks (tongueOut) moves nothing.
     ``identity`` (I, 478, 3) float16: ICT-FaceKit's first modes of identity, per standard deviation.
 
-    :param scale: as `stream.training.faces.correspond.head_model_arrays` gives.
+    :param scale: as `stream.data.faces.correspond.head_model_arrays` gives.
     """
     _, basis = point_basis(model, points)
     moves = basis.transpose(2, 0, 1) / scale

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
-from stream.expression.codec import ExpressionFrame, encode_expression
-from stream.mesh.codec import HEADER, KEY, RANGE
+from stream.protocol.expression_codec import ExpressionFrame, encode_expression
+from stream.protocol.mesh_codec import HEADER, KEY, RANGE
 from stream.types import Intrinsics
 
 CORPUS = Path(__file__).parents[1] / "tests/data/corpus"

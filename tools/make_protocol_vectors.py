@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from stream.expression.arkit import ARKIT_NAMES
-from stream.expression.codec import ExpressionFrame, decode_expression, encode_expression
-from stream.mesh.codec import MeshDecoder, MeshEncoder
-from stream.remote.wire.clock import media_time
-from stream.remote.wire.fragments import Kind, Message, split
+from stream.protocol.clock import media_time
+from stream.protocol.expression_codec import ExpressionFrame, decode_expression, encode_expression
+from stream.protocol.fragments import Kind, Message, split
+from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder
 from stream.types import Array, Crop, Face, Intrinsics, Surface
 
 FOLDER = Path(__file__).parents[1] / "tests" / "data" / "protocol"

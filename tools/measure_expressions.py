@@ -16,6 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from stream.data.faces.correspond import stored_correspondence
+from stream.data.faces.fit import photo_intrinsics
+from stream.data.faces.ict import load_head_model
+from stream.data.faces.photos import load_labels
 from stream.evaluation.expressions import Performance, correlations, mean_errors, perform
 from stream.expression.arkit import ARKIT_NAMES
 from stream.expression.stage import ExpressionStage
@@ -24,10 +28,6 @@ from stream.face.quiet import quiet_stderr
 from stream.face.stage import FaceStage
 from stream.face.tracks import Tracks
 from stream.sources.file import FileSource
-from stream.training.faces.correspond import stored_correspondence
-from stream.training.faces.fit import photo_intrinsics
-from stream.training.faces.ict import load_head_model
-from stream.training.faces.photos import load_labels
 from stream.types import Array, Capture, Crop, Face, Frame, Intrinsics, Person
 
 SEEDS = range(100, 116)

@@ -21,14 +21,14 @@ from numpy.random import default_rng
 
 from stream.cli.tables import console, device_tables, write_json
 from stream.compute.cuda.current import current_driver
+from stream.device.stage import DeviceStage
 from stream.errors import ProsoponError
 from stream.evaluation.device_frames import frame_times
 from stream.evaluation.device_kernels import copy_bandwidth, kernel_times
 from stream.files import atomic_path
 from stream.geometry import intrinsics_from_fov
 from stream.inference.backends import DEVICE_BACKENDS, load_engine
-from stream.inference.store import open_model
-from stream.mesh.device_stage import DeviceStage
+from stream.models.store import open_model
 from stream.types import Capture, Crop, Face, Frame, Person
 
 PAGE = Path(__file__).parents[1] / "docs" / "gpu.md"

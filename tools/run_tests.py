@@ -16,12 +16,17 @@ from pathlib import Path
 
 COMPUTING = (
     "tests/compute",
+    "tests/data",
     "tests/depth",
+    "tests/device",
     "tests/expression",
     "tests/face",
     "tests/fuzz",
     "tests/inference",
     "tests/mesh",
+    "tests/models",
+    "tests/networks",
+    "tests/protocol",
     "tests/training",
 )
 """Folders whose tests mind no clock, no port and no other process; all others are timed."""

@@ -28,12 +28,12 @@ import psutil
 from stream.evaluation.machine import machine_sentence
 from stream.evaluation.remote_parts import Server, in_process, pictures_of, published, wait_alive
 from stream.files import atomic_path
+from stream.protocol.clock import wall_micros
+from stream.remote.client.watching.viewer import RemoteViewer
 from stream.remote.event_loop import run
-from stream.remote.peers.rtc_inner import PeerConnection
-from stream.remote.peers.video import SharedVideo
 from stream.remote.settings import ServeSettings
-from stream.remote.watching.viewer import RemoteViewer
-from stream.remote.wire.clock import wall_micros
+from stream.remote.transport.rtc_inner import PeerConnection
+from stream.remote.transport.video import SharedVideo
 from stream.sources.sample import bounce
 from stream.types import Array
 
@@ -64,7 +64,7 @@ class Freshness:
     :ivar longest_gap: seconds between two meshes.
     :ivar age_p50, age_p95: seconds since capture of the newest mesh it has, looked at ten times a second.
     :ivar first_half, second_half: medians of that age.
-    :ivar skipped, lost, reconnections: see `stream.remote.watching.viewer.ViewerFigures`.
+    :ivar skipped, lost, reconnections: see `stream.remote.client.watching.viewer.ViewerFigures`.
     """
 
     fps: float

@@ -33,7 +33,7 @@ def faces(
     # One thread a worker: BLAS and llvmpipe would otherwise fight over the cores.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    from stream.training.faces.dataset import FaceDataSettings, build_dataset
+    from stream.data.faces.dataset import FaceDataSettings, build_dataset
 
     settings = FaceDataSettings() if config is None else load_config(config, FaceDataSettings)
     changes = {key: value for key, value in (("out", out), ("workers", workers)) if value is not None}
@@ -66,7 +66,7 @@ def sheet(
     """Draw a contact sheet: image, depth, normals and flags of some samples."""
     import cv2
 
-    from stream.training.faces.sheet import contact_sheet
+    from stream.data.faces.sheet import contact_sheet
 
     picture = contact_sheet(data, split, count, seed, landmarks)
     encoded = cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()
@@ -84,8 +84,8 @@ def stats(
     report: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
 ) -> None:
     """Plot the faces of a dataset, their pose, distance, expression and skin tone, against those of clips."""
-    from stream.evaluation.pick import pick_samples
-    from stream.evaluation.shards import Dataset
+    from stream.data.pick import pick_samples
+    from stream.data.shards import Dataset
     from stream.evaluation.statistics import clip_statistics, dataset_statistics, summary
     from stream.evaluation.statistics_plot import draw_statistics
 

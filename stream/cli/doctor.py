@@ -155,7 +155,7 @@ def _compute() -> Iterator[Check]:
 
 
 def _models() -> Iterator[Check]:
-    from stream.inference.store import list_models
+    from stream.models.store import list_models
 
     for state in list_models():
         why, _, how = state.why.partition("; ")

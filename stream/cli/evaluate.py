@@ -11,9 +11,9 @@ import typer
 from stream.cli import jitter
 
 if TYPE_CHECKING:
+    from stream.data.shards import Samples
     from stream.evaluation.comparison import Comparison
     from stream.evaluation.judge import Method
-    from stream.evaluation.shards import Samples
 
 app = typer.Typer(
     help="Measure depth: on held-out data, and over time in the live chain.", no_args_is_help=True

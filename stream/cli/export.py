@@ -67,9 +67,11 @@ def trt(
     """Build a TensorRT plan ahead of time and say what its precision loses."""
     from stream.cli.tables import console, write_json
     from stream.inference.tensorrt_export import export_plan
+    from stream.models.store import open_model
 
+    path = Path(model) if Path(model).suffix == ".onnx" else open_model(model)
     folder = None if out == "cache" else Path(out)
-    result = export_plan(model, folder, precision is TrtPrecision.FP32, arch, max_batch)
+    result = export_plan(path, folder, precision is TrtPrecision.FP32, arch, max_batch)
     done = "was in the cache" if result["from_cache"] else f"built in {result['seconds']:.1f} s"
     console.print(
         f"{result['model']}: {result['precision']} for {result['gpu']} with {result['library']}, "

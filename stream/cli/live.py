@@ -12,8 +12,9 @@ from rich.live import Live
 from stream.cli.tables import console, given, stage_table, write_json
 from stream.config import load_config, parse_settings
 from stream.errors import ConfigError, OutputError
-from stream.live import LiveResult, LiveSession, LiveSettings, Show
-from stream.remote.watching.address import shown_url
+from stream.live import LiveResult, LiveSession, LiveSettings
+from stream.remote.client.watching.address import shown_url
+from stream.render.drawing import Show
 
 REFRESHES = 4
 """Times a second that the table on a terminal is drawn anew."""

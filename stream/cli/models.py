@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from stream.cli.tables import console
-from stream.inference.store import ModelStatus, list_models
+from stream.models.store import ModelStatus, list_models
 
 app = typer.Typer(help="List models; `import` adds others' to your own.", invoke_without_command=True)
 imports = typer.Typer(help="Add somebody else's weights to your own models.", no_args_is_help=True)

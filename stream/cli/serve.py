@@ -20,7 +20,7 @@ from stream.config import load_config, parse_settings
 from stream.remote.settings import ServeSettings
 
 if TYPE_CHECKING:
-    from stream.remote.http.server import RemoteServer
+    from stream.remote.server.http.server import RemoteServer
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -58,14 +58,14 @@ def serve(
 
 
 def _log_lines(form: str) -> None:
-    from stream.remote.http.monitoring import log_to_stderr
+    from stream.remote.server.http.monitoring import log_to_stderr
 
     log_to_stderr(form, logging.getLogger().isEnabledFor(logging.DEBUG))
 
 
 async def _serve(settings: ServeSettings, duration: float | None, quiet: bool) -> dict[str, Any]:
     """Serve until a signal or the duration ends it; the figures."""
-    from stream.remote.http.server import RemoteServer
+    from stream.remote.server.http.server import RemoteServer
 
     server = RemoteServer(settings)
     stop = asyncio.Event()

@@ -59,7 +59,7 @@ def _run(task: str, config: Path | None, out: Path | None, resume: bool, **chang
     from stream.training.extra import require_train_extra
 
     require_train_extra()
-    from stream.evaluation.shards import load_dataset
+    from stream.data.shards import load_dataset
     from stream.training.loop import CHECKPOINT, Trainer
     from stream.training.tasks import settings_of, task_of
 
@@ -95,10 +95,10 @@ def study(
     from stream.training.extra import require_train_extra
 
     require_train_extra()
-    from stream.evaluation.shards import SYNTHETIC, load_dataset
+    from stream.data.shards import SYNTHETIC, load_dataset
     from stream.inference.backends import load_engine
-    from stream.inference.manifest import load_manifest
-    from stream.inference.store import open_model
+    from stream.models.manifest import load_manifest
+    from stream.models.store import open_model
     from stream.training.study import Study, StudySettings
     from stream.training.study_report import write_report
     from stream.training.study_sets import StudySets

@@ -10,7 +10,7 @@ import typer
 
 from stream.cli.tables import console, stage_table, write_json
 from stream.errors import OutputError
-from stream.live import Show
+from stream.render.drawing import Show
 
 ADDRESS = "http(s)://HOST:PORT, .../#session=NAME or .../whep/NAME."
 
@@ -28,9 +28,9 @@ def view(
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Watch a remote session: each face as a live mesh, turned with the mouse."""
-    from stream.remote.watching.address import shown_url
-    from stream.remote.watching.view import ViewResult, ViewSession
-    from stream.remote.watching.viewer import RemoteViewer
+    from stream.remote.client.watching.address import shown_url
+    from stream.remote.client.watching.view import ViewResult, ViewSession
+    from stream.remote.client.watching.viewer import RemoteViewer
 
     viewing = ViewSession(RemoteViewer(url, token, session=session, transport=transport), out, show, duration)
     console.print(f"Watching {shown_url(url)}{_ending(viewing.drawing, out, duration)}; Ctrl-C stops.")

@@ -68,7 +68,7 @@ class GridMeshBatch:
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """Temporal smoothing of each pixel's depth, as `stream.mesh.smoothing`, whose other weights are ``keep``.
+    """Temporal smoothing of each pixel's depth (`stream.depth.smoothing`; ``keep`` holds its other weights).
 
     Depth d becomes d + k (p - d) with k = keep * (1 - u^2)^2 where u = (d - p) / change is within -1..1, else
     0 (Tukey's biweight); and stays d where that is not finite.

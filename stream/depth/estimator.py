@@ -14,7 +14,7 @@ from stream.errors import InputError, ModelError
 from stream.face.crop import MAX_SIDE, crop_image
 from stream.inference.backends import load_engine
 from stream.inference.engine import Engine
-from stream.inference.store import open_model
+from stream.models.store import open_model
 from stream.types import Array, Crop, Depth, Intrinsics
 
 log = logging.getLogger(__name__)

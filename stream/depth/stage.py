@@ -9,10 +9,10 @@ from stream.compute.backends import load_twin
 from stream.depth.estimator import DepthEstimator
 from stream.depth.maps import resized_depth
 from stream.depth.sight import line_of_sight, sight_tilt
+from stream.depth.smoothing import DepthSmoother
 from stream.errors import ModelError
 from stream.inference.engine import Engine
 from stream.memory import TrackMemory
-from stream.mesh.smoothing import DepthSmoother
 from stream.types import Capture, Frame, Person
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from stream.data.shards import Samples
 from stream.evaluation import metrics, regions
 from stream.evaluation.judge import Method, judge
 from stream.evaluation.sets import take
-from stream.evaluation.shards import Samples
 from stream.evaluation.summary import describe, plain, summarise
 from stream.types import Array
 

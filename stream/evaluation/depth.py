@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from stream.data.shards import PHOTO, SYNTHETIC, Dataset, Samples
 from stream.depth.preprocess import to_network
 from stream.depth.sight import sight_tilt
 from stream.evaluation import metrics, regions
 from stream.evaluation.methods import resized, resized_depth
-from stream.evaluation.shards import PHOTO, SYNTHETIC, Dataset, Samples
 from stream.evaluation.summary import plain
 from stream.inference.engine import Engine
 from stream.types import Array

@@ -11,9 +11,9 @@ import numpy as np
 
 from stream.compute.cuda.arrays import empty
 from stream.compute.cuda.current import current_driver
+from stream.device.frame import STEPS
+from stream.device.stage import DeviceStage
 from stream.evaluation.device_kernels import COPIED
-from stream.mesh.device_frame import STEPS
-from stream.mesh.device_stage import DeviceStage
 from stream.types import Capture
 
 COPIES = 40

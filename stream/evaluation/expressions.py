@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
+from stream.data.faces.fit import Correspondence
+from stream.data.faces.head import EYES, HeadModel
+from stream.data.faces.sampling import gaze_expressions, turn
 from stream.expression.arkit import ARKIT_NAMES, arkit_name
 from stream.geometry import INTER_PUPIL_MM, intrinsics_from_fov, project
-from stream.training.faces.fit import Correspondence
-from stream.training.faces.head import EYES, HeadModel
-from stream.training.faces.sampling import gaze_expressions, turn
 from stream.types import Array, Intrinsics
 
 RATE = 30.0

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from stream.data.shards import Samples
 from stream.depth.slopes import normals_from_slopes
 from stream.errors import InputError
 from stream.evaluation import metrics, regions
 from stream.evaluation.alignment import MIN_PIXELS, fit_depth, without_plane
 from stream.evaluation.anatomy import NOSE_TIP, mouth_depth, nose_protrusion, points_at
-from stream.evaluation.shards import Samples
 from stream.evaluation.surface import POINTS, backproject, crop_unit_mm, surface_distances
 from stream.expression.arkit import ARKIT_NAMES
 from stream.types import Array

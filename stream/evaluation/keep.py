@@ -9,7 +9,7 @@ from stream.types import Capture, Frame
 
 
 class ListedFrames:
-    """Gives frames as fast as they are read (a `stream.sources.source.Source`)."""
+    """Gives frames as fast as they are read (a `stream.pipeline.source.Source`)."""
 
     name = "frames"
     rate: float | None = None

@@ -7,9 +7,9 @@ from types import TracebackType
 
 import numpy as np
 
+from stream.data.shards import Samples
 from stream.evaluation.judge import Prediction
 from stream.evaluation.methods import along_axis
-from stream.evaluation.shards import Samples
 from stream.face.crop import LEFT_EYE, RIGHT_EYE
 from stream.face.tracker import open_tracker
 from stream.types import Array, Frame

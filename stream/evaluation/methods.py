@@ -5,13 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from stream.data.shards import Samples
 from stream.depth import maps
 from stream.depth.estimator import DepthEstimator
 from stream.depth.sight import sight_tilt
 from stream.errors import InputError
 from stream.evaluation import regions
 from stream.evaluation.judge import Method, Prediction
-from stream.evaluation.shards import Samples
 from stream.types import Array, Crop, Depth, Intrinsics
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from stream.data.shards import Samples
 from stream.evaluation import metrics, regions
 from stream.evaluation.alignment import fit_depth
 from stream.evaluation.judge import Prediction
-from stream.evaluation.shards import Samples
 from stream.evaluation.surface import crop_unit_mm
 from stream.files import atomic_path
 from stream.types import Array

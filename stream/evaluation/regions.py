@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, MOUTH, OCCLUDER, SKIN, Samples
+from stream.data.shards import DEPTH_KNOWN, FOREGROUND, MASK_KNOWN, MOUTH, OCCLUDER, SKIN, Samples
 from stream.types import Array
 
 
@@ -40,7 +40,7 @@ def mask_known(samples: Samples) -> Array:
 
 
 def has(samples: Samples, bit: int) -> Array:
-    """Where a flag of `stream.evaluation.shards` is set."""
+    """Where a flag of `stream.data.shards` is set."""
     return np.asarray((samples.flags & bit) > 0)
 
 

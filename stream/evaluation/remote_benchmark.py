@@ -118,9 +118,9 @@ def measure_codec(settings: BenchSettings, frames: int = CODEC_FRAMES) -> dict[s
         ``keys``, the share of key frames.
     :raises FaceError: no frame shows a face.
     """
-    from stream.mesh.codec import MeshDecoder, MeshEncoder
+    from stream.protocol.fragments import Kind, Message, split
+    from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder
     from stream.remote.settings import SendSettings
-    from stream.remote.wire.fragments import Kind, Message, split
 
     send = SendSettings()
     encoder, decoder = MeshEncoder(send.bits, send.key_seconds, send.mesh_budget), MeshDecoder()

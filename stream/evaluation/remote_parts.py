@@ -24,9 +24,9 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, V
 
 from stream.errors import RemoteError
 from stream.evaluation.clock_strip import read_clock, with_clock
+from stream.protocol.clock import MEDIA_RATE, wall_micros
 from stream.remote.event_loop import run
 from stream.remote.settings import ServeSettings
-from stream.remote.wire.clock import MEDIA_RATE, wall_micros
 from stream.sources.sample import bounce
 from stream.types import Array
 
@@ -94,8 +94,8 @@ def _serve(settings: ServeSettings, pipe: Connection) -> None:
 
 
 async def _serving(settings: ServeSettings, pipe: Connection) -> None:
-    from stream.remote.http.server import RemoteServer
-    from stream.remote.sessions.hub import SessionHub
+    from stream.remote.server.http.server import RemoteServer
+    from stream.remote.server.sessions.hub import SessionHub
 
     try:
         hub = SessionHub(settings)
@@ -220,7 +220,7 @@ class ViewerRecord:
         its picture, and what the picture's strip shows (0: not legible, or the picture was another one).
     :ivar seconds: how long was watched, after the warm-up.
     :ivar mesh_bytes, bytes: received for meshes (bodies), and of everything on the transport.
-    :ivar pictures, skipped, lost: as in `stream.remote.watching.viewer.ViewerFigures`, since the start.
+    :ivar pictures, skipped, lost: as in `stream.remote.client.watching.viewer.ViewerFigures`.
     """
 
     rows: list[tuple[int, int, int, int, int]]
@@ -241,7 +241,7 @@ def run_viewer(url: str, session: str, warmup: float, seconds: float) -> ViewerR
 
 
 async def _viewer(url: str, session: str, warmup: float, seconds: float) -> ViewerRecord:
-    from stream.remote.watching.viewer import RemoteViewer
+    from stream.remote.client.watching.viewer import RemoteViewer
 
     await wait_alive(url, session)
     async with RemoteViewer(url, session=session) as viewer:

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.errors import InputError
-from stream.evaluation.judge import OPEN_JAW
-from stream.evaluation.shards import (
+from stream.data.shards import (
     ANNY,
     ARRAYS,
     EXPRESSIONS,
@@ -19,6 +17,8 @@ from stream.evaluation.shards import (
     Samples,
     load_shard,
 )
+from stream.errors import InputError
+from stream.evaluation.judge import OPEN_JAW
 from stream.expression.arkit import ARKIT_NAMES
 from stream.files import ARCHIVE_ERRORS
 from stream.types import Array

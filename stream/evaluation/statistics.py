@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from stream.data.shards import Dataset, Samples
+from stream.data.skin_tone import cheek_colours, fitzpatrick_type, typology_angle
 from stream.errors import FaceError, InputError
-from stream.evaluation.shards import Dataset, Samples
-from stream.evaluation.skin_tone import cheek_colours, fitzpatrick_type, typology_angle
 from stream.expression.arkit import ARKIT_NAMES
 from stream.face.crop import LEFT_EYE, RIGHT_EYE
 from stream.face.pose import euler_angles

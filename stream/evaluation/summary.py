@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from stream.data.shards import Samples
 from stream.evaluation.judge import SCALARS
 from stream.evaluation.metrics import mean
-from stream.evaluation.shards import Samples
 from stream.expression.arkit import ARKIT_NAMES
 from stream.types import Array
 

@@ -24,7 +24,7 @@ JUMP = 4.0
 def backproject(depth: Array, crop: Array, camera: Array, distance: Array) -> Array:
     """Camera points (N, S, S, 3) float64, mm, of depth maps (N, S, S) in crop units along the camera's axis.
 
-    :param crop, camera, distance: (N, 4), (N, 4), (N,) as in `stream.evaluation.shards.Samples`.
+    :param crop, camera, distance: (N, 4), (N, 4), (N,) as in `stream.data.shards.Samples`.
     """
     x, y, half, angle = crop.astype(np.float64).T
     fx, fy, cx, cy = camera.astype(np.float64).T

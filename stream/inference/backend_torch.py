@@ -15,10 +15,10 @@ import numpy as np
 
 from stream.compute.cuda.arrays import DeviceArray, as_device
 from stream.compute.cuda.driver import Stream
-from stream.depth.network import ARCHITECTURES, OUTPUTS, network_of, outputs_of
 from stream.errors import BackendError, MissingExtraError, ModelError
 from stream.inference.engine import TensorSpec
 from stream.inference.tensors import check_inputs, closed, pin_batch
+from stream.networks.network import ARCHITECTURES, OUTPUTS, network_of, outputs_of
 from stream.types import Array
 
 try:
@@ -121,7 +121,7 @@ class _Replay:
 
 
 def network_in(model: bytes) -> Any:
-    """The `stream.depth.network.DepthNetwork` whose weights an ONNX file of ours holds.
+    """The `stream.networks.network.DepthNetwork` whose weights an ONNX file of ours holds.
 
     :raises ModelError: it is damaged, or describes no network that can be built.
     :raises BackendError: its architecture is unknown here, or it lacks the torch names.

@@ -57,7 +57,7 @@ BACKENDS = tuple(_BACKENDS)
 """Names in the order in which ``auto`` tries them."""
 
 DEVICE_BACKENDS = ("tensorrt", "torch")
-"""Those that can read and write the GPU's memory (`stream.mesh.device_frame.DeviceNetwork`)."""
+"""Those that can read and write the GPU's memory (`stream.device.frame.DeviceNetwork`)."""
 
 
 def backend_status() -> list[BackendStatus]:

@@ -14,7 +14,6 @@ from stream.files import atomic_path, cache_folder
 from stream.inference import tensorrt_cache
 from stream.inference.backend_tensorrt import TensorRtEngine
 from stream.inference.backends import MAX_BATCH, read_model
-from stream.inference.store import open_model
 from stream.inference.tensorrt import BuildOptions, build_plan, check_architecture, load_library, why_not
 from stream.inference.tensorrt_accuracy import too_lossy
 from stream.inference.tensorrt_plans import plan_for, precision_of, predicted_loss, prepare
@@ -22,11 +21,11 @@ from stream.inference.tensorrt_progress import run_with_bar
 
 
 def export_plan(
-    model: str, folder: Path | None, exact: bool, arch: str | None, max_batch: int
+    path: Path, folder: Path | None, exact: bool, arch: str | None, max_batch: int
 ) -> dict[str, Any]:
     """Build a model's plan.
 
-    :param model: a name in the manifest, or the path of an ONNX file.
+    :param path: the ONNX file.
     :param folder: where to write it; ``None`` leaves it in the cache of this machine.
     :param exact: float32 instead of float16.
     :param arch: another GPU's architecture, e.g. ``sm_86``; then no GPU is needed, and what the precision
@@ -45,7 +44,6 @@ def export_plan(
         raise ConfigError(f"{arch!r} is no GPU architecture; write it like sm_86.")
     if arch is not None and folder is None:
         raise ConfigError("The cache is for this machine's GPU; say with --out where another's plan goes.")
-    path = Path(model) if Path(model).suffix == ".onnx" else open_model(model)
     content = read_model(path)
     begun = time.perf_counter()
     if arch is None:
@@ -58,7 +56,7 @@ def export_plan(
         with atomic_path(file) as part:
             part.write_bytes(plan)
         result["file"] = str(file)
-    known = {"model": model, "sha256": hashlib.sha256(content).hexdigest(), "max_batch": max_batch}
+    known = {"model": path.stem, "sha256": hashlib.sha256(content).hexdigest(), "max_batch": max_batch}
     return {**known, **result, "bytes": len(plan)}
 
 

@@ -12,9 +12,9 @@ from typing import Any, Protocol, TypeVar
 
 from stream.pipeline.metrics import Metrics
 from stream.pipeline.slot import Policy, Slot
+from stream.pipeline.source import Source
 from stream.pipeline.stage import Idles, Stage
 from stream.pipeline.worker import Worker
-from stream.sources.source import Source
 from stream.types import Capture
 
 log = logging.getLogger(__name__)

@@ -24,9 +24,9 @@ from stream.pipeline.heap import settle_heap
 from stream.pipeline.members import SOURCE, Item, Member, SourceMember, StageMember
 from stream.pipeline.metrics import CHAIN, WINDOW, Metrics
 from stream.pipeline.slot import END, End, Policy
+from stream.pipeline.source import Source
 from stream.pipeline.stage import Stage
 from stream.pipeline.wiring import connect
-from stream.sources.source import Source
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from stream.errors import SourceError
-from stream.sources.source import FrameSource
+from stream.pipeline.source import FrameSource
 
 SAMPLES: dict[str, Literal["carphone", "astronaut"] | None] = {
     "sample": None,

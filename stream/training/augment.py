@@ -10,7 +10,7 @@ import math
 import cv2
 import numpy as np
 
-from stream.evaluation.shards import MASK_KNOWN, OCCLUDER, Samples
+from stream.data.shards import MASK_KNOWN, OCCLUDER, Samples
 from stream.training.settings import AugmentSettings
 from stream.types import Array
 

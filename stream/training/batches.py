@@ -12,10 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stream.depth.preprocess import to_network
-from stream.depth.sight import sight_tilt
-from stream.errors import ConfigError
-from stream.evaluation.shards import (
+from stream.data.shards import (
     ANNY,
     DEPTH_KNOWN,
     FOREGROUND,
@@ -29,6 +26,9 @@ from stream.evaluation.shards import (
     Dataset,
     Samples,
 )
+from stream.depth.preprocess import to_network
+from stream.depth.sight import sight_tilt
+from stream.errors import ConfigError
 from stream.training.augment import Augmenter
 from stream.training.settings import DepthTraining
 from stream.training.targets import shrunk, sight_normals

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stream.depth.network import OUTPUTS, DepthNetwork, network_of, outputs_of
 from stream.errors import InputError, MissingExtraError, ModelError
 from stream.inference.backends import load_engine
+from stream.networks.network import OUTPUTS, DepthNetwork, network_of, outputs_of
 from stream.types import Array
 
 try:
@@ -45,7 +45,7 @@ PARITY = 1e-3
 
 
 class _Shipped(nn.Module):
-    """The network as it is shipped: see `stream.depth.network.outputs_of`."""
+    """The network as it is shipped: see `stream.networks.network.outputs_of`."""
 
     def __init__(self, network: DepthNetwork) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ def export_onnx(network: DepthNetwork, size: int) -> Any:
     """The network as an ONNX model (a ``ModelProto``) with float16 weights and float32 arithmetic.
 
     Input ``image`` (N, 3, size, size) float32 in [-1, 1]; outputs as in
-    `stream.depth.network.outputs_of`. The initializers carry the names of the torch ``state_dict``; the
+    `stream.networks.network.outputs_of`. The initializers carry the names of the torch ``state_dict``; the
     metadata holds ``architecture``, each of its options, and ``size``.
 
     :raises InputError: the network does not take pictures of this size.

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stream.depth.live_unet import LiveUNet
-from stream.depth.network import outputs_of
 from stream.errors import InputError, ModelError
 from stream.inference.backends import load_engine
+from stream.networks.live_unet import LiveUNet
+from stream.networks.network import outputs_of
 from stream.training.export import OPSET, quiet, strip
 
 try:
@@ -26,7 +26,7 @@ except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("onnx", "train") from error
 
 READ = ("depth", "mask", "confidence")
-"""What live capture reads of `stream.depth.network.OUTPUTS`."""
+"""What live capture reads of `stream.networks.network.OUTPUTS`."""
 
 PARITY = 0.03
 """Largest mean difference, crop units or shares of 1, allowed between file and torch: a value on the edge

@@ -6,9 +6,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from stream.depth.dpt_import import import_dpt
 from stream.errors import MissingExtraError
-from stream.inference.store import add_file, open_model
+from stream.models.dpt_import import import_dpt
+from stream.models.store import add_file, open_model
 from stream.training.checkpoint import AVERAGE
 
 try:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stream.depth.network import DepthMaps
+from stream.data.shards import PHOTO
 from stream.evaluation.metrics import EDGE_SLOPE
-from stream.evaluation.shards import PHOTO
+from stream.networks.network import DepthMaps
 from stream.training.batches import Batch
 from stream.training.settings import LossSettings
 from stream.training.task import Losses

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
+from stream.data.shards import Samples
 from stream.evaluation import regions
 from stream.evaluation.metrics import camera_normals
-from stream.evaluation.shards import Samples
 from stream.files import atomic_path
 from stream.training.validate import Predicted
 from stream.types import Array

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from stream.depth.network import DepthNetwork
+from stream.data.pick import pick_samples
+from stream.data.shards import Dataset, Samples, load_dataset
 from stream.depth.preprocess import to_network
 from stream.depth.sight import sight_tilt
 from stream.errors import ModelError
 from stream.evaluation.depth import Predictor, engine_predictor, evaluate_depth
-from stream.evaluation.pick import pick_samples
-from stream.evaluation.shards import Dataset, Samples, load_dataset
 from stream.files import atomic_path
 from stream.inference.backends import load_engine, read_model
-from stream.inference.manifest import MANIFEST, remove_model, update_manifest
-from stream.inference.store import open_model
+from stream.models.manifest import MANIFEST, remove_model, update_manifest
+from stream.models.store import open_model
+from stream.networks.network import DepthNetwork
 from stream.training.augment import Augmenter
 from stream.training.checkpoint import Checkpoint
 from stream.training.settings import AugmentSettings
@@ -68,7 +68,7 @@ class Judged:
 
 
 def release_network(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> dict[str, Any]:
-    """Export a checkpoint's averaged network to ``models/`` beside the manifest and write its entries.
+    """Export a checkpoint's averaged network to ``files/`` beside the manifest and write its entries.
 
     A model that its task holds to another (`Task.held_to`) is written only if it is as good on the
     validation split, and faster.
@@ -81,7 +81,7 @@ def release_network(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> 
     """
     network, state = trained_network(checkpoint)
     task = task_of(str(state.state.get("task")))
-    if not (manifest.parent / "models" / task.card).is_file():
+    if not (manifest.parent / "files" / task.card).is_file():
         raise ModelError(
             f"The model card {manifest.parent / 'models' / task.card} is missing; write it first."
         )
@@ -122,7 +122,7 @@ def _finished_size(checkpoint: Path, state: Checkpoint) -> int:
 def _ship(name: str, judged: Judged, test: Dataset, size: int, task: Any, manifest: Path) -> dict[str, Any]:
     """Write a model's file and its entry."""
     file = f"{name}.onnx"
-    with atomic_path(manifest.parent / "models" / file) as temporary:
+    with atomic_path(manifest.parent / "files" / file) as temporary:
         temporary.write_bytes(judged.content)
     accuracy = _accuracy(judged.content, test, "test")
     update_manifest(

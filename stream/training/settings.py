@@ -92,7 +92,7 @@ class DepthTraining(RunSettings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "depth"
     architecture: str = "mobile_unet"
     options: dict[str, int | str] = Field(default_factory=dict)
-    """What `stream.depth.network.build_network` takes besides the architecture."""
+    """What `stream.networks.network.build_network` takes besides the architecture."""
     pretrained: bool = True
     """Begin with published weights of the encoder, where the architecture has some."""
     start: Path | None = None

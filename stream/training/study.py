@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from stream.config import Settings
+from stream.data.shards import Dataset
 from stream.errors import ConfigError, InputError, OutputError
-from stream.evaluation.shards import Dataset
 from stream.training.loop import CHECKPOINT, Trainer
 from stream.training.settings import (
     AugmentSettings,

@@ -8,12 +8,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stream.depth.network import DepthNetwork
+from stream.data.shards import ANNY, DEPTH_KNOWN, ICT, PHOTO, SYNTHETIC, Dataset, Samples
 from stream.depth.preprocess import to_network
 from stream.errors import InputError
 from stream.evaluation import metrics, regions
-from stream.evaluation.shards import ANNY, DEPTH_KNOWN, ICT, PHOTO, SYNTHETIC, Dataset, Samples
 from stream.inference.engine import Engine
+from stream.networks.network import DepthNetwork
 from stream.training.batches import chosen_samples
 from stream.training.settings import DepthTraining
 from stream.training.targets import shrunk

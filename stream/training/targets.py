@@ -7,9 +7,9 @@ import dataclasses
 import cv2
 import numpy as np
 
+from stream.data.shards import DEPTH_KNOWN, FOREGROUND, Samples
 from stream.errors import ConfigError
 from stream.evaluation.metrics import EDGE_SLOPE
-from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, Samples
 from stream.types import Array
 
 MIN_FACING = 0.15

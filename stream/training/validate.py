@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from stream.data.shards import ANNY, ICT, PHOTO, SYNTHETIC, Dataset, Samples
 from stream.depth.maps import resized, resized_surface
-from stream.depth.network import DepthNetwork, outputs_of
 from stream.depth.preprocess import to_network
 from stream.depth.sight import sight_tilt
 from stream.depth.slopes import normals_from_slopes
 from stream.evaluation import metrics, regions
 from stream.evaluation.alignment import fit_depth
-from stream.evaluation.shards import ANNY, ICT, PHOTO, SYNTHETIC, Dataset, Samples
+from stream.networks.network import DepthNetwork, outputs_of
 from stream.types import Array
 
 CHUNK = 16

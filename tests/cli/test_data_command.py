@@ -17,9 +17,9 @@ pytest.importorskip("scipy")
 
 from stream.cli.data import app
 from stream.config import load_config
+from stream.data.faces import dataset
+from stream.data.faces.dataset import FaceDataSettings
 from stream.errors import ConfigError, InputError, OutputError, SourceError
-from stream.training.faces import dataset
-from stream.training.faces.dataset import FaceDataSettings
 
 
 def _shard(folder: Path) -> None:

@@ -9,8 +9,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from stream.cli import models as command
-from stream.inference.manifest import ModelEntry
-from stream.inference.store import ModelStatus
+from stream.models.manifest import ModelEntry
+from stream.models.store import ModelStatus
 
 ENTRY = ModelEntry.model_validate(
     {
@@ -63,8 +63,8 @@ def test_no_models_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_dpt_is_imported_into_the_users_store(monkeypatch, tmp_path) -> None:
     pytest.importorskip("torch")
-    from stream.depth.network import build_network
-    from stream.inference.store import list_models
+    from stream.models.store import list_models
+    from stream.networks.network import build_network
     from stream.training import imports
     from stream.training.tasks.depth import trained_network
 
@@ -88,7 +88,7 @@ def test_dpt_is_imported_into_the_users_store(monkeypatch, tmp_path) -> None:
 
 def test_an_imported_model_takes_no_shipped_ones_name(monkeypatch, tmp_path) -> None:
     from stream.errors import ModelError
-    from stream.inference.store import add_file
+    from stream.models.store import add_file
 
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     with pytest.raises(ModelError, match="already \\(shipped\\)"):

@@ -32,7 +32,7 @@ class QuietHub:
 @pytest.fixture(autouse=True)
 def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PROSOPON_TOKEN", raising=False)
-    monkeypatch.setattr("stream.remote.sessions.hub.SessionHub", QuietHub)
+    monkeypatch.setattr("stream.remote.server.sessions.hub.SessionHub", QuietHub)
 
 
 def run(*arguments: str) -> int:
@@ -58,7 +58,7 @@ def test_says_what_to_open_and_what_came(capsys: pytest.CaptureFixture[str]) -> 
 
 QUIET = """
 import asyncio, sys
-import stream.remote.sessions.hub as hub
+import stream.remote.server.sessions.hub as hub
 
 seconds = float(sys.argv.pop())
 

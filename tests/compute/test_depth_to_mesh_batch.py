@@ -21,8 +21,8 @@ from stream.compute.depth_to_mesh_batch import (
     strip_rows,
 )
 from stream.compute.grid_views import grid_views
+from stream.depth.smoothing import DEPTH_CHANGE
 from stream.errors import InputError
-from stream.mesh.smoothing import DEPTH_CHANGE
 from stream.types import Array
 
 DEVICE_PLACES = pytest.mark.parametrize("place", ["host", "cuda"])

@@ -8,11 +8,11 @@ from skimage import data
 
 from stream.depth.estimator import DepthEstimator
 from stream.inference.backends import backend_status
-from stream.inference.manifest import MANIFEST
+from stream.models.manifest import MANIFEST
 from stream.types import Crop, Depth
 
 pytestmark = pytest.mark.skipif(
-    not (MANIFEST.parent / "models" / "depth.onnx").is_file(), reason="no depth network is shipped yet"
+    not (MANIFEST.parent / "files" / "depth.onnx").is_file(), reason="no depth network is shipped yet"
 )
 
 CROP = Crop(x=224.62, y=106.0, half=79.63, angle=0.05184)

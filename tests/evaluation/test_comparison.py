@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from depth_shards import bump_arrays, write_dataset
 
+from stream.data.shards import ANNY, ICT, PHOTO, SYNTHETIC, Samples
 from stream.errors import InputError
 from stream.evaluation.comparison import Comparison, compare
 from stream.evaluation.comparison_plot import draw_details, draw_strata
@@ -15,7 +16,6 @@ from stream.evaluation.judge import Prediction
 from stream.evaluation.methods import best_plane, mean_face, network_method, seen_along, whole_picture
 from stream.evaluation.pictures import draw_case, draw_index
 from stream.evaluation.sets import ANNY_SET, ICT_SET, OPEN_ICT_SET, PHOTO_SET, joined, load_sets, take
-from stream.evaluation.shards import ANNY, ICT, PHOTO, SYNTHETIC, Samples
 from stream.evaluation.summary import describe, strata, summarise, summarise_confidence, surface_figures
 from stream.expression.arkit import ARKIT_NAMES
 from stream.types import Depth

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from depth_shards import bump_arrays
 
+from stream.data.shards import FOREGROUND, OCCLUDER, Dataset, Samples
 from stream.depth.sight import sight_tilt
 from stream.evaluation import regions
 from stream.evaluation.depth import engine_predictor, evaluate_depth
-from stream.evaluation.shards import FOREGROUND, OCCLUDER, Dataset, Samples
 from stream.inference.engine import TensorSpec
 
 

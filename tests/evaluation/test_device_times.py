@@ -6,16 +6,16 @@ from functools import partial
 import numpy as np
 import pytest
 from compute.host_driver import HostDriver
-from mesh.device_network import Network, capture_of, face_at
+from device.device_network import Network, capture_of, face_at
 from rich.console import Console
 
 from stream import recipes
 from stream.cli.tables import device_tables
+from stream.device.frame import STEPS
+from stream.device.stage import DeviceStage
 from stream.errors import BackendError
 from stream.evaluation import benchmark, device_frames, device_kernels
 from stream.evaluation.device_frames import frame_times
-from stream.mesh.device_frame import STEPS
-from stream.mesh.device_stage import DeviceStage
 from stream.pipeline.plan import Choice
 
 

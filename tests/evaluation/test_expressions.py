@@ -32,8 +32,8 @@ def test_errors_are_by_name() -> None:
 
 @pytest.mark.skipif(SHARED is None, reason="the head model's data is not here")
 def test_the_stage_follows_a_performance() -> None:
-    from stream.training.faces.correspond import stored_correspondence
-    from stream.training.faces.ict import load_head_model
+    from stream.data.faces.correspond import stored_correspondence
+    from stream.data.faces.ict import load_head_model
 
     assert SHARED is not None
     model = load_head_model(SHARED / "data" / "ict_facekit.npz")

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from depth_shards import bump_arrays
 
+from stream.data.shards import FOREGROUND, MOUTH, OCCLUDER, SKIN, Samples
 from stream.depth.slopes import slopes_of
 from stream.errors import InputError
 from stream.evaluation import regions
-from stream.evaluation.anatomy import LIPS_INNER, LIPS_OUTER
 from stream.evaluation.judge import PIXELS, SCALARS, Prediction, correlation, judge
 from stream.evaluation.methods import best_plane, mean_face
-from stream.evaluation.shards import FOREGROUND, MOUTH, OCCLUDER, SKIN, Samples
 from stream.evaluation.surface import POINTS
+from stream.face.lips import LIPS_INNER, LIPS_OUTER
 
 SIZE, COUNT = 64, 6
 

@@ -8,8 +8,8 @@ from depth_shards import bump_arrays
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.data.shards import Samples
 from stream.evaluation.landmark_mesh import LandmarkMesh, mesh_triangles, rasterise
-from stream.evaluation.shards import Samples
 
 SQUARE = np.array([[4.0, 6.0], [20.0, 6.0], [20.0, 25.0], [4.0, 25.0]])
 TWO = np.array([[0, 1, 2], [0, 2, 3]])

@@ -11,8 +11,8 @@ from PIL import Image
 from shared_folder import SHARED
 from skimage.data import astronaut
 
+from stream.data.shards import Samples
 from stream.errors import InputError, OutputError, SourceError
-from stream.evaluation.shards import Samples
 from stream.evaluation.statistics import (
     JAW_OPEN,
     QUANTITIES,

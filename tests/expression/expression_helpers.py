@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 from people import capture_with, expressions_of
 
+from stream.data.faces.sampling import turn
 from stream.expression.arkit import ARKIT_NAMES
 from stream.expression.basis import expression_basis
 from stream.expression.stage import ExpressionStage
 from stream.face.head_model import head_model
 from stream.face.pose import solve_pose
 from stream.geometry import INTER_PUPIL_MM, intrinsics_from_fov, project
-from stream.training.faces.sampling import turn
 from stream.types import Array, Capture, Crop, Face, Frame
 
 CAMERA = intrinsics_from_fov(640, 480)

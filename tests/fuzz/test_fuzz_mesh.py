@@ -13,8 +13,8 @@ from fuzz.hostile import FLOATS, INTEGERS, Edit, altered, corpus, edits, fuzz, m
 from hypothesis import strategies as st
 from mesh.wire_samples import moving_shots
 
-from stream.expression.codec import ExpressionFrame, decode_expression, encode_expression
-from stream.mesh.codec import HEADER, MeshDecoder, MeshEncoder, SurfaceFrame
+from stream.protocol.expression_codec import ExpressionFrame, decode_expression, encode_expression
+from stream.protocol.mesh_codec import HEADER, MeshDecoder, MeshEncoder, SurfaceFrame
 from stream.types import Array, Intrinsics
 
 SIZE = 12

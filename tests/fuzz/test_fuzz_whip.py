@@ -13,12 +13,12 @@ from fuzz.hostile import INPUTS, INTEGERS, corpus, fuzz, mutations, survives
 from hypothesis import strategies as st
 
 from stream.errors import ProtocolError
-from stream.remote.peers.peer import Peer
-from stream.remote.peers.rtc_inner import PeerConnection
-from stream.remote.peers.sdp import MAX_BYTES, MAX_SECTIONS, check_offer, read_fragment
-from stream.remote.peers.video import SharedVideo
+from stream.protocol.messages import CONTROL, MESH
 from stream.remote.settings import IceSettings
-from stream.remote.wire.messages import CONTROL, MESH
+from stream.remote.transport.peer import Peer
+from stream.remote.transport.rtc_inner import PeerConnection
+from stream.remote.transport.sdp import MAX_BYTES, MAX_SECTIONS, check_offer, read_fragment
+from stream.remote.transport.video import SharedVideo
 
 NEGOTIATED = max(50, INPUTS // 20)
 """Offers that go through a whole peer, which takes some ten times as long."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stream.errors import ProtocolError
 from stream.expression.arkit import ARKIT_NAMES
-from stream.remote.wire.fragments import (
+from stream.protocol.fragments import (
     HEADER,
     MAX_BODY,
     WAITING,
@@ -24,7 +24,7 @@ from stream.remote.wire.fragments import (
     Reassembler,
     split,
 )
-from stream.remote.wire.messages import (
+from stream.protocol.messages import (
     MAX_BYTES,
     Clock,
     Hello,

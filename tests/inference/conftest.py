@@ -7,7 +7,7 @@ import torch
 from tiny_models import tiny_depth_model
 from torch import nn
 
-from stream.depth.unet import AttentionUNet
+from stream.networks.unet import AttentionUNet
 from stream.training.export import export_onnx
 
 

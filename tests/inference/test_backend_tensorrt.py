@@ -17,7 +17,7 @@ from stream.inference import backend_tensorrt, backends, tensorrt_plans, tensorr
 from stream.inference.backend_tensorrt import WARM_UPS, TensorRtEngine
 from stream.inference.backends import load_engine
 from stream.inference.engine import TensorSpec
-from stream.inference.store import open_model
+from stream.models.store import open_model
 
 
 class Machine:

@@ -189,7 +189,7 @@ def run_python(code: str) -> str:
 
 def test_heavy_libraries_are_loaded_only_when_used() -> None:
     code = (
-        "import sys, stream.inference, stream.inference.backends, stream.inference.store, stream.depth\n"
+        "import sys, stream.inference, stream.inference.backends, stream.models.store, stream.depth\n"
         "stream.inference.backends.backend_status()\n"
         "print([n for n in ('torch', 'openvino', 'onnxruntime', 'onnx', 'cv2') if n in sys.modules])"
     )

@@ -27,8 +27,9 @@ from stream.inference.tensorrt import (
 )
 from stream.inference.tensorrt_plans import precision_of, prepare
 from stream.inference.tensorrt_progress import Phases, run_with_bar
+from stream.models.manifest import MANIFEST
 
-MODELS = sorted((Path(tensorrt.__file__).parent / "models").glob("*.onnx"))
+MODELS = sorted((MANIFEST.parent / "files").glob("*.onnx"))
 
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,

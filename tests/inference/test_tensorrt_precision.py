@@ -11,15 +11,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from stream.errors import MissingExtraError, ModelError
-from stream.inference import tensorrt
 from stream.inference.backends import load_engine
 from stream.inference.engine import TensorSpec
 from stream.inference.tensorrt_accuracy import BOUNDS, accuracy_loss, probe_inputs, too_lossy
 from stream.inference.tensorrt_half import to_half
 from stream.inference.tensorrt_int8 import is_quantised, to_symmetric
 from stream.inference.tensorrt_plans import predicted_loss, prepare
+from stream.models.manifest import MANIFEST
 
-MODELS = Path(tensorrt.__file__).parent / "models"
+MODELS = MANIFEST.parent / "files"
 
 
 def tensor(name: str, *shape: int | str, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:

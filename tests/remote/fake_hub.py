@@ -12,10 +12,10 @@ import aiohttp
 from aiohttp import web
 
 from stream.pipeline.metrics import Metrics
-from stream.remote.http.server import RemoteServer
-from stream.remote.peers.sdp import Fragment
 from stream.remote.refusals import SupersededError, UnknownSessionError
+from stream.remote.server.http.server import RemoteServer
 from stream.remote.settings import ServeSettings
+from stream.remote.transport.sdp import Fragment
 
 KEY = "0123456789abcdef0123456789abcdef"
 VIEWER = "fedcba9876543210"

@@ -14,12 +14,11 @@ from aiohttp import WSMsgType, web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 
 from stream.expression.arkit import ARKIT_NAMES
-from stream.expression.codec import ExpressionFrame, encode_expression
-from stream.mesh.codec import MeshDecoder, MeshEncoder, SurfaceFrame
-from stream.remote.sessions.textures import encode_texture
-from stream.remote.wire.clock import media_time
-from stream.remote.wire.fragments import Kind, Message, Reassembler, split, whole
-from stream.remote.wire.messages import (
+from stream.protocol.clock import media_time
+from stream.protocol.expression_codec import ExpressionFrame, encode_expression
+from stream.protocol.fragments import Kind, Message, Reassembler, split, whole
+from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder, SurfaceFrame
+from stream.protocol.messages import (
     Clock,
     Hello,
     KeyRequest,
@@ -31,6 +30,7 @@ from stream.remote.wire.messages import (
     read_message,
     write_message,
 )
+from stream.protocol.textures import encode_texture
 from stream.types import Array, Crop, Face, Intrinsics, Surface
 
 CAMERA = Intrinsics(300.0, 300.0, 159.5, 119.5, 320, 240)

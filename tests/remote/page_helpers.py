@@ -22,12 +22,12 @@ from remote.fake_hub import FakeHub
 from shared_folder import SHARED
 
 from stream.expression.arkit import ARKIT_NAMES
-from stream.expression.codec import ExpressionFrame, encode_expression
 from stream.mesh.build import surface_of
-from stream.mesh.codec import MeshEncoder
-from stream.remote.wire import messages
-from stream.remote.wire.clock import wall_micros
-from stream.remote.wire.fragments import Kind, Message, whole
+from stream.protocol import messages
+from stream.protocol.clock import wall_micros
+from stream.protocol.expression_codec import ExpressionFrame, encode_expression
+from stream.protocol.fragments import Kind, Message, whole
+from stream.protocol.mesh_codec import MeshEncoder
 from stream.sources.sample import SampleSource
 from stream.types import Array, Capture, Depth, Face, Surface
 

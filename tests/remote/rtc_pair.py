@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from aiortc import RTCDataChannel, RTCSessionDescription
 
-from stream.remote.peers.incoming import IncomingVideo
-from stream.remote.peers.peer import Peer
-from stream.remote.peers.rtc_inner import PeerConnection
-from stream.remote.peers.sdp import read_fragment
-from stream.remote.peers.video import SharedVideo
 from stream.remote.settings import IceSettings
+from stream.remote.transport.incoming import IncomingVideo
+from stream.remote.transport.peer import Peer
+from stream.remote.transport.rtc_inner import PeerConnection
+from stream.remote.transport.sdp import read_fragment
+from stream.remote.transport.video import SharedVideo
 from stream.types import Array
 
 PATIENCE = 15.0

@@ -12,19 +12,19 @@ import numpy as np
 from remote.rtc_pair import Client
 
 from stream.expression.arkit import ARKIT_NAMES
-from stream.mesh.codec import MeshDecoder, MeshEncoder, SurfaceFrame
 from stream.pipeline.metrics import Metrics
+from stream.pipeline.source import Source
 from stream.pipeline.stage import Sink
+from stream.protocol.clock import wall_micros
+from stream.protocol.fragments import Kind, Message, Reassembler, split
+from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder, SurfaceFrame
+from stream.protocol.messages import CONTROL, MESH, AnyMessage, read_message, write_message
 from stream.recipes import CaptureSettings
-from stream.remote.peers.video import SharedVideo
-from stream.remote.sessions.hub import SessionHub
-from stream.remote.sessions.models import SharedModels
+from stream.remote.server.sessions.hub import SessionHub
+from stream.remote.server.sessions.models import SharedModels
 from stream.remote.settings import IceSettings, SendSettings, ServeSettings
-from stream.remote.wire.clock import wall_micros
-from stream.remote.wire.fragments import Kind, Message, Reassembler, split
-from stream.remote.wire.messages import CONTROL, MESH, AnyMessage, read_message, write_message
+from stream.remote.transport.video import SharedVideo
 from stream.session import Session
-from stream.sources.source import Source
 from stream.types import Capture, Crop, Expression, Face, Frame, Intrinsics, Person, Surface
 
 SIZE = 32

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from stream.errors import ConfigError
-from stream.remote.http.access import Role, Tokens, bearer_token, check_exposure, is_loopback
-from stream.remote.http.limits import FAILED_TOKENS
 from stream.remote.refusals import RefusedError
+from stream.remote.server.http.access import Role, Tokens, bearer_token, check_exposure, is_loopback
+from stream.remote.server.http.limits import FAILED_TOKENS
 from stream.remote.settings import ServeSettings
 
 

@@ -6,9 +6,17 @@ import itertools
 
 import pytest
 
-from stream.remote.sessions.adapt import LEVELS, LOSS, MOST_PATIENCE, PATIENCE, SMALLEST, WINDOW, Adaptation
-from stream.remote.sessions.mailbox import Tier
-from stream.remote.wire.messages import Report
+from stream.protocol.messages import Report
+from stream.remote.server.sessions.adapt import (
+    LEVELS,
+    LOSS,
+    MOST_PATIENCE,
+    PATIENCE,
+    SMALLEST,
+    WINDOW,
+    Adaptation,
+)
+from stream.remote.server.sessions.mailbox import Tier
 
 RATE = 30
 BYTES = {Tier.FULL: 6000, Tier.COARSE: 5000, Tier.HALF: 1500}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from stream.remote.peers.assembly import GIVE_UP, KEY_SECONDS, PATIENCE, Assembler, EncodedPicture
+from stream.remote.transport.assembly import GIVE_UP, KEY_SECONDS, PATIENCE, Assembler, EncodedPicture
 
 
 @dataclass

@@ -17,16 +17,16 @@ import pytest
 
 from stream.errors import InputError
 from stream.expression.arkit import ARKIT_NAMES
-from stream.expression.codec import decode_expression
-from stream.mesh.codec import MeshDecoder, MeshEncoder
-from stream.remote.sessions import broadcast as broadcast_module
-from stream.remote.sessions.broadcast import KEY_PAUSE, LATE_SECONDS, UNDELIVERED, Broadcast
-from stream.remote.sessions.mailbox import Packet, Tier
-from stream.remote.sessions.textures import HEADER, encode_texture
-from stream.remote.sessions.viewer import Wants
+from stream.protocol.clock import wall_micros
+from stream.protocol.expression_codec import decode_expression
+from stream.protocol.fragments import MAX_BODY, Kind
+from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder
+from stream.protocol.textures import HEADER, encode_texture
+from stream.remote.server.sessions import broadcast as broadcast_module
+from stream.remote.server.sessions.broadcast import KEY_PAUSE, LATE_SECONDS, UNDELIVERED, Broadcast
+from stream.remote.server.sessions.mailbox import Packet, Tier
+from stream.remote.server.sessions.viewer import Wants
 from stream.remote.settings import SendSettings
-from stream.remote.wire.clock import wall_micros
-from stream.remote.wire.fragments import MAX_BODY, Kind
 from stream.types import Capture, Crop, Expression, Face, Frame, Intrinsics, Person, Surface
 
 SIZE = 32

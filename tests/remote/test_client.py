@@ -12,12 +12,12 @@ import pytest
 from remote.fake_server import AHEAD, FakeServer, level
 
 from stream.errors import RemoteError
+from stream.protocol.messages import KeyRequest, Report
+from stream.remote.client.watching import links as watch_links
+from stream.remote.client.watching import silence
+from stream.remote.client.watching.http import AccessError, WaitError
+from stream.remote.client.watching.viewer import RemoteFrame, RemoteViewer
 from stream.remote.refusals import ServerFullError, UnknownSessionError
-from stream.remote.watching import links as watch_links
-from stream.remote.watching import silence
-from stream.remote.watching.http import AccessError, WaitError
-from stream.remote.watching.viewer import RemoteFrame, RemoteViewer
-from stream.remote.wire.messages import KeyRequest, Report
 
 
 @pytest.fixture(autouse=True)

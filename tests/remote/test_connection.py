@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from remote.fake_server import face, surface
 
-from stream.mesh.codec import MeshEncoder
-from stream.remote.watching import silence
-from stream.remote.watching.connection import WatchConnection
-from stream.remote.watching.frame import RemoteFrame
-from stream.remote.watching.links import peer_connection
-from stream.remote.watching.pictures import ReceivedPicture
-from stream.remote.wire.clock import media_time
-from stream.remote.wire.fragments import Kind, Message, whole
-from stream.remote.wire.messages import Subscribe
+from stream.protocol.clock import media_time
+from stream.protocol.fragments import Kind, Message, whole
+from stream.protocol.mesh_codec import MeshEncoder
+from stream.protocol.messages import Subscribe
+from stream.remote.client.watching import silence
+from stream.remote.client.watching.connection import WatchConnection
+from stream.remote.client.watching.frame import RemoteFrame
+from stream.remote.client.watching.links import peer_connection
+from stream.remote.client.watching.pictures import ReceivedPicture
 
 CAPTURED = 10**15
 

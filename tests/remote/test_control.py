@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from stream.remote.sessions.control import MOST_TEXT, RATE, ControlInbox, PublisherControl, answer
-from stream.remote.wire.clock import wall_micros
-from stream.remote.wire.messages import Clock, KeyRequest, Ping, Pong, read_message, write_message
+from stream.protocol.clock import wall_micros
+from stream.protocol.messages import Clock, KeyRequest, Ping, Pong, read_message, write_message
+from stream.remote.server.sessions.control import MOST_TEXT, RATE, ControlInbox, PublisherControl, answer
 
 
 def test_messages_that_are_none_are_passed_over() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from remote.rtc_pair import Client, join, make_peer, until
 
-from stream.remote.peers.datagrams import MAX_DATAGRAM, readable
+from stream.remote.transport.datagrams import MAX_DATAGRAM, readable
 
 
 def record(kind: int, length: int) -> bytes:

@@ -3,8 +3,8 @@
 import pytest
 
 from stream.errors import ConfigError
-from stream.remote.peers.ice import ice_servers_json, link_headers, rtc_servers, turn_credentials
 from stream.remote.settings import IceSettings
+from stream.remote.transport.ice import ice_servers_json, link_headers, rtc_servers, turn_credentials
 
 TURN = IceSettings(
     stun=("stun:stun.example.org:3478",),

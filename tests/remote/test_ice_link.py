@@ -11,11 +11,11 @@ from aioice import Candidate, Connection, stun
 from aioice.ice import StunProtocol
 from remote.rtc_pair import Client, join, make_peer, until
 
-from stream.remote.peers import ice_link, ice_path
-from stream.remote.peers.ice_link import MAX_CANDIDATES, MAX_WAITING, IceLink
-from stream.remote.peers.peer import Peer
-from stream.remote.peers.sdp import read_fragment
 from stream.remote.settings import IceSettings
+from stream.remote.transport import ice_link, ice_path
+from stream.remote.transport.ice_link import MAX_CANDIDATES, MAX_WAITING, IceLink
+from stream.remote.transport.peer import Peer
+from stream.remote.transport.sdp import read_fragment
 
 
 def candidate(
@@ -25,7 +25,7 @@ def candidate(
 
 
 def test_the_private_parts_of_aioice_are_there() -> None:
-    """What `stream.remote.peers.ice_path` overrides is called, and what it reads is there."""
+    """What `stream.remote.transport.ice_path` overrides is called, and what it reads is there."""
     source = inspect.getsource(Connection)
     for call in (
         "self.query_consent()",

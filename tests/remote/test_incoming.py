@@ -14,12 +14,12 @@ import pytest
 from aiortc.rtp import RtcpSenderInfo, RtcpSrPacket
 from remote.rtc_pair import number_of, numbered, until
 
-from stream.remote.peers.assembly import EncodedPicture
-from stream.remote.peers.encoders import VideoEncoder, fit
-from stream.remote.peers.incoming import MAX_WAITING, IncomingVideo, _Decoder
-from stream.remote.peers.rtc_inner import PeerConnection
-from stream.remote.wire.clock import media_time, wall_micros
-from stream.sources.webrtc import WebRtcSource
+from stream.protocol.clock import media_time, wall_micros
+from stream.remote.server.sessions.webrtc import WebRtcSource
+from stream.remote.transport.assembly import EncodedPicture
+from stream.remote.transport.encoders import VideoEncoder, fit
+from stream.remote.transport.incoming import MAX_WAITING, IncomingVideo, _Decoder
+from stream.remote.transport.rtc_inner import PeerConnection
 
 SIZES = [(192, 128), (640, 480), (128, 192), (480, 360)]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stream.remote.http.limits import ADDRESSES, Places, RateLimit, address_key
 from stream.remote.refusals import RefusedError
+from stream.remote.server.http.limits import ADDRESSES, Places, RateLimit, address_key
 
 
 def test_a_minutes_worth_at_once_then_as_it_fills() -> None:

@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 
 from stream.errors import RemoteError
-from stream.remote.sessions.control import MOST_TEXT
-from stream.remote.sessions.links import LOW, UNSENT, ChannelLink, SocketLink
-from stream.remote.sessions.mailbox import Packet
-from stream.remote.wire.fragments import Kind, Message, Reassembler
+from stream.protocol.fragments import Kind, Message, Reassembler
+from stream.remote.server.sessions.control import MOST_TEXT
+from stream.remote.server.sessions.links import LOW, UNSENT, ChannelLink, SocketLink
+from stream.remote.server.sessions.mailbox import Packet
 
 
 class FakeChannel:

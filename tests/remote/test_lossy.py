@@ -16,11 +16,11 @@ from mesh.wire_samples import START, real_shots
 from remote.stalls import undisturbed
 from remote.udp_relay import UdpRelay
 
-from stream.mesh.codec import MeshDecoder, MeshEncoder
-from stream.remote.peers.rtc_inner import PeerConnection
-from stream.remote.peers.sctp_inner import LEAST_WINDOW
-from stream.remote.wire.fragments import Kind, Message, Reassembler, split
-from stream.remote.wire.messages import CONTROL, MESH, KeyRequest, read_message, write_message
+from stream.protocol.fragments import Kind, Message, Reassembler, split
+from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder
+from stream.protocol.messages import CONTROL, MESH, KeyRequest, read_message, write_message
+from stream.remote.transport.rtc_inner import PeerConnection
+from stream.remote.transport.sctp_inner import LEAST_WINDOW
 
 RATE = 30.0
 ASK_AGAIN = 0.25

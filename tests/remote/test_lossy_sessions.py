@@ -15,12 +15,12 @@ from remote.session_helpers import Camera, FakeModels, Finder
 from remote.stalls import undisturbed
 from remote.udp_relay import UdpRelay
 
-from stream.remote.http.server import RemoteServer
-from stream.remote.sessions.hub import SessionHub
+from stream.pipeline.source import Source
+from stream.remote.client.watching.frame import RemoteFrame
+from stream.remote.client.watching.viewer import RemoteViewer
+from stream.remote.server.http.server import RemoteServer
+from stream.remote.server.sessions.hub import SessionHub
 from stream.remote.settings import ServeSettings
-from stream.remote.watching.frame import RemoteFrame
-from stream.remote.watching.viewer import RemoteViewer
-from stream.sources.source import Source
 from stream.types import Frame, Person
 
 SECONDS = 5.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.remote.sessions.mailbox import Mailbox, Packet
-from stream.remote.wire.fragments import Kind, Message
+from stream.protocol.fragments import Kind, Message
+from stream.remote.server.sessions.mailbox import Mailbox, Packet
 
 
 def mesh(sequence: int, reference: int = 0, lane: int = 0) -> Packet:

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from remote.fake_hub import OFFER, serving
 
-from stream.remote.http.monitoring import LineFormatter
+from stream.remote.server.http.monitoring import LineFormatter
 
 
 def values(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

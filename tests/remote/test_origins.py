@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import ConfigError
-from stream.remote.http.origins import Origins, client_address
 from stream.remote.refusals import RefusedError
+from stream.remote.server.http.origins import Origins, client_address
 from stream.remote.settings import ServeSettings
 
 

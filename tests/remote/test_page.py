@@ -27,8 +27,8 @@ from remote.page_helpers import (
     until,
 )
 
-from stream.remote.http.server import RemoteServer
 from stream.remote.refusals import ServerFullError
+from stream.remote.server.http.server import RemoteServer
 from stream.remote.settings import ServeSettings
 
 OUT = Path(__file__).parents[2] / "out"

@@ -31,8 +31,8 @@ from remote.page_helpers import (
     write_clip,
 )
 
-from stream.remote.watching.frame import RemoteFrame
-from stream.remote.watching.viewer import RemoteViewer
+from stream.remote.client.watching.frame import RemoteFrame
+from stream.remote.client.watching.viewer import RemoteViewer
 
 OUT = Path(__file__).parents[2] / "out"
 AVATAR = Path(__file__).parents[2] / "stream" / "remote" / "web" / "dist" / "assets" / "avatar.glb"

@@ -9,13 +9,13 @@ import pytest
 from remote.rtc_pair import Client, join, make_peer, number_of, numbered, until
 
 from stream.errors import ProtocolError
-from stream.remote.peers import peer as peer_module
-from stream.remote.peers.incoming import DecodedPicture, IncomingVideo
-from stream.remote.peers.rtc_inner import PeerConnection
-from stream.remote.peers.sdp import read_fragment
-from stream.remote.peers.video import SharedVideo
+from stream.protocol.clock import media_time, wall_micros
 from stream.remote.refusals import SupersededError
-from stream.remote.wire.clock import media_time, wall_micros
+from stream.remote.transport import peer as peer_module
+from stream.remote.transport.incoming import DecodedPicture, IncomingVideo
+from stream.remote.transport.rtc_inner import PeerConnection
+from stream.remote.transport.sdp import read_fragment
+from stream.remote.transport.video import SharedVideo
 
 
 async def show(shared: SharedVideo, count: int, first: int = 0) -> dict[int, tuple[int, int]]:

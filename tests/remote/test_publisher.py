@@ -15,16 +15,16 @@ from remote.fake_server import FakeServer, level, server_micros
 
 from stream.depth.maps import resized_depth
 from stream.errors import RemoteError
-from stream.expression.codec import decode_expression
 from stream.mesh.build import surface_of
-from stream.outputs import publish as publish_stage
-from stream.outputs.publish import PublishStage
+from stream.protocol.clock import media_time
+from stream.protocol.expression_codec import decode_expression
+from stream.remote.client.publishing import link as publish_link
+from stream.remote.client.publishing import sink as publish_stage
+from stream.remote.client.publishing.publisher import RemotePublisher
+from stream.remote.client.publishing.sink import PublishStage
+from stream.remote.client.watching import silence
+from stream.remote.client.watching.http import AccessError
 from stream.remote.loop_thread import LoopThread
-from stream.remote.publishing import link as publish_link
-from stream.remote.publishing.publisher import RemotePublisher
-from stream.remote.watching import silence
-from stream.remote.watching.http import AccessError
-from stream.remote.wire.clock import media_time
 from stream.types import Capture, Expression, Frame, Person
 
 

@@ -19,16 +19,16 @@ from stream.errors import BackendError, RemoteError
 from stream.evaluation.keep import KeepCaptures
 from stream.live import LiveSession, LiveSettings
 from stream.recipes import CaptureSettings
-from stream.remote.http.server import RemoteServer
+from stream.remote.client.publishing.publisher import RemotePublisher
+from stream.remote.client.watching.http import AccessError
+from stream.remote.client.watching.view import ViewSession
+from stream.remote.client.watching.viewer import RemoteViewer
 from stream.remote.loop_thread import LoopThread
-from stream.remote.publishing.publisher import RemotePublisher
 from stream.remote.refusals import UnknownSessionError
-from stream.remote.sessions.hub import SessionHub
-from stream.remote.sessions.models import SharedModels
+from stream.remote.server.http.server import RemoteServer
+from stream.remote.server.sessions.hub import SessionHub
+from stream.remote.server.sessions.models import SharedModels
 from stream.remote.settings import ServeSettings
-from stream.remote.watching.http import AccessError
-from stream.remote.watching.view import ViewSession
-from stream.remote.watching.viewer import RemoteViewer
 from stream.render.context import probe_context
 from stream.session import Session
 from stream.sources.sample import SampleSource

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from remote.session_helpers import a_surface
 
-from stream.expression.codec import ExpressionFrame, encode_expression
-from stream.mesh.codec import MeshEncoder
 from stream.pipeline.metrics import Metrics, Totals
+from stream.protocol.clock import monotonic_of, wall_micros
+from stream.protocol.expression_codec import ExpressionFrame, encode_expression
+from stream.protocol.fragments import Kind, Message, split
+from stream.protocol.mesh_codec import MeshEncoder
 from stream.remote.blank import GREY
-from stream.remote.peers.incoming import DecodedPicture
-from stream.remote.sessions import lanes, relayed
-from stream.remote.sessions.relayed import RELAY, TOGETHER, RelayedSource
-from stream.remote.sessions.sinks import TextureSink
-from stream.remote.wire.clock import monotonic_of, wall_micros
-from stream.remote.wire.fragments import Kind, Message, split
+from stream.remote.server.sessions import lanes, relayed
+from stream.remote.server.sessions.relayed import RELAY, TOGETHER, RelayedSource
+from stream.remote.server.sessions.sinks import TextureSink
+from stream.remote.transport.incoming import DecodedPicture
 from stream.types import Array, Capture
 
 ALL = {"face", "surface", "expression"}

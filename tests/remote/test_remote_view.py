@@ -22,16 +22,16 @@ from typer.testing import CliRunner
 from stream.cli.main import app
 from stream.errors import BackendError, ConfigError, RemoteError
 from stream.mesh.build import build_mesh, mesh_of, surface_of
-from stream.mesh.codec import MeshDecoder, MeshEncoder
 from stream.mesh.stage import MeshStage
 from stream.outputs.latest import LatestCapture
+from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder
 from stream.remote.blank import GREY, blank_picture
+from stream.remote.client.watching import view as watch_view
+from stream.remote.client.watching.build import MAX_SIDE, received_people, received_picture
+from stream.remote.client.watching.source import RemoteSource
+from stream.remote.client.watching.view import ViewSession
+from stream.remote.client.watching.viewer import RemoteFrame, RemoteViewer, ViewerFigures
 from stream.remote.loop_thread import LoopThread
-from stream.remote.watching import view as watch_view
-from stream.remote.watching.build import MAX_SIDE, received_people, received_picture
-from stream.remote.watching.source import RemoteSource
-from stream.remote.watching.view import ViewSession
-from stream.remote.watching.viewer import RemoteFrame, RemoteViewer, ViewerFigures
 from stream.render.context import probe_context
 from stream.types import Capture, Face, Frame, Intrinsics, Mesh, Person
 

@@ -10,8 +10,8 @@ import pytest
 from remote.fake_hub import serving
 
 from stream.errors import ConfigError
-from stream.remote.http import routes_page, server
-from stream.remote.http.routes_page import read_assets
+from stream.remote.server.http import routes_page, server
+from stream.remote.server.http.routes_page import read_assets
 
 SCRIPT = "console.log('hello');\n" * 100
 

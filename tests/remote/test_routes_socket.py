@@ -11,9 +11,9 @@ import pytest
 from remote.fake_hub import OFFER, serving
 
 from stream.errors import ProtocolError
-from stream.remote.http import guard
+from stream.protocol.messages import MAX_BYTES
 from stream.remote.refusals import ServerFullError, UnknownSessionError
-from stream.remote.wire.messages import MAX_BYTES
+from stream.remote.server.http import guard
 
 
 def token_protocol(token: str) -> str:

@@ -13,8 +13,8 @@ from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcicetransport import RTCIceTransport
 from aiortc.rtp import RTCP_RTPFB_NACK, RtcpRtpfbPacket
 
-from stream.remote.peers import rtc_inner
-from stream.remote.peers.rtc_inner import PeerConnection, hear_requests, prefer_codec
+from stream.remote.transport import rtc_inner
+from stream.remote.transport.rtc_inner import PeerConnection, hear_requests, prefer_codec
 
 
 def test_the_version_is_the_one_that_was_read() -> None:

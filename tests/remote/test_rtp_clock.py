@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from stream.remote.peers.rtp_clock import NTP_EPOCH, STEP, RtpClock, media_micros
-from stream.remote.wire.clock import media_time, monotonic_of, wall_micros
+from stream.protocol.clock import media_time, monotonic_of, wall_micros
+from stream.remote.transport.rtp_clock import NTP_EPOCH, STEP, RtpClock, media_micros
 
 OFFSET = 0xFFFFF123
 

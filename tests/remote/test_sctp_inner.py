@@ -16,9 +16,9 @@ from aiortc.rtcsctptransport import RTCSctpTransport, SackChunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.remote.peers import sctp_inner
-from stream.remote.peers.rtc_inner import PeerConnection
-from stream.remote.peers.sctp_inner import MAX_DUPLICATES, MAX_MISORDERED, MAX_STREAMS, MAX_UNFINISHED
+from stream.remote.transport import sctp_inner
+from stream.remote.transport.rtc_inner import PeerConnection
+from stream.remote.transport.sctp_inner import MAX_DUPLICATES, MAX_MISORDERED, MAX_STREAMS, MAX_UNFINISHED
 
 
 @contextlib.asynccontextmanager

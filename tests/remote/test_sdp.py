@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import ProtocolError
-from stream.remote.peers.sdp import MAX_BYTES, check_offer, read_fragment, write_fragment
+from stream.remote.transport.sdp import MAX_BYTES, check_offer, read_fragment, write_fragment
 
 PRINT = "a=fingerprint:sha-256 " + ":".join(["AB"] * 32)
 ICE = ["a=ice-ufrag:abcd", "a=ice-pwd:" + "p" * 22]

@@ -16,8 +16,8 @@ from remote.fake_hub import OFFER, FakeHub, serving
 
 from stream.errors import ConfigError, ModelError
 from stream.remote import event_loop
-from stream.remote.http import connection, limits
-from stream.remote.http.server import RemoteServer
+from stream.remote.server.http import connection, limits
+from stream.remote.server.http.server import RemoteServer
 from stream.remote.settings import ServeSettings
 
 SDP = {"Content-Type": "application/sdp"}

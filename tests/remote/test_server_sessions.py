@@ -10,8 +10,8 @@ import time
 import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 
-from stream.remote.http.server import RemoteServer
-from stream.remote.sessions.control import RATE
+from stream.remote.server.http.server import RemoteServer
+from stream.remote.server.sessions.control import RATE
 from stream.remote.settings import ServeSettings
 
 SDP = {"Content-Type": "application/sdp"}

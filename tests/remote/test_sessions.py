@@ -14,15 +14,10 @@ from aiohttp import web
 from remote.session_helpers import Camera, FakeModels, MeshPublisher, Watcher, a_surface, eventually, settings
 
 from stream.errors import ProtocolError, RemoteError
-from stream.expression.codec import decode_expression
-from stream.remote.peers.peer import Peer
-from stream.remote.refusals import NameTakenError, ServerFullError, UnknownSessionError
-from stream.remote.sessions import session as session_module
-from stream.remote.sessions.hub import SessionHub
-from stream.remote.sessions.viewer import SEND
-from stream.remote.wire.clock import wall_micros
-from stream.remote.wire.fragments import Kind, Message, Reassembler
-from stream.remote.wire.messages import (
+from stream.protocol.clock import wall_micros
+from stream.protocol.expression_codec import decode_expression
+from stream.protocol.fragments import Kind, Message, Reassembler
+from stream.protocol.messages import (
     Clock,
     Hello,
     KeyRequest,
@@ -33,6 +28,11 @@ from stream.remote.wire.messages import (
     read_message,
     write_message,
 )
+from stream.remote.refusals import NameTakenError, ServerFullError, UnknownSessionError
+from stream.remote.server.sessions import session as session_module
+from stream.remote.server.sessions.hub import SessionHub
+from stream.remote.server.sessions.viewer import SEND
+from stream.remote.transport.peer import Peer
 
 
 @asynccontextmanager

@@ -18,17 +18,17 @@ from stream.memory import TrackMemory
 from stream.mesh.stage import SurfaceStage
 from stream.pipeline.metrics import Metrics
 from stream.pipeline.runner import Summary
+from stream.protocol.fragments import Kind
+from stream.protocol.messages import Subscribe
 from stream.recipes import LIVE_SIDE, CaptureSettings
-from stream.remote.sessions import models as models_module
-from stream.remote.sessions.broadcast import Broadcast
-from stream.remote.sessions.hub import SessionHub
-from stream.remote.sessions.mailbox import Packet, Tier
-from stream.remote.sessions.models import SharedModels
-from stream.remote.sessions.sinks import LOOKS, BroadcastSink
-from stream.remote.sessions.viewer import Wants
+from stream.remote.server.sessions import models as models_module
+from stream.remote.server.sessions.broadcast import Broadcast
+from stream.remote.server.sessions.hub import SessionHub
+from stream.remote.server.sessions.mailbox import Packet, Tier
+from stream.remote.server.sessions.models import SharedModels
+from stream.remote.server.sessions.sinks import LOOKS, BroadcastSink
+from stream.remote.server.sessions.viewer import Wants
 from stream.remote.settings import SendSettings
-from stream.remote.wire.fragments import Kind
-from stream.remote.wire.messages import Subscribe
 from stream.session import Session
 from stream.sources.sample import SampleSource
 from stream.types import Capture

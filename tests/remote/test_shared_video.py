@@ -11,11 +11,11 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 from remote.rtc_pair import number_of, numbered, until
 
-from stream.remote.peers import encoders, video
-from stream.remote.peers.assembly import is_key
-from stream.remote.peers.encoders import CODECS, VideoEncoder, fit
-from stream.remote.peers.video import KEY_SECONDS, MAX_WAITING, SharedVideo, VideoFeed
-from stream.remote.wire.clock import media_time
+from stream.protocol.clock import media_time
+from stream.remote.transport import encoders, video
+from stream.remote.transport.assembly import is_key
+from stream.remote.transport.encoders import CODECS, VideoEncoder, fit
+from stream.remote.transport.video import KEY_SECONDS, MAX_WAITING, SharedVideo, VideoFeed
 
 DECODERS = {"VP8": "libvpx", "H264": "h264"}
 NOW = 1_763_000_000_000_000

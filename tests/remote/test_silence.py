@@ -8,9 +8,9 @@ import time
 import pytest
 from remote.fake_server import FakeServer
 
-from stream.remote.watching import silence
-from stream.remote.watching.silence import SILENCE_SECONDS, Silence
-from stream.remote.watching.viewer import RemoteViewer
+from stream.remote.client.watching import silence
+from stream.remote.client.watching.silence import SILENCE_SECONDS, Silence
+from stream.remote.client.watching.viewer import RemoteViewer
 
 
 def test_pauses_without_a_sign_of_life_add_up() -> None:

@@ -12,14 +12,14 @@ import pytest
 
 from stream.errors import RemoteError
 from stream.pipeline.metrics import Metrics
-from stream.remote.sessions import viewer as viewer_module
-from stream.remote.sessions.adapt import LEVELS
-from stream.remote.sessions.control import RATE
-from stream.remote.sessions.mailbox import Packet, Tier
-from stream.remote.sessions.viewer import SEND, WAITING_TEXTS, Viewer, Wants
-from stream.remote.wire.clock import wall_micros
-from stream.remote.wire.fragments import Kind, Message
-from stream.remote.wire.messages import KeyRequest, Ping, Pong, State, Subscribe, read_message, write_message
+from stream.protocol.clock import wall_micros
+from stream.protocol.fragments import Kind, Message
+from stream.protocol.messages import KeyRequest, Ping, Pong, State, Subscribe, read_message, write_message
+from stream.remote.server.sessions import viewer as viewer_module
+from stream.remote.server.sessions.adapt import LEVELS
+from stream.remote.server.sessions.control import RATE
+from stream.remote.server.sessions.mailbox import Packet, Tier
+from stream.remote.server.sessions.viewer import SEND, WAITING_TEXTS, Viewer, Wants
 
 
 class FakeLink:

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from remote.fake_server import CAMERA, CROP, face, surface
 
 from stream.errors import ConfigError, ProtocolError
-from stream.mesh.codec import MeshEncoder, SurfaceFrame
-from stream.remote.sessions.textures import HEADER
-from stream.remote.watching.address import Address, parse_address, shown_url
-from stream.remote.watching.clock import ServerClock
-from stream.remote.watching.meshes import MeshReceiver, ReceivedSurface
-from stream.remote.watching.pictures import PATIENCE, PictureMatcher, ReceivedPicture, decode_texture
-from stream.remote.wire.clock import media_time
-from stream.remote.wire.fragments import Kind, Message
-from stream.remote.wire.messages import Pong
+from stream.protocol.clock import media_time
+from stream.protocol.fragments import Kind, Message
+from stream.protocol.mesh_codec import MeshEncoder, SurfaceFrame
+from stream.protocol.messages import Pong
+from stream.protocol.textures import HEADER
+from stream.remote.client.watching.address import Address, parse_address, shown_url
+from stream.remote.client.watching.clock import ServerClock
+from stream.remote.client.watching.meshes import MeshReceiver, ReceivedSurface
+from stream.remote.client.watching.pictures import PATIENCE, PictureMatcher, ReceivedPicture, decode_texture
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.mesh.codec import MeshDecoder
-from stream.remote.wire.fragments import Reassembler
+from stream.protocol.fragments import Reassembler
+from stream.protocol.mesh_codec import MeshDecoder
 
 WEB = Path(__file__).parents[2] / "stream" / "remote" / "web"
 VECTORS = Path(__file__).parents[1] / "data" / "protocol"

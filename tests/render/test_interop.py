@@ -9,8 +9,8 @@ from compute.host_driver import CountingDriver
 from render.render_helpers import PLAIN, square
 
 from stream.compute.cuda.arrays import to_device
+from stream.device.pool import DeviceMesh
 from stream.errors import BackendError
-from stream.mesh.device_pool import DeviceMesh
 from stream.render.buffers import MIN_BYTES
 from stream.render.context import RenderContext
 from stream.render.interop import SharedBuffer

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from stream.sources.source import FrameSource
+from stream.pipeline.source import FrameSource
 from stream.types import Array, Frame
 
 

@@ -10,11 +10,11 @@ import pytest
 from sources.source_helpers import frames, numbered, write_video
 
 from stream.errors import ConfigError, SourceError
+from stream.pipeline.source import Source
 from stream.sources.factory import open_source
 from stream.sources.file import FileSource
 from stream.sources.images import ImagesSource
 from stream.sources.sample import SampleSource
-from stream.sources.source import Source
 from stream.sources.webcam import WebcamSource
 
 

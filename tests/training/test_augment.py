@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from depth_shards import bump_arrays
 
-from stream.evaluation.shards import DEPTH_KNOWN, MASK_KNOWN, OCCLUDER, Samples
+from stream.data.shards import DEPTH_KNOWN, MASK_KNOWN, OCCLUDER, Samples
 from stream.training import augment
 from stream.training.augment import Augmenter, flip, occlude
 from stream.training.settings import AugmentSettings

@@ -11,8 +11,7 @@ torch = pytest.importorskip("torch")
 
 from depth_shards import bump_arrays  # noqa: E402
 
-from stream.errors import ConfigError  # noqa: E402
-from stream.evaluation.shards import (  # noqa: E402
+from stream.data.shards import (  # noqa: E402
     ANNY,
     DEPTH_KNOWN,
     FOREGROUND,
@@ -21,6 +20,7 @@ from stream.evaluation.shards import (  # noqa: E402
     Dataset,
     Samples,
 )
+from stream.errors import ConfigError  # noqa: E402
 from stream.training.batches import (  # noqa: E402
     SEEN_TWICE,
     Batch,

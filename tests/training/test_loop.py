@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch")
 
 from depth_shards import bump_arrays, write_dataset  # noqa: E402
 
+from stream.data.shards import Dataset, Samples, load_dataset  # noqa: E402
 from stream.errors import ConfigError, InputError, ModelError, ProsoponError  # noqa: E402
-from stream.evaluation.shards import Dataset, Samples, load_dataset  # noqa: E402
 from stream.training.batches import BatchLoader  # noqa: E402
 from stream.training.checkpoint import AVERAGE, NETWORK, load_checkpoint  # noqa: E402
 from stream.training.loop import CHECKPOINT, LOG, Trainer, learning_rate, update_average  # noqa: E402

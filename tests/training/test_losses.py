@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 
 from depth_shards import bump_arrays  # noqa: E402
 
-from stream.depth.network import DepthMaps  # noqa: E402
-from stream.evaluation.shards import DEPTH_KNOWN, MASK_KNOWN, MOUTH, OCCLUDER, Samples  # noqa: E402
+from stream.data.shards import DEPTH_KNOWN, MASK_KNOWN, MOUTH, OCCLUDER, Samples  # noqa: E402
+from stream.networks.network import DepthMaps  # noqa: E402
 from stream.training.batches import Batch  # noqa: E402
 from stream.training.losses import (  # noqa: E402
     MOUTH_ERROR,

@@ -14,12 +14,12 @@ from depth_shards import write_dataset  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
 from tiny_models import tiny_depth_model  # noqa: E402
 
-from stream.depth.network import DepthNetwork, build_network  # noqa: E402
-from stream.depth.unet import AttentionUNet  # noqa: E402
+from stream.data.shards import load_dataset  # noqa: E402
 from stream.errors import InputError, ModelError  # noqa: E402
-from stream.evaluation.shards import load_dataset  # noqa: E402
 from stream.inference.backends import load_engine  # noqa: E402
-from stream.inference.manifest import load_manifest  # noqa: E402
+from stream.models.manifest import load_manifest  # noqa: E402
+from stream.networks.network import DepthNetwork, build_network  # noqa: E402
+from stream.networks.unet import AttentionUNet  # noqa: E402
 from stream.training import export, release  # noqa: E402
 from stream.training.loop import CHECKPOINT, Trainer  # noqa: E402
 from stream.training.release import Judged, release_network, verdict  # noqa: E402
@@ -195,20 +195,20 @@ def test_a_release_writes_models_and_manifest(tmp_path, monkeypatch):
     task = DepthTask(run, load_dataset(data, "train"), load_dataset(data, "val"))
     Trainer(run, task, tmp_path / "run").run()
     manifest = tmp_path / "package" / "manifest.yaml"
-    (manifest.parent / "models").mkdir(parents=True)
-    (manifest.parent / "models" / DepthTask.card).write_text("card")
+    (manifest.parent / "files").mkdir(parents=True)
+    (manifest.parent / "files" / DepthTask.card).write_text("card")
     manifest.write_text("models: []\n")
     result = release_network(tmp_path / "run" / CHECKPOINT, data, manifest)
     entry = load_manifest(manifest).find("depth")
     assert entry.crop_size == SIZE
     assert entry.accuracy["l1_test"] == pytest.approx(result["depth"]["accuracy"]["l1_test"])
     assert "on-commercial" in entry.licence
-    assert (manifest.parent / "models" / "depth.onnx").stat().st_size == entry.bytes
+    assert (manifest.parent / "files" / "depth.onnx").stat().st_size == entry.bytes
     # Half precision rounds, and no more: three digits of the accuracy stay.
     full = result["depth"]["validation"]
     assert result["fp16"] != full
     for key, value in result["fp16"].items():
         assert value == pytest.approx(full[key], rel=0.02, abs=2e-3)
     assert (result["verdicts"]["depth-int8"] == "shipped") == (
-        manifest.parent / "models" / "depth-int8.onnx"
+        manifest.parent / "files" / "depth-int8.onnx"
     ).exists()

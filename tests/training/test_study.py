@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch")
 
 from depth_shards import write_dataset  # noqa: E402
 
+from stream.data.shards import PHOTO, SYNTHETIC, load_dataset  # noqa: E402
 from stream.errors import ConfigError, InputError  # noqa: E402
-from stream.evaluation.shards import PHOTO, SYNTHETIC, load_dataset  # noqa: E402
 from stream.inference.engine import TensorSpec  # noqa: E402
 from stream.training.loop import CHECKPOINT  # noqa: E402
 from stream.training.study import RESULTS, Study, StudySettings, load_results, plan_rows  # noqa: E402

@@ -7,8 +7,8 @@ import pytest
 from depth_shards import bump_arrays
 from exact_slopes import slopes_from_normals
 
+from stream.data.shards import DEPTH_KNOWN, FOREGROUND, Samples
 from stream.errors import ConfigError
-from stream.evaluation.shards import DEPTH_KNOWN, FOREGROUND, Samples
 from stream.training.augment import flip
 from stream.training.targets import MIN_FACING, shrunk, sight_normals
 

@@ -1,4 +1,4 @@
-"""The passes over pixels of `stream.mesh.smoothing` and `stream.mesh.stillness`, on the CPU only.
+"""The passes over pixels of `stream.depth.smoothing` and `stream.depth.stillness`, on the CPU only.
 
 What is constant there comes as an argument: numba's cache does not notice a constant that changed
 elsewhere.
@@ -124,7 +124,7 @@ def look(
 
     :param head: above 0.5 where the noise counts; NaN where not.
     :param risen, least: the highest and the lowest noise that may be found.
-    :param still, moving: multiples of the noise; see `stream.mesh.stillness`.
+    :param still, moving: multiples of the noise; see `stream.depth.stillness`.
     :return: the noise, or -1 where there is no head.
     """
     inside, count = np.empty(grey.size, np.float32), 0

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stream.depth.network import DepthMaps, DepthNetwork, build_network
+from stream.data.shards import Dataset, Samples
 from stream.errors import ConfigError, InputError, ModelError
-from stream.evaluation.shards import Dataset, Samples
+from stream.networks.network import DepthMaps, DepthNetwork, build_network
 from stream.training.batches import Batch, BatchLoader, chosen_samples
 from stream.training.checkpoint import AVERAGE, Checkpoint, load_checkpoint, restore
 from stream.training.losses import PARTS, depth_losses

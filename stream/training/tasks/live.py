@@ -1,8 +1,8 @@
 """The network of live capture, taught by the shipped one while it computes in integers.
 
-It begins with the teacher's own layers (`stream.depth.live_unet.folded`) and learns from the labels and from
-what the teacher says of the same spoilt picture, averaged over the pixels that become one: that is a soft
-edge of the mask, and depth where labels are weak or absent, as in photos' hair.
+It begins with the teacher's own layers (`stream.networks.live_unet.folded`) and learns from the labels and
+from what the teacher says of the same spoilt picture, averaged over the pixels that become one: that is a
+soft edge of the mask, and depth where labels are weak or absent, as in photos' hair.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stream.depth.live_unet import LiveUNet, fit_tail, folded
-from stream.depth.mobile_unet import MobileUNet
-from stream.depth.network import DepthMaps, DepthNetwork
-from stream.depth.rounding import calibrate, exact
+from stream.data.shards import Dataset
 from stream.errors import ModelError
-from stream.evaluation.shards import Dataset
 from stream.inference.backend_torch import network_in
 from stream.inference.backends import read_model
-from stream.inference.store import open_model
+from stream.models.store import open_model
+from stream.networks.live_unet import LiveUNet, fit_tail, folded
+from stream.networks.mobile_unet import MobileUNet
+from stream.networks.network import DepthMaps, DepthNetwork
+from stream.networks.rounding import calibrate, exact
 from stream.training.batches import Batch
 from stream.training.losses import PARTS, depth_losses, slope_loss, weighted_mean
 from stream.training.settings import LiveTraining

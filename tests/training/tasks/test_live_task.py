@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch")
 
 from depth_shards import write_dataset  # noqa: E402
 
-from stream.depth.network import DepthMaps  # noqa: E402
+from stream.data.shards import Dataset, load_dataset  # noqa: E402
 from stream.errors import ModelError  # noqa: E402
-from stream.evaluation.shards import Dataset, load_dataset  # noqa: E402
+from stream.networks.network import DepthMaps  # noqa: E402
 from stream.training.checkpoint import AVERAGE, NETWORK, load_checkpoint  # noqa: E402
 from stream.training.loop import CHECKPOINT, LOG, Trainer  # noqa: E402
 from stream.training.settings import LiveTraining  # noqa: E402

@@ -1,4 +1,4 @@
-/** Mesh messages: a face's surface (the twin of stream/mesh/codec.py). */
+/** Mesh messages: a face's surface (the twin of stream/protocol/mesh_codec.py). */
 
 import { ProtocolError } from "./errors";
 import { FieldReader } from "./reader";

@@ -1,4 +1,4 @@
-/** Expression and texture messages (the twin of stream/expression/codec.py). */
+/** Expression and texture messages (the twin of stream/protocol/expression_codec.py). */
 
 import { ProtocolError } from "./errors";
 import { FieldReader } from "./reader";

@@ -1,4 +1,4 @@
-/** Messages in datagrams: put together again, given up when too late (the twin of stream/remote/wire/fragments.py). */
+/** Messages in datagrams: put together again, given up when too late (the twin of stream/protocol/fragments.py). */
 
 import { ProtocolError } from "./errors";
 

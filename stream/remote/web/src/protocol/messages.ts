@@ -1,4 +1,4 @@
-/** Control messages: JSON texts (the twin of stream/remote/wire/messages.py). */
+/** Control messages: JSON texts (the twin of stream/protocol/messages.py). */
 
 import { ProtocolError } from "./errors";
 

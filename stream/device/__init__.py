@@ -1,0 +1,1 @@
+"""Frames that stay on an NVIDIA GPU."""

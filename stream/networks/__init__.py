@@ -1,0 +1,1 @@
+"""Torch definitions of the networks; needed for training, fitting and importing, never for live capture."""

@@ -1,0 +1,1 @@
+"""What goes over the wire: formats and codecs (docs/protocol.md)."""

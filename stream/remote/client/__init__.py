@@ -1,0 +1,1 @@
+"""Clients: those who watch and those who publish, and what they share."""

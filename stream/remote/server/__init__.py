@@ -1,0 +1,1 @@
+"""The server: HTTP, sessions, and who watches them."""

@@ -1,0 +1,45 @@
+"""A camera that comes over WebRTC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stream.types import Frame
+
+if TYPE_CHECKING:
+    from stream.remote.transport.incoming import IncomingVideo
+
+
+class WebRtcSource:
+    """The pictures of a received track, newest first (see `Source`); their size may change at any time.
+
+    Silence does not end it, the track's end does. `IncomingVideo.wait` runs on the reading thread, and with
+    it the decoder.
+
+    :param incoming: the track; nobody else reads it.
+    """
+
+    paced = True
+
+    def __init__(self, incoming: IncomingVideo) -> None:
+        self.name = "webrtc"
+        self.rate: float | None = None
+        self._incoming = incoming
+
+    def open(self) -> None:
+        """Nothing to do: the track is there already."""
+
+    def read(self) -> Frame | None:
+        """The newest picture not read yet; see `Source.read`."""
+        picture = self._incoming.wait()
+        if picture is None:
+            return None
+        return Frame(picture.image, picture.captured, picture.index, self.name)
+
+    def interrupt(self) -> None:
+        """See `Source.interrupt`."""
+        self._incoming.interrupt()
+
+    def close(self) -> None:
+        """Leave the track alone; its peer closes it."""
+        self._incoming.interrupt()

@@ -1,1 +1,0 @@
-"""The mesh protocol on the wire: datagrams, control messages, times (docs/protocol.md)."""

@@ -1,0 +1,106 @@
+"""Imports between rooms point one way: from what a person meets down to what everything is made of."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import stream
+
+PACKAGE = Path(stream.__file__).parent
+
+GROUND = {"types", "geometry", "errors", "config", "files", "memory", "blas"}
+"""Modules that everybody may import; among themselves they keep the order of their names in `ORDER`."""
+
+ORDER = (
+    "errors",
+    "types",
+    "geometry",
+    "config",
+    "files",
+    "memory",
+    "blas",
+    "compute",
+    "networks",
+    "inference",
+    "models",
+    "face",
+    "expression",
+    "depth",
+    "mesh",
+    "device",
+    "pipeline",
+    "protocol",
+    "sources",
+    "outputs",
+    "render",
+    "recipes",
+    "session",
+    "still",
+    "remote",
+    "live",
+    "data",
+    "evaluation",
+    "training",
+    "cli",
+)
+"""Rooms and single modules from the ground up: each may import those before it."""
+
+REMOTE_ORDER = ("settings", "event_loop", "loop_thread", "refusals", "transport", "client", "server")
+"""The same within the remote room; clients and server know nothing of each other (below)."""
+
+
+def imports() -> Iterator[tuple[Path, list[str]]]:
+    """Every import of our own modules, wherever in a file it stands, as the parts of its name."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "stream":
+                names = (node.module or "").split(".")[1:]
+                yield path, names or [alias.name for alias in node.names][:1]
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    if alias.name.startswith("stream."):
+                        yield path, alias.name.split(".")[1:]
+
+
+def place_of(path: Path) -> list[str]:
+    return list(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def test_every_room_has_its_place_in_the_order() -> None:
+    there = {
+        path.stem
+        for path in PACKAGE.iterdir()
+        if (path.is_dir() and any(path.glob("*.py"))) or (path.suffix == ".py" and path.stem != "__init__")
+    }
+    assert there == set(ORDER)
+    assert set(ORDER) >= GROUND
+
+
+def test_no_import_points_up() -> None:
+    wrong = []
+    for path, names in imports():
+        here = place_of(path)[0]
+        if here == "__init__" or names[0] == here or names[0] not in ORDER:
+            continue  # the public face imports from everywhere, when a name is asked for
+        if ORDER.index(names[0]) > ORDER.index(here):
+            wrong.append(f"{path.relative_to(PACKAGE)} imports {'.'.join(names)}")
+    assert not wrong
+
+
+def test_within_the_remote_room_clients_and_server_stand_apart() -> None:
+    wrong, seen = [], 0
+    for path, names in imports():
+        place = place_of(path)
+        if place[0] != "remote" or names[0] != "remote" or len(names) < 2 or len(place) < 2:
+            continue
+        here, there = place[1], names[1]
+        if here not in REMOTE_ORDER or there not in REMOTE_ORDER:
+            continue  # the room's own name
+        seen += 1
+        apart = {here, there} == {"client", "server"}
+        if apart or REMOTE_ORDER.index(there) > REMOTE_ORDER.index(here):
+            wrong.append(f"{path.relative_to(PACKAGE)} imports {'.'.join(names)}")
+    assert seen > 50
+    assert not wrong
