@@ -23,6 +23,7 @@ from stream.recipes import LIVE_SIDE, CaptureSettings, make_stage, plan_capture
 
 if TYPE_CHECKING:
     from stream.inference.engine import Engine
+    from stream.pipeline.slot import Policy
     from stream.pipeline.source import Source
     from stream.pipeline.stage import Sink, Stage
 
@@ -31,7 +32,7 @@ PICTURE = "picture"
 
 
 class Limits(TypedDict, total=False):
-    """How long a session runs and what it counts; see `Pipeline`."""
+    """How long a session runs, what it drops and what it counts; see `Pipeline`."""
 
     duration: float | None
     frames: int | None
@@ -40,6 +41,7 @@ class Limits(TypedDict, total=False):
     window: int
     metrics: Metrics | None
     settle: bool
+    policy: Policy | None
 
 
 class Session:
@@ -53,7 +55,7 @@ class Session:
     :param load: gives this session its share of a depth network that several use
         (`stream.inference.shared.SharedEngine.front`); without, it loads one of its own.
     :param side: of the depth maps, pixels.
-    :param limits: how long it runs, and what it counts.
+    :param limits: how long it runs, what it drops, and what it counts.
     :ivar plan: what runs.
     :ivar pipeline: what runs it.
     :raises BackendError: something that may be wanted cannot be worked out here; the message says why.

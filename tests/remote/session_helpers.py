@@ -13,6 +13,7 @@ from remote.rtc_pair import Client
 
 from stream.expression.arkit import ARKIT_NAMES
 from stream.pipeline.metrics import Metrics
+from stream.pipeline.slot import Policy
 from stream.pipeline.source import Source
 from stream.pipeline.stage import Sink
 from stream.protocol.clock import wall_micros
@@ -100,11 +101,12 @@ class FakeModels(SharedModels):
         sinks: Sequence[Sink],
         metrics: Metrics | None = None,
         frames: int | None = None,
+        policy: Policy | None = None,
     ) -> Session:
         if not hasattr(source, "gives"):
             self.given += 1
             source = self.finder(source, self.given - 1 in self._failing)
-        return super().session(source, sinks, metrics, frames)
+        return super().session(source, sinks, metrics, frames, policy)
 
     def finder(self, source: Source, fail: bool) -> Source:
         return Finder(source, fail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -148,6 +149,25 @@ async def test_a_publishers_meshes_are_checked_and_passed_on(hub: SessionHub) ->
     relay = hub.metrics()[name].totals()[0]["relay"]
     assert relay.errors >= 3
     assert hub._models.given == 0  # type: ignore[attr-defined]
+    await publisher.close()
+    await viewer.close()
+
+
+@on_hub()
+async def test_a_publishers_pictures_and_meshes_do_not_take_each_others_place(hub: SessionHub) -> None:
+    publisher, viewer = MeshPublisher(), Watcher()
+    await publisher.publish(hub, "relayed")
+    await viewer.watch(hub, "relayed")
+    await eventually(lambda: publisher.mesh.readyState == "open")
+    await eventually(lambda: "texture" in hub.metrics()["relayed"].totals()[0])
+    await eventually(lambda: hub.metrics()["relayed"].totals()[0]["texture"].count > 0)
+    for _ in range(90):
+        publisher.send(wall_micros(time.monotonic()))
+        await asyncio.sleep(1 / 30)  # as fast as pictures come
+    totals = hub.metrics()["relayed"].totals()[0]
+    assert (totals["encode"].drops, totals["texture"].drops) == (0, 0)
+    assert totals["relay"].count > 30
+    await viewer.until(lambda: len(viewer.frames) > 20)
     await publisher.close()
     await viewer.close()
 

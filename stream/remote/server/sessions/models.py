@@ -14,6 +14,7 @@ from stream.inference.shared import SharedEngine
 from stream.pipeline.heap import settle_heap
 from stream.pipeline.metrics import Metrics
 from stream.pipeline.runner import Summary
+from stream.pipeline.slot import Policy
 from stream.pipeline.source import Source
 from stream.pipeline.stage import Sink
 from stream.recipes import CaptureSettings, load_depth
@@ -75,10 +76,11 @@ class SharedModels:
         sinks: Sequence[Sink],
         metrics: Metrics | None = None,
         frames: int | None = None,
+        policy: Policy | None = None,
     ) -> Session:
         """A session with its own stages around the shared network, not yet running; takes some 10 ms.
 
-        :param metrics, frames: as `stream.pipeline.runner.Pipeline`.
+        :param metrics, frames, policy: as `stream.pipeline.runner.Pipeline`.
         :raises BackendError, ConfigError: as `stream.session.Session`.
         """
         return Session(
@@ -91,6 +93,7 @@ class SharedModels:
             settle=False,
             metrics=metrics,
             frames=frames,
+            policy=policy,
         )
 
     def share(self) -> Engine:

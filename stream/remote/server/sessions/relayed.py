@@ -13,6 +13,7 @@ from collections.abc import Callable
 from stream.errors import ProsoponError, ProtocolError
 from stream.pipeline.members import SOURCE
 from stream.pipeline.metrics import Metrics
+from stream.pipeline.slot import Policy
 from stream.protocol.clock import monotonic_of
 from stream.protocol.fragments import Kind, Message, Reassembler
 from stream.remote.blank import NO_CAMERA, blank_picture
@@ -25,6 +26,10 @@ log = logging.getLogger(__name__)
 
 RELAY = "relay"
 """The source's name, and the metrics' name of the publisher's messages."""
+
+RELAY_POLICY: Policy = "wait"
+"""Of its pipeline: the source keeps the newest of each kind and lane itself. In a slot of one, a picture
+would take the place of the people before it."""
 
 KEY_SECONDS = 0.5
 """Seconds between two requests for key frames."""

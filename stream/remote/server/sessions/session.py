@@ -18,7 +18,7 @@ from stream.remote.server.sessions.audience import Audience
 from stream.remote.server.sessions.broadcast import Broadcast
 from stream.remote.server.sessions.control import PublisherControl
 from stream.remote.server.sessions.models import SharedModels
-from stream.remote.server.sessions.relayed import RELAY, RelayedSource
+from stream.remote.server.sessions.relayed import RELAY, RELAY_POLICY, RelayedSource
 from stream.remote.server.sessions.sinks import ENCODE, TEXTURE, BroadcastSink, TextureSink
 from stream.remote.server.sessions.webrtc import WebRtcSource
 from stream.remote.settings import ServeSettings
@@ -216,8 +216,11 @@ class RemoteSession:
         self._log.info(what)
         sinks: list[Sink] = [BroadcastSink(self._broadcast), TextureSink(self._broadcast, self._video)]
         # On another thread, for it looks at what is installed here.
-        session = await asyncio.to_thread(self._models.session, source, sinks, metrics=self.metrics)
-        if self._ending.is_set() or (self._meshes_here.is_set() and source is not self._relay):
+        relays = source is self._relay
+        session = await asyncio.to_thread(
+            self._models.session, source, sinks, self.metrics, policy=RELAY_POLICY if relays else None
+        )
+        if self._ending.is_set() or (self._meshes_here.is_set() and not relays):
             return
         self.running = session
         try:
