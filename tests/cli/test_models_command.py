@@ -77,7 +77,7 @@ def test_dpt_is_imported_into_the_users_store(monkeypatch, tmp_path) -> None:
     (state,) = (state for state in list_models() if state.entry.name == "mine")
     assert (state.kind, state.ready) == ("imported", True)
     assert (state.entry.task, state.entry.crop_size, state.entry.accuracy) == ("depth", None, {})
-    path = tmp_path / "prosopon" / "models" / "imported" / "models" / "mine.safetensors"
+    path = tmp_path / "prosopon" / "models" / "imported" / "files" / "mine.safetensors"
     network, _ = trained_network(path)
     assert network.options() == small.options()
     assert all((value == small.state_dict()[name]).all() for name, value in network.state_dict().items())

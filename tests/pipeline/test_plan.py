@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,14 @@ DEVICE = node("device", "frame face", "depth mesh")
 DEPTH, SURFACE = node("depth", "frame face", "depth"), node("surface", "depth", "surface")
 MESH = node("mesh", "frame face surface", "mesh")
 NODES = (FACE, EXPRESSION, DEVICE, DEPTH, SURFACE, MESH)
-ON_HOST = (FACE, EXPRESSION, node("device", "frame face", "depth mesh", False, "no GPU"), DEPTH, SURFACE, MESH)
+ON_HOST = (
+    FACE,
+    EXPRESSION,
+    node("device", "frame face", "depth mesh", False, "no GPU"),
+    DEPTH,
+    SURFACE,
+    MESH,
+)
 
 
 def order(made: Plan) -> list[tuple[str, tuple[str, ...]]]:
@@ -84,7 +92,8 @@ def test_a_demand_runs_what_it_builds_on_and_nothing_else() -> None:
 def test_a_plan_is_plain_data() -> None:
     made = plan(["mesh", "expression"], ON_HOST)
     assert Plan.from_dict(json.loads(json.dumps(made.to_dict()))) == made
-    for broken in ({}, {"steps": [{}]}, {**made.to_dict(), "steps": [{"name": "x"}]}):
+    damaged: list[dict[str, Any]] = [{}, {"steps": [{}]}, {**made.to_dict(), "steps": [{"name": "x"}]}]
+    for broken in damaged:
         with pytest.raises(ConfigError, match="no plan"):
             Plan.from_dict(broken)
 
@@ -106,7 +115,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Node], list[str]]:
 def test_any_plan_gives_all_that_is_wanted_behind_what_it_needs(world: tuple[list[Node], list[str]]) -> None:
     nodes, wanted = world
     made = plan(wanted, nodes)
-    there, done = {FRAME}, []
+    there, done = {FRAME}, list[str]()
     for step in made.steps:
         assert set(step.needs) <= there
         assert set(step.after) <= set(done)
