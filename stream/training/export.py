@@ -16,7 +16,7 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,25 +153,36 @@ def _traced(network: DepthNetwork, size: int) -> Any:
     The exporter's own optimisation would merge and rename weights (batch normalisation into convolutions,
     transposed matrices, equal tensors); backends do that on loading, so here constants are folded only.
     """
+    model = traced(_Shipped(copy.deepcopy(network)).eval(), size, OUTPUTS, _may_fold)
+    names = {tensor.name: tensor.name.removeprefix("network.") for tensor in model.graph.initializer}
+    _rename(model, names)
+    return model
+
+
+def traced(
+    module: nn.Module, size: int, outputs: Sequence[str], may_fold: Callable[[Any], bool | None]
+) -> Any:
+    """A module of pictures as a ``ModelProto``, for any batch size: ``image`` (N, 3, size, size) float32.
+
+    :param outputs: names of what the module gives.
+    :param may_fold: whether the exporter may replace a node by its value; None leaves it to the exporter.
+    """
     with quiet():
         program = torch.onnx.export(
-            _Shipped(copy.deepcopy(network)).eval(),
+            module,
             (torch.zeros(2, 3, size, size),),
             dynamo=True,
             opset_version=OPSET,
             input_names=["image"],
-            output_names=list(OUTPUTS),
+            output_names=list(outputs),
             dynamic_shapes=({0: torch.export.Dim("N")},),
             optimize=False,
             verbose=False,
         )
         onnxscript.optimizer.inline(program.model)
-        onnxscript.optimizer.fold_constants(program.model, should_fold=_may_fold)
+        onnxscript.optimizer.fold_constants(program.model, should_fold=may_fold)
         onnxscript.optimizer.remove_unused_nodes(program.model)
-        model = program.model_proto
-    names = {tensor.name: tensor.name.removeprefix("network.") for tensor in model.graph.initializer}
-    _rename(model, names)
-    return model
+        return program.model_proto
 
 
 def _may_fold(node: Any) -> bool | None:

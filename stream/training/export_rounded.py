@@ -14,11 +14,10 @@ from stream.errors import InputError, ModelError
 from stream.inference.backends import load_engine
 from stream.networks.live_unet import LiveUNet
 from stream.networks.network import outputs_of
-from stream.training.export import OPSET, quiet, strip
+from stream.training.export import strip, traced
 
 try:
     import onnx
-    import onnxscript.optimizer
     from onnx import helper
 except ImportError as error:  # pragma: no cover - depends on the installation
     from stream.errors import MissingExtraError
@@ -57,22 +56,8 @@ def export_rounded(network: LiveUNet, size: int) -> Any:
     """
     if size < 1 or size % network.stride:
         raise InputError(f"{network.architecture} takes sizes divisible by {network.stride}, not {size}.")
-    with quiet():
-        program = torch.onnx.export(
-            _Read(copy.deepcopy(network)).eval().requires_grad_(False),
-            (torch.zeros(2, 3, size, size),),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["image"],
-            output_names=list(READ),
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            optimize=False,
-            verbose=False,
-        )
-        onnxscript.optimizer.inline(program.model)
-        onnxscript.optimizer.fold_constants(program.model, should_fold=_may_fold)
-        onnxscript.optimizer.remove_unused_nodes(program.model)
-        model = program.model_proto
+    read = _Read(copy.deepcopy(network)).eval().requires_grad_(False)
+    model = traced(read, size, READ, _may_fold)
     strip(model)
     helper.set_model_props(model, {"architecture": network.architecture, "size": str(size)})
     try:

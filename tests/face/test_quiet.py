@@ -61,10 +61,12 @@ def test_what_another_thread_writes_meanwhile_comes_whole(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     lines = [f"line {number} of another thread\n".encode() for number in range(3000)]
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
 
     def talk() -> None:
-        for line in lines:
+        for number, line in enumerate(lines):
+            if number == 1000:  # however late the other thread comes to run, it meets the rest
+                begun.wait()
             os.write(2, line)
         done.set()
 
@@ -75,10 +77,11 @@ def test_what_another_thread_writes_meanwhile_comes_whole(
         with quiet_stderr():
             os.write(2, CHATTER[blocks % len(CHATTER)])
             blocks += 1
+            begun.set()
     talker.join()
     came = capfd.readouterr().err.encode().splitlines(keepends=True)
     assert sorted(came) == sorted(lines)
-    assert blocks > 1
+    assert blocks > 0
 
 
 def test_only_the_first_runs_are_quiet(capfd: pytest.CaptureFixture[str]) -> None:
