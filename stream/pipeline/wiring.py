@@ -36,9 +36,8 @@ class Fork:
     """
 
     def __init__(self, heads: Sequence[StageMember], policy: Policy, metrics: Metrics) -> None:
-        self._heads = heads
-        # One frame is lost, not one for each branch.
-        self.slot: Slot[Item] = Slot(policy, lambda item: metrics.drop(heads[0].name))
+        self._heads, self._metrics = heads, metrics
+        self.slot: Slot[Item] = Slot(policy, self._dropped)
 
     async def run(self) -> None:
         """See `Connector`."""
@@ -60,6 +59,11 @@ class Fork:
     def close(self) -> None:
         """See `Connector`."""
         self.slot.close()
+
+    def _dropped(self, item: Item) -> None:
+        """Count one frame, not one for each branch: at the one that all waited for."""
+        busy = (head for head in self._heads if not head.free.is_set())
+        self._metrics.drop(next(busy, self._heads[0]).name)
 
 
 class Join:
