@@ -2,7 +2,7 @@
 
 Usage: python tools/run_tests.py [pytest's arguments]
 
-Tests of networks, pipelines and windows look at the clock and go one by one. Those that only compute go
+Tests of servers, pipelines and sources look at the clock and go one by one. Those that only compute go
 beside them, in a process that gives way to the first and takes what that leaves idle.
 """
 
@@ -26,7 +26,9 @@ COMPUTING = (
     "tests/mesh",
     "tests/models",
     "tests/networks",
+    "tests/outputs",
     "tests/protocol",
+    "tests/render",
     "tests/training",
 )
 """Folders whose tests mind no clock, no port and no other process; all others are timed."""
