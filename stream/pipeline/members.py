@@ -1,9 +1,10 @@
-"""The parts of a running pipeline: each with its own worker thread, stages also with their slot."""
+"""The parts of a running pipeline: each with its own worker thread, stages also with where they
+read and write."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from stream.pipeline.metrics import Metrics
-from stream.pipeline.slot import Policy, Slot
+from stream.pipeline.slot import END, Inlet, Outlet, Policy, Slot
 from stream.pipeline.source import Source
 from stream.pipeline.stage import Idles, Stage
 from stream.pipeline.worker import Worker
@@ -23,6 +24,9 @@ ResultT = TypeVar("ResultT")
 
 SOURCE = "source"
 """The source's name in the metrics, whatever it is."""
+
+IDLE_SECONDS = 0.05
+"""How long nothing must come before a stage that can idle does so, and again."""
 
 LOG_INTERVAL = 1.0
 """Seconds between two messages about the same failing stage."""
@@ -78,7 +82,7 @@ class Member:
 
 
 class SourceMember(Member):
-    """The source, with the slots it writes to.
+    """The source, with what it writes to.
 
     :param frames: how many to read at most, or None.
     :param demands: says, of a frame that comes at that time, which stages are to work on it; None: all.
@@ -95,7 +99,7 @@ class SourceMember(Member):
     ) -> None:
         super().__init__(SOURCE, source)
         metrics.add_stage(SOURCE)
-        self.outputs: list[Slot[Item]] = []
+        self.outputs: list[Inlet[Item]] = []
         self.ends: str | None = None
         self.full = False
         self._source = source
@@ -104,7 +108,7 @@ class SourceMember(Member):
         self._demands = demands
 
     def pump(self) -> None:
-        """Read into the slots, on the member's thread, until the source ends or was interrupted."""
+        """Read, on the member's thread, until the source ends or was interrupted."""
         expected = taken = 0
         try:
             while not self.full and (item := self._read()) is not None:
@@ -112,13 +116,13 @@ class SourceMember(Member):
                 # What the source skipped by itself shows as a gap in its count; it may come back to a frame.
                 self._metrics.drop(SOURCE, max(0, index - expected))
                 expected = max(expected, index + 1)
-                for slot in self.outputs:
-                    slot.put(item)
+                for inlet in self.outputs:
+                    inlet.put(item)
                 taken += 1
                 self.full = taken == self._frames
         finally:
-            for slot in self.outputs:
-                slot.end()
+            for inlet in self.outputs:
+                inlet.end()
 
     def _read(self) -> Item | None:
         begun = time.monotonic()
@@ -135,49 +139,75 @@ class SourceMember(Member):
 
 
 class StageMember(Member):
-    """A stage or sink with the slot it reads from and the ones it writes to.
+    """A stage or sink with what it reads from and writes to.
 
+    :param stopping: set once the run is to end: it does not idle any more.
     :param always: it takes every item, whatever is wanted of it: a sink.
     :ivar ends: the output whose latency ends with this stage (`CHAIN` or the sink's name), if any.
-    :ivar free: it waits for its next item.
     :ivar forwards_failures: an item that failed goes on, for a join that waits for it.
     """
 
-    def __init__(self, stage: Stage, metrics: Metrics, policy: Policy, always: bool = False) -> None:
+    def __init__(
+        self, stage: Stage, metrics: Metrics, stopping: threading.Event, always: bool = False
+    ) -> None:
         super().__init__(stage.name, stage)
         metrics.add_stage(stage.name)
-        self.slot: Slot[Item] = Slot(policy, lambda item: metrics.drop(stage.name))
-        self.outputs: list[Slot[Item]] = []
+        self.outlet: Outlet[Item] = Slot()
+        self.outputs: list[Inlet[Item]] = []
         self.ends: str | None = None
-        self.free = asyncio.Event()
         self.forwards_failures = False
-        self._stage, self._always = stage, always
+        self._stage, self._stopping, self._always = stage, stopping, always
         self._metrics = metrics
         self._silent_until = 0.0
 
-    @property
-    def idles(self) -> bool:
-        """Whether it has something to do while nothing comes (see `Idles`)."""
-        return isinstance(self._stage, Idles)
+    def take_from_slot(self, policy: Policy) -> Slot[Item]:
+        """Read from a slot of its own, which it gives."""
+        slot: Slot[Item] = Slot(policy, lambda item: self._metrics.drop(self.name))
+        self.outlet = slot
+        return slot
+
+    def run(self) -> None:
+        """Work on what comes, on the member's thread, until no more will; while nothing comes, idle."""
+        waits = IDLE_SECONDS if isinstance(self._stage, Idles) else None
+        try:
+            while (item := self.outlet.get(waits)) is not END:
+                if item is None:
+                    self._idle()
+                    continue
+                result = self._passed(item) if self._skips(item) else self._process(item)
+                if not result.failed or self.forwards_failures:
+                    for inlet in self.outputs:
+                        inlet.put(result)
+                del item, result  # or they would live on while nothing comes
+        finally:
+            self.outlet.close()
+            for inlet in self.outputs:
+                inlet.end()
+
+    def hold(self) -> None:
+        """Idle, on the member's thread, until the stage does not hold any more or a stop is asked for."""
+        while self.holds and not self._stopping.is_set():
+            self._idle()
+            self._stopping.wait(IDLE_SECONDS)
 
     @property
     def holds(self) -> bool:
         """Whether it wants to stay when the source has ended by itself (see `Idles`)."""
         return isinstance(self._stage, Idles) and self._stage.holds
 
-    def skips(self, item: Item) -> bool:
+    def _skips(self, item: Item) -> bool:
         """Whether it has nothing to do with an item: it failed before, or nobody wants the stage's work."""
         wanted = self._always or item.steps is None or self.name in item.steps
         return item.failed or not wanted
 
-    def passed(self, item: Item) -> Item:
-        """The item as it comes out where `skips`."""
+    def _passed(self, item: Item) -> Item:
+        """The item as it comes out where `_skips`."""
         if self.ends is not None and not item.failed:
             self._metrics.latency(self.ends, time.monotonic() - item.started)
         return item
 
-    def process(self, item: Item) -> Item:
-        """Run the stage on one item, on the member's thread; a failure is counted and ends the item's way."""
+    def _process(self, item: Item) -> Item:
+        """Run the stage on one item; a failure is counted and ends the item's way."""
         begun = time.perf_counter()
         try:
             capture = self._stage(item.capture)
@@ -192,9 +222,10 @@ class StageMember(Member):
             self._metrics.latency(self.ends, time.monotonic() - item.started)
         return replace(item, capture=replace(capture, steps={**capture.steps, self.name: seconds}))
 
-    def idle(self) -> None:
-        """Let the stage idle, on the member's thread; a failure is counted."""
-        assert isinstance(self._stage, Idles)
+    def _idle(self) -> None:
+        """Let the stage idle; a failure is counted."""
+        if self._stopping.is_set() or not isinstance(self._stage, Idles):
+            return
         try:
             self._stage.idle()
         except Exception as error:

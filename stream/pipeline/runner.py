@@ -1,15 +1,15 @@
 """Runs a source, a chain of stages and a fan of sinks, each on its own thread, until the end.
 
-Asyncio only moves items between slots; every call of a source, stage or sink happens on that member's
-own worker thread. What stops a run (the source's end, a duration, a count, `Pipeline.stop`, a signal)
-takes the same way out: the source is told to stop, what is in flight drains, members are closed. Only
-where a sink holds (see `Stage`), the run stays after the source's end until it is stopped.
+Every call of a source, stage or sink happens on that member's own worker thread, and items go from thread to
+thread; asyncio opens, watches and ends the run. What stops a run (the source's end, a duration, a count,
+`Pipeline.stop`, a signal) takes the same way out: the source is told to stop, what is in flight drains,
+members are closed. Only where a sink holds (see `Idles`), the run stays after the source's end until it is
+stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import math
@@ -21,9 +21,9 @@ from typing import Any
 
 from stream.errors import ConfigError
 from stream.pipeline.heap import settle_heap
-from stream.pipeline.members import SOURCE, Item, Member, SourceMember, StageMember
+from stream.pipeline.members import SOURCE, Member, SourceMember, StageMember
 from stream.pipeline.metrics import CHAIN, WINDOW, Metrics
-from stream.pipeline.slot import END, End, Policy
+from stream.pipeline.slot import Policy
 from stream.pipeline.source import Source
 from stream.pipeline.stage import Stage
 from stream.pipeline.wiring import connect
@@ -38,9 +38,6 @@ STOP_SECONDS = 2.0
 
 JOIN_SECONDS = 0.5
 """How long to wait for a thread that has already done its last work."""
-
-IDLE_SECONDS = 0.05
-"""How long nothing must come before a stage that can idle does so, and again."""
 
 LAG_INTERVAL = 0.02
 """Seconds between two looks at the event loop's lag."""
@@ -116,9 +113,10 @@ class Pipeline:
         self._policy: Policy = policy or ("latest" if source.paced else "wait")
         self._duration = duration
         self._reader = SourceMember(source, self.metrics, frames, demands)
-        self._chain = [StageMember(stage, self.metrics, self._policy) for stage in stages]
-        self._sinks = [StageMember(sink, self.metrics, self._policy, always=True) for sink in sinks]
-        self._connectors = connect(
+        self._stopping = threading.Event()
+        self._chain = [StageMember(stage, self.metrics, self._stopping) for stage in stages]
+        self._sinks = [StageMember(sink, self.metrics, self._stopping, always=True) for sink in sinks]
+        self._joins = connect(
             self._reader, self._chain, self._sinks, after or _in_a_row(stages), self._policy, self.metrics
         )
         self._server = _metrics_member(self.metrics, metrics_port)
@@ -204,14 +202,13 @@ class Pipeline:
     # Streaming
 
     async def _stream(self) -> None:
-        """Move items until the source ends or a stop is asked for, then until the slots are empty."""
+        """Let the threads work until the source ends or a stop is asked for, and what is in flight drain."""
         loop = asyncio.get_running_loop()
         pump = asyncio.wrap_future(self._reader.call(self._reader.pump))
-        passing = [self._flow(member) for member in (*self._chain, *self._sinks) if not member.holds]
-        holding = [self._flow_and_hold(sink) for sink in self._sinks if sink.holds]
-        connecting = [connector.run() for connector in self._connectors]
-        ending = {pump, *map(loop.create_task, [*passing, *connecting])}
-        self._moving = {*ending, *map(loop.create_task, holding)}
+        passing = [member for member in (*self._chain, *self._sinks) if not member.holds]
+        holding = [loop.create_task(self._pass_and_hold(sink)) for sink in self._sinks if sink.holds]
+        ending = {pump, *(asyncio.wrap_future(member.call(member.run)) for member in passing)}
+        self._moving = {*ending, *holding}
         for moving in self._moving:
             moving.add_done_callback(self._moved)
         timer = None
@@ -238,43 +235,11 @@ class Pipeline:
         if not moving.cancelled() and (error := moving.exception()) is not None:
             self._fail(error)
 
-    async def _flow(self, member: StageMember) -> None:
-        """Take a stage's items to its thread and what comes out to the next slots."""
-        try:
-            while (item := await self._next(member)) is not END:
-                if member.skips(item):
-                    result = member.passed(item)
-                else:
-                    result = await asyncio.wrap_future(member.call(member.process, item))
-                if not result.failed or member.forwards_failures:
-                    for slot in member.outputs:
-                        await slot.put_async(result)
-        finally:
-            member.slot.close()
-            for slot in member.outputs:
-                slot.end()
-
-    async def _next(self, member: StageMember) -> Item | End:
-        """The stage's next item; while there is none, the stage idles if it can."""
-        member.free.set()
-        if not member.idles:
-            return await member.slot.get()
-        getting = asyncio.ensure_future(member.slot.get())
-        while not (await asyncio.wait({getting}, timeout=IDLE_SECONDS))[0]:
-            await self._idle(member)
-        return getting.result()
-
-    async def _flow_and_hold(self, sink: StageMember) -> None:
-        """As `_flow`; when the source has ended by itself, idle until the sink or a stop ends it."""
-        await self._flow(sink)
-        while sink.holds and not (self._reader.full or self._stop_event.is_set()):
-            await self._idle(sink)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop_event.wait(), IDLE_SECONDS)
-
-    async def _idle(self, member: StageMember) -> None:
-        if not self._stop_event.is_set():
-            await asyncio.wrap_future(member.call(member.idle))
+    async def _pass_and_hold(self, sink: StageMember) -> None:
+        """Let a sink run; when the source has ended by itself, idle until the sink or a stop ends it."""
+        await asyncio.wrap_future(sink.call(sink.run))
+        if not self._reader.full:
+            await asyncio.wrap_future(sink.call(sink.hold))
 
     async def _watch_lag(self) -> None:
         while True:
@@ -290,6 +255,7 @@ class Pipeline:
             self._reason = reason
             self._stopped_at = time.monotonic()
             self._stop_event.set()
+            self._stopping.set()
             self._source.interrupt()
 
     def _fail(self, error: BaseException) -> None:
@@ -314,9 +280,9 @@ class Pipeline:
         """Close every member on its thread, give up on those that do not come back, end the threads."""
         self._source.interrupt()
         for stage in (*self._chain, *self._sinks):
-            stage.slot.close()
-        for connector in self._connectors:
-            connector.close()
+            stage.outlet.close()
+        for join in self._joins:
+            join.close()
         # A thread that is still busy gets to its close right after its work.
         closing = {
             member: asyncio.wrap_future(member.call(member.target.close)) for member in self._members()

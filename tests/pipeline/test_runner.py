@@ -18,8 +18,9 @@ from pipeline.pipeline_helpers import FakeStage, IdleStage, ListSource, failing_
 
 from stream.errors import ConfigError, SourceError
 from stream.pipeline import runner
+from stream.pipeline.members import IDLE_SECONDS
 from stream.pipeline.run import run_pipeline
-from stream.pipeline.runner import IDLE_SECONDS, STOP_SECONDS, Pipeline, Summary
+from stream.pipeline.runner import STOP_SECONDS, Pipeline, Summary
 from stream.types import Capture
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from stream.errors import ProsoponError, RemoteError
-from stream.pipeline.slot import END, Slot
+from stream.pipeline.slot import Slot
 from stream.protocol.fragments import Message
 from stream.remote.client.publishing.encode import CaptureEncoder
 from stream.remote.client.publishing.link import PublishLink
@@ -148,7 +148,7 @@ class RemotePublisher:
     async def _pump(self) -> None:
         """Encode and send the newest capture, for ever."""
         loop = asyncio.get_running_loop()
-        while (capture := await self._slot.get()) is not END:
+        while isinstance(capture := await loop.run_in_executor(self._executor, self._slot.get), Capture):
             link = self._link
             captured = None if link is None else link.clock.server(capture.frame.captured)
             if link is None or link.lost.is_set() or captured is None:
