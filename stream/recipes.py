@@ -58,13 +58,12 @@ class CaptureSettings(Settings):
 def live_model(backend: str) -> str:
     """Name of the depth model of live capture on an inference backend.
 
-    The int8 variant is faster on a CPU that has instructions for it, and no worse; TensorRT and torch run the
-    float network, the former in float16.
+    A CPU runs the network that computes in integers; TensorRT and torch run the float one, the former in
+    float16.
     """
     from stream.inference.backends import DEVICE_BACKENDS
-    from stream.inference.cpu import has_byte_products
 
-    return "depth" if backend in DEVICE_BACKENDS or not has_byte_products() else "depth-int8"
+    return "depth" if backend in DEVICE_BACKENDS else "depth-live"
 
 
 def depth_backends(inference: str) -> list[str]:

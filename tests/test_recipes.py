@@ -124,10 +124,9 @@ def test_the_next_backend_is_tried_where_the_first_refuses(
     ready = [BackendStatus(name, True, "", "") for name in ("tensorrt", "openvino", "torch")]
     monkeypatch.setattr("stream.inference.backends.backend_status", lambda: ready)
     monkeypatch.setattr("stream.inference.backends.load_engine", load)
-    monkeypatch.setattr("stream.inference.cpu.has_byte_products", lambda: True)
     with caplog.at_level(logging.WARNING):
         assert load_depth(CaptureSettings()) == "engine"
-    assert tried == [("tensorrt", "depth"), ("openvino", "depth-int8")], "the model follows the backend"
+    assert tried == [("tensorrt", "depth"), ("openvino", "depth-live")], "the model follows the backend"
     assert "This GPU is not known." in caplog.text
     with pytest.raises(kind, match="not known"):
         load_depth(CaptureSettings(inference="tensorrt"))

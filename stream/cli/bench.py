@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def bench(
     source: Annotated[str | None, typer.Option(help="sample, or the path of a video or folder.")] = None,
     frames: Annotated[int | None, typer.Option(help="Frames measured in each run (300).")] = None,
-    warmup: Annotated[int | None, typer.Option(help="Frames before measuring starts (60).")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Frames before measuring starts (120).")] = None,
     render: Annotated[bool | None, typer.Option(help="Draw each mesh at 512x512 too.")] = None,
     decode: Annotated[str | None, typer.Option(help="Video files: cpu, or nvdec on a GPU.")] = None,
     inference: Annotated[

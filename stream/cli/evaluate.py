@@ -80,8 +80,8 @@ def depth(
 
 
 def _shipped() -> list[str]:
-    """The model of still pictures, and that of live capture where int8 runs well."""
-    return ["depth", "depth-int8"]
+    """The model of still pictures, and that of live capture on a CPU."""
+    return ["depth", "depth-live"]
 
 
 def _methods(models: list[str], backend: str, threads: int | None, stack: ExitStack) -> dict[str, Method]:

@@ -26,14 +26,14 @@ def depth(
     ),
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
-    """Write what a run trained into the package, with the manifest: depth and depth-int8, or depth-live."""
+    """Write what a run trained into the package, with the manifest: depth, or depth-live."""
     from stream.cli.tables import console, write_json
     from stream.training.extra import require_train_extra
 
     require_train_extra()
     from stream.training.release import release_network
 
-    with console.status("Exporting, quantising and measuring"):
+    with console.status("Exporting and measuring"):
         result = release_network(checkpoint, data)
     for name, figures in result.items():
         if name.startswith("depth"):

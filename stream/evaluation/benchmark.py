@@ -35,7 +35,8 @@ UNPACED, DEVICE = "unpaced", "device"
 class BenchSettings(Settings):
     """What is run and for how long.
 
-    :ivar frames: frames measured in each run, after ``warmup`` frames that are not.
+    :ivar frames: frames measured in each run, after ``warmup`` frames that are not; those are all of the
+        sample's, which draws each of its own once.
     :ivar rates: offered frames per second of the paced runs.
     :ivar decode: who decodes a video file, the CPU or the GPU (NVDEC), where it can.
     :ivar render: draw each mesh into a ``render_size`` x ``render_size`` picture too.
@@ -43,7 +44,7 @@ class BenchSettings(Settings):
 
     source: str = "sample"
     frames: int = Field(300, ge=10, le=1_000_000)
-    warmup: int = Field(60, ge=1, le=100_000)
+    warmup: int = Field(120, ge=1, le=100_000)
     rates: tuple[float, ...] = (30.0, 60.0)
     decode: Literal["cpu", "nvdec"] = "cpu"
     render: bool = True

@@ -51,12 +51,15 @@ def _is_wide(graph: Graph, node: Any) -> bool:
 
 def _make_symmetric(graph: Graph, node: Any) -> None:
     """Change a Q or DQ node of uint8 to int8 with another scale."""
+    weights = graph.constants.get(node.input[0])
+    if len(node.input) < 3 and weights is not None and weights.dtype == np.int8:
+        return  # around 0, as the standard has it where no zero point is named
     if len(node.input) < 3:
         raise ModelError(f"The model's {node.op_type} {node.name!r} names no zero point; quantise it anew.")
     zero = graph.constant(node.input[2], "the zero point")
     if zero.dtype == np.int8 and not zero.any():
         return
-    if zero.dtype != np.uint8 or node.input[0] in graph.constants:
+    if zero.dtype != np.uint8 or weights is not None:
         raise ModelError(
             f"The model's {node.op_type} {node.name!r} has {zero.dtype.name} around {zero}, which TensorRT "
             "cannot run; quantise its weights to int8 around 0."

@@ -239,7 +239,6 @@ class DPT(DepthNetwork):
     def __init__(self, variant: str = "small") -> None:
         super().__init__(variant=variant)
         self.stride = 2 * PATCH
-        self.float_layers = ("body.finish.", "head.")
         self.body = DenseTransformer(SHAPES[variant])
         self.head = DepthHead(HEAD_CHANNELS)
 

@@ -133,11 +133,11 @@ class LiveUNet(DepthNetwork):
     choices: ClassVar = {}
     channels_last = True
     maps_stride = 2
+    rounds = True
 
     def __init__(self) -> None:
         super().__init__()
         self.stride = 32
-        self.float_layers = ()
         self.encoder = LiveEncoder()
         skips = [STAGES[index][1] for index in reversed(TAPS)]
         inputs = [STAGES[-1][1], *DECODER]

@@ -102,9 +102,8 @@ class DepthNetwork(nn.Module):
     :cvar channels_last: train with the channels innermost in memory. The mobile U-Net gains a third by it;
         PyTorch 2.13 ends the process in the backward pass of the Attention U-Net so laid out.
     :cvar maps_stride: pixels of the picture per pixel of the maps, along each side.
+    :cvar rounds: it computes in integers.
     :ivar stride: height and width of the input must be multiples of it.
-    :ivar float_layers: beginnings of the names of the weights that work at the picture's own resolution
-        and decide the slopes; they stay in float when the others are quantised.
     :ivar head: the `DepthHead`.
     """
 
@@ -112,8 +111,8 @@ class DepthNetwork(nn.Module):
     choices: ClassVar[Mapping[str, Collection[int | str]]]
     channels_last: ClassVar[bool] = False
     maps_stride: ClassVar[int] = 1
+    rounds: ClassVar[bool] = False
     stride: int
-    float_layers: tuple[str, ...]
     head: DepthHead
 
     def __init__(self, **options: int | str) -> None:

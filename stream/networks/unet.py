@@ -119,8 +119,6 @@ class AttentionUNet(DepthNetwork):
         self.decoder = nn.ModuleList(DecoderBlock(count) for count in reversed(channels[:-1]))
         self.tail = None if stem == 1 else FullResolutionTail(width)
         self.head = DepthHead(width if stem == 1 else TAIL_CHANNELS)
-        full_size = ("encoder.0.", f"decoder.{LEVELS - 2}.") if stem == 1 else ("tail.",)
-        self.float_layers = (*full_size, "head.")
 
     def features(self, image: Tensor) -> Tensor:
         check_image(image, self.stride)

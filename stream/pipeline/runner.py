@@ -26,7 +26,7 @@ from stream.pipeline.metrics import CHAIN, WINDOW, Metrics
 from stream.pipeline.slot import Policy
 from stream.pipeline.source import Source
 from stream.pipeline.stage import Stage
-from stream.pipeline.wiring import connect
+from stream.pipeline.wiring import Wiring
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +116,9 @@ class Pipeline:
         self._stopping = threading.Event()
         self._chain = [StageMember(stage, self.metrics, self._stopping) for stage in stages]
         self._sinks = [StageMember(sink, self.metrics, self._stopping, always=True) for sink in sinks]
-        self._joins = connect(
+        self._joins = Wiring(
             self._reader, self._chain, self._sinks, after or _in_a_row(stages), self._policy, self.metrics
-        )
+        ).joins
         self._server = _metrics_member(self.metrics, metrics_port)
         self._moving: set[asyncio.Future[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -10,25 +10,15 @@ from stream.pipeline.metrics import CHAIN, Metrics
 from stream.pipeline.slot import Inlet, Policy
 
 
-def connect(
-    reader: SourceMember,
-    chain: Sequence[StageMember],
-    sinks: Sequence[StageMember],
-    after: Mapping[str, Sequence[str]],
-    policy: Policy,
-    metrics: Metrics,
-) -> list[Join]:
-    """Wire the members' inlets and outlets.
+class Wiring:
+    """Connects the members' inlets and outlets as it is made.
 
     :param chain: every stage behind those that it comes after.
     :param after: by a stage's name, those whose results it takes; nothing for the source's.
     :param policy: of what comes to a stage; behind a fork everything waits.
-    :returns: the joins, to be closed with the members.
+    :ivar joins: to be closed with the members.
     """
-    return _Wiring(reader, chain, sinks, after, policy, metrics).joins
 
-
-class _Wiring:
     def __init__(
         self,
         reader: SourceMember,

@@ -14,10 +14,8 @@ import contextlib
 import copy
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +24,7 @@ from torch import Tensor, nn
 
 from stream.errors import InputError, MissingExtraError, ModelError
 from stream.inference.backends import load_engine
-from stream.networks.network import OUTPUTS, DepthNetwork, network_of, outputs_of
-from stream.types import Array
+from stream.networks.network import OUTPUTS, DepthNetwork, outputs_of
 
 try:
     import onnx
@@ -104,49 +101,6 @@ def check_parity(network: DepthNetwork, content: bytes, size: int) -> float:
     return worst
 
 
-def quantized(content: bytes, images: Array) -> bytes:
-    """The int8 variant (QDQ, static): activations calibrated on ``images``, weights per channel.
-
-    The layers at full resolution (`DepthNetwork.float_layers`) stay in float: rounding there goes straight
-    into the slopes of the depth (measured on the U-Net: 16 degrees worse normals with them in int8, 0.1
-    without), and they hold 1 % of the weights. So do products of two activations, as in attention.
-
-    :param content: the float model, as `export_onnx` makes it.
-    :param images: (N, 3, S, S) float32 in [-1, 1], pictures the network was trained on.
-    :raises ModelError: the metadata does not describe one of our networks.
-    """
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        model = _float_weights(content)
-        with torch.device("meta"):
-            float_layers = network_of(metadata_of(model)).float_layers
-        # Now that names no longer matter: fold batch normalisation into the convolutions before it.
-        model = onnxscript.optimizer.optimize(model)
-        onnx.save(model, source)
-        quantize_static(
-            source,
-            target,
-            _Calibration(images),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "MatMul"],
-            nodes_to_exclude=_kept_in_float(model, float_layers),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-        )
-        model = onnx.load(target)
-    strip(model)
-    return bytes(model.SerializeToString())
-
-
-def metadata_of(model: Any) -> dict[str, str]:
-    """The metadata of a ``ModelProto``."""
-    return {entry.key: entry.value for entry in model.metadata_props}
-
-
 def _traced(network: DepthNetwork, size: int) -> Any:
     """The network as a ``ModelProto`` whose initializers carry the names of the torch ``state_dict``.
 
@@ -190,27 +144,6 @@ def _may_fold(node: Any) -> bool | None:
     return False if any(value is not None and value.is_initializer() for value in node.inputs) else None
 
 
-def _kept_in_float(model: Any, float_layers: tuple[str, ...]) -> list[str]:
-    """Names of the nodes that are not quantised."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    return [
-        node.name
-        for node in model.graph.node
-        if not weights.intersection(node.input) or any(name.startswith(float_layers) for name in node.input)
-    ]
-
-
-class _Calibration:
-    """Hands pictures to the quantiser one by one."""
-
-    def __init__(self, images: Array) -> None:
-        self._rest = iter(images)
-
-    def get_next(self) -> dict[str, Array] | None:
-        image = next(self._rest, None)
-        return None if image is None else {"image": image[None]}
-
-
 def _check_names(network: DepthNetwork, model: Any) -> None:
     stored = {tensor.name for tensor in model.graph.initializer}
     wanted = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
@@ -240,25 +173,6 @@ def _store_half(model: Any) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-
-
-def _float_weights(content: bytes) -> Any:
-    """Undo `_store_half`: the quantiser wants plain float32 initializers under their own names."""
-    model = onnx.load_model_from_string(content)
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    kept, names = [], {}
-    for node in model.graph.node:
-        if node.op_type == "Cast" and node.input[0] in stored:
-            tensor = stored[node.input[0]]
-            values = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-            names[node.output[0]] = tensor.name
-        else:
-            kept.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
-    _rename(model, names)
-    return model
 
 
 def _rename(model: Any, names: dict[str, str]) -> None:

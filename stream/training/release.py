@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from stream.data.pick import pick_samples
 from stream.data.shards import Dataset, Samples, load_dataset
 from stream.depth.preprocess import to_network
 from stream.depth.sight import sight_tilt
@@ -22,22 +21,14 @@ from stream.inference.backends import load_engine, read_model
 from stream.models.manifest import MANIFEST, remove_model, update_manifest
 from stream.models.store import open_model
 from stream.networks.network import DepthNetwork
-from stream.training.augment import Augmenter
 from stream.training.checkpoint import Checkpoint
-from stream.training.settings import AugmentSettings
 from stream.training.targets import shrunk
 from stream.training.tasks import task_of
 from stream.training.tasks.depth import trained_network
 from stream.types import Array
 
-CALIBRATION = 256
-"""Training pictures, augmented as in training, that set the ranges of the int8 variant."""
-
-MAX_L1_LOSS, MAX_NORMALS_LOSS = 1.03, 1.0
-"""A model held to another is shipped only if L1 grows by less than this factor, normals by fewer degrees."""
-
-SHARD_SHARE = 32
-"""Of one shard, so that they are spread over the dataset."""
+MAX_LOSS = 1.03
+"""A model held to another is shipped only if neither L1 nor the angle of normals grows by this factor."""
 
 PRECISION = "f32"
 """What live capture and stills compute in: bfloat16, where a CPU has it, leaves a grain on the surface."""
@@ -83,7 +74,7 @@ def release_network(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> 
     task = task_of(str(state.state.get("task")))
     if not (manifest.parent / "files" / task.card).is_file():
         raise ModelError(
-            f"The model card {manifest.parent / 'models' / task.card} is missing; write it first."
+            f"The model card {manifest.parent / 'files' / task.card} is missing; write it first."
         )
     size = _finished_size(checkpoint, state)
     contents = task.exported(network, size, data)
@@ -94,7 +85,7 @@ def release_network(checkpoint: Path, data: Path, manifest: Path = MANIFEST) -> 
     judged = dict(zip(names, _judge([*contents.values(), *shipped.values()], val, size), strict=True))
     verdicts = {name: verdict(judged[other], judged[name]) for name, other in held.items()}
     result: dict[str, Any] = {"verdicts": {name: why or "shipped" for name, why in verdicts.items()}}
-    if network.float_layers:
+    if not network.rounds:
         seen = Dataset([shrunk(val.take(np.arange(len(val))), size)])
         result["fp16"] = _figures(half_predictor(network), seen, "val")
     for name in contents:
@@ -145,32 +136,17 @@ def _ship(name: str, judged: Judged, test: Dataset, size: int, task: Any, manife
 
 
 def _judged(val: Dataset) -> Dataset:
-    """At most `JUDGED` samples of a split, spread over it: enough to tell int8 from float."""
+    """At most `JUDGED` samples of a split, spread over it: enough to tell one network from another."""
     rows = np.unique(np.linspace(0, len(val) - 1, min(JUDGED, len(val))).astype(int))
     return Dataset([val.take(rows)])
 
 
-def calibration_images(data: Path, size: int) -> np.ndarray:
-    """`CALIBRATION` training pictures, ``size`` pixels wide and degraded as in training, for the network.
-
-    :raises InputError: ``data`` holds no usable training samples.
-    """
-    augment, rng = Augmenter(AugmentSettings()), np.random.default_rng(0)
-    pictures = []
-    for picked in pick_samples(data, "train", CALIBRATION, SHARD_SHARE, seed=0):
-        samples = shrunk(picked, size)
-        augment(samples, rng)
-        pictures.append(to_network(samples.image))
-    return np.concatenate(pictures)
-
-
 def verdict(other: Judged, model: Judged) -> str | None:
     """Why a model is not worth shipping beside the other that it is held to, or ``None`` where it is."""
-    l1, normals = (model.accuracy[key] for key in ("l1_val", "normals_degrees_val"))
-    if l1 > other.accuracy["l1_val"] * MAX_L1_LOSS:
-        return f"L1 grows from {other.accuracy['l1_val']:.4f} to {l1:.4f}"
-    if normals > other.accuracy["normals_degrees_val"] + MAX_NORMALS_LOSS:
-        return f"normals grow from {other.accuracy['normals_degrees_val']:.1f} to {normals:.1f} degrees"
+    for key, what in (("l1_val", "L1"), ("normals_degrees_val", "the angle of normals")):
+        before, now = other.accuracy[key], model.accuracy[key]
+        if now > before * MAX_LOSS:
+            return f"{what} grows from {before:.4f} to {now:.4f}"
     if model.milliseconds >= other.milliseconds:
         return f"it is not faster ({model.milliseconds:.2f} ms against {other.milliseconds:.2f})"
     return None

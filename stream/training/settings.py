@@ -126,7 +126,7 @@ class DistilSettings(Settings):
     """Weights of what the teacher says, beside the labels; see `stream.training.tasks.live`."""
 
     depth: Weight = 0.5
-    slope: Weight = 0.05
+    slope: Weight = 0.1
     mask: Weight = 0.4
 
 
@@ -149,5 +149,5 @@ class LiveTraining(DepthTraining):
     """The encoder learns from this step on: a step without it takes half as long."""
     tail_rate: Annotated[float, Field(gt=0)] = 2.0
     """Learning rate of the last layers, which the teacher has not, relative to the others'."""
-    loss: LossSettings = LossSettings(shape=2.0, normal=1.0, photo=0.5, consistency=0.0)
+    loss: LossSettings = LossSettings(shape=2.0, normal=1.5, photo=0.5, consistency=0.0)
     distil: DistilSettings = DistilSettings()

@@ -241,7 +241,7 @@ class TestPlan:
         self, machine: Machine, caplog: pytest.LogCaptureFixture
     ) -> None:
         machine.trt.spoils = lambda plan: True
-        model = open_model("depth-int8")
+        model = open_model("depth-live")
         with pytest.raises(BackendError, match="int8 changes the output"):
             load_engine(model, "tensorrt")
         with caplog.at_level(logging.WARNING):

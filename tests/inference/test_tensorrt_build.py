@@ -71,7 +71,7 @@ def test_the_shipped_float_model_builds_exactly(rtx: Library) -> None:
 def test_shipped_models_are_there_in_both_kinds() -> None:
     precisions = {path.stem: precision_of(path.read_bytes(), exact=False) for path in MODELS}
     assert precisions["depth"] == "fp16"
-    assert precisions.get("depth-int8", "int8") == "int8"
+    assert precisions["depth-live"] == "int8"
 
 
 @needs_rtx
@@ -92,10 +92,8 @@ class TestRefusals:
             build_plan(rtx, model, BuildOptions(arch="sm_86"))
 
     def test_an_asymmetric_quantisation_is_named(self, rtx: Library) -> None:
-        path = next((path for path in MODELS if path.stem == "depth-int8"), None)
-        if path is None:
-            pytest.skip("no int8 model is shipped")
-        with pytest.raises(ModelError, match=r"DequantizeLinear\): .*Int32"):
+        path = next(path for path in MODELS if path.stem == "depth-live")
+        with pytest.raises(ModelError, match=r"QuantizeLinear\): .*zero point"):
             build_plan(rtx, path.read_bytes(), BuildOptions(arch="sm_86"))
 
     @pytest.mark.parametrize("content", [b"this is no model", b"\x00" * 64, b"\xff" * 64])

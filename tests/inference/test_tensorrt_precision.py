@@ -220,6 +220,13 @@ class TestSymmetric:
         found, expected = run(to_symmetric(content), x=x), run(content, x=x)
         np.testing.assert_allclose(found["y"], expected["y"], atol=1e-6)
 
+    def test_a_zero_point_that_weights_do_not_name_is_0(self) -> None:
+        proto = onnx.load_model_from_string(self.network(0, np.int8))
+        (node,) = [node for node in proto.graph.node if node.output[0] == "w"]
+        del node.input[2]
+        content, x = proto.SerializeToString(), pictures()
+        np.testing.assert_allclose(run(to_symmetric(content), x=x)["y"], run(content, x=x)["y"], atol=1e-6)
+
     def test_shifted_int8_is_refused(self) -> None:
         with pytest.raises(ModelError, match="int8 around 3"):
             to_symmetric(self.network(3, np.int8))
@@ -244,7 +251,7 @@ def test_the_shipped_models_lose_little(path: Path) -> None:
     content = path.read_bytes()
     precision: Literal["int8", "fp16"] = "int8" if is_quantised(content) else "fp16"
     loss = predicted_loss(content, prepare(content, precision))
-    assert set(loss) == {"depth", "mask", "confidence", "normal"}
+    assert {"depth", "mask", "confidence"} <= set(loss)
     assert too_lossy(loss, precision) is None
     assert max(loss.values()) > 1e-5
 

@@ -91,16 +91,6 @@ def test_options_and_metadata_build_the_same_network(network):
     }
 
 
-def test_layers_that_stay_in_float_exist(network):
-    names = list(network.state_dict())
-    for beginning in network.float_layers:
-        assert any(name.startswith(beginning) for name in names)
-    count = sum(
-        value.numel() for name, value in network.named_parameters() if name.startswith(network.float_layers)
-    )
-    assert 0 < count < 0.1 * sum(value.numel() for value in network.parameters())
-
-
 class TestHead:
     """The maps against the formulas they stand for."""
 

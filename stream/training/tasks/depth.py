@@ -39,7 +39,7 @@ class DepthTask:
 
     name: ClassVar[str] = "depth"
     card: ClassVar[str] = "depth.md"
-    held_to: ClassVar[Mapping[str, str]] = {"depth-int8": "depth"}
+    held_to: ClassVar[Mapping[str, str]] = {}
     parts: Sequence[str] = PARTS
 
     def __init__(self, settings: DepthTraining, train: Dataset, val: Dataset) -> None:
@@ -130,12 +130,10 @@ class DepthTask:
 
     @classmethod
     def exported(cls, network: Any, size: int, data: Path) -> dict[str, bytes]:
-        """``depth`` in float, and ``depth-int8`` calibrated on training pictures."""
-        from stream.training.export import export_onnx, quantized
-        from stream.training.release import calibration_images
+        """``depth``, in float."""
+        from stream.training.export import export_onnx
 
-        content = export_onnx(network, size).SerializeToString()
-        return {"depth": content, "depth-int8": quantized(content, calibration_images(data, size))}
+        return {"depth": export_onnx(network, size).SerializeToString()}
 
 
 def trained_network(path: Path) -> tuple[DepthNetwork, Checkpoint]:

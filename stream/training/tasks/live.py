@@ -48,7 +48,7 @@ class LiveTask(DepthTask):
 
     name: ClassVar[str] = "live"
     card: ClassVar[str] = "depth-live.md"
-    held_to: ClassVar[Mapping[str, str]] = {"depth-live": "depth-int8"}
+    held_to: ClassVar[Mapping[str, str]] = {"depth-live": "depth"}
     parts: Sequence[str] = (*PARTS, *(f"teacher_{name}" for name in TAUGHT))
 
     def __init__(self, settings: LiveTraining, train: Dataset, val: Dataset) -> None:
