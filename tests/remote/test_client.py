@@ -13,9 +13,9 @@ from remote.fake_server import AHEAD, FakeServer, level
 
 from stream.errors import RemoteError
 from stream.protocol.messages import KeyRequest, Report
+from stream.remote.client import silence
+from stream.remote.client.signalling import AccessError, WaitError
 from stream.remote.client.watching import links as watch_links
-from stream.remote.client.watching import silence
-from stream.remote.client.watching.http import AccessError, WaitError
 from stream.remote.client.watching.viewer import RemoteFrame, RemoteViewer
 from stream.remote.refusals import ServerFullError, UnknownSessionError
 

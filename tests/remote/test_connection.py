@@ -12,7 +12,7 @@ from stream.protocol.clock import media_time
 from stream.protocol.fragments import Kind, Message, whole
 from stream.protocol.mesh_codec import MeshEncoder
 from stream.protocol.messages import Subscribe
-from stream.remote.client.watching import silence
+from stream.remote.client import silence
 from stream.remote.client.watching.connection import WatchConnection
 from stream.remote.client.watching.frame import RemoteFrame
 from stream.remote.client.watching.links import peer_connection

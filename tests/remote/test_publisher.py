@@ -18,12 +18,12 @@ from stream.errors import RemoteError
 from stream.mesh.build import surface_of
 from stream.protocol.clock import media_time
 from stream.protocol.expression_codec import decode_expression
+from stream.remote.client import silence
 from stream.remote.client.publishing import link as publish_link
 from stream.remote.client.publishing import sink as publish_stage
 from stream.remote.client.publishing.publisher import RemotePublisher
 from stream.remote.client.publishing.sink import PublishStage
-from stream.remote.client.watching import silence
-from stream.remote.client.watching.http import AccessError
+from stream.remote.client.signalling import AccessError
 from stream.remote.loop_thread import LoopThread
 from stream.types import Capture, Expression, Frame, Person
 

@@ -1,4 +1,4 @@
-"""The parts of a viewer by themselves: addresses, the clock, the matching of pictures, the decoding."""
+"""The parts of a viewer by themselves: the matching of pictures, the decoding."""
 
 from __future__ import annotations
 
@@ -13,93 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from remote.fake_server import CAMERA, CROP, face, surface
 
-from stream.errors import ConfigError, ProtocolError
+from stream.errors import ProtocolError
 from stream.protocol.clock import media_time
 from stream.protocol.fragments import Kind, Message
 from stream.protocol.mesh_codec import MeshEncoder, SurfaceFrame
-from stream.protocol.messages import Pong
 from stream.protocol.textures import HEADER
-from stream.remote.client.watching.address import Address, parse_address, shown_url
-from stream.remote.client.watching.clock import ServerClock
 from stream.remote.client.watching.meshes import MeshReceiver, ReceivedSurface
 from stream.remote.client.watching.pictures import PATIENCE, PictureMatcher, ReceivedPicture, decode_texture
-
-
-@pytest.fixture(autouse=True)
-def without_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PROSOPON_TOKEN", raising=False)
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://host:8080", Address("http://host:8080")),
-        ("http://host:8080/", Address("http://host:8080")),
-        ("https://host", Address("https://host")),
-        ("http://host/#session=a-1", Address("http://host", "a-1")),
-        ("http://host/whep/a-1", Address("http://host", "a-1")),
-        ("https://host/faces/whep/a", Address("https://host/faces", "a")),
-        ("https://host/faces/#session=a&token=t", Address("https://host/faces", "a", "t")),
-        ("http://[::1]:8080#token=t", Address("http://[::1]:8080", None, "t")),
-        ("http://host#token=a+b/c%2Bd==", Address("http://host", None, "a+b/c+d==")),
-    ],
-)
-def test_addresses(url: str, expected: Address) -> None:
-    assert parse_address(url) == expected
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "", "host:8080", "ftp://host", "http://", "http://host:99999", "http://user:pw@host", "http://host?x=1",
-        "http://host/#session=UPPER", "http://host/whep/../x", "http://host/#token=a%20b", "http://ho\nst",
-    ],
-)  # fmt: skip
-def test_what_is_no_address_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        parse_address(url)
-    assert "pw" not in str(refused.value)
-
-
-def test_tokens_come_from_the_option_then_the_address_then_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("PROSOPON_TOKEN", "three")
-    assert parse_address("http://host").token == "three"
-    assert parse_address("http://host#token=two").token == "two"
-    address = parse_address("http://host#token=two", "name", "one")
-    assert (address.token, address.session) == ("one", "name")
-    assert address.headers == {"Authorization": "Bearer one"}
-    assert "one" not in repr(address).replace("None", "")
-    assert shown_url("http://host/#token=two") == "http://host/"
-
-
-@pytest.mark.parametrize(
-    ("url", "exposed"),
-    [("http://host", True), ("https://host", False), ("http://127.0.0.1:1", False), ("http://[::1]", False)],
-)
-def test_a_token_in_the_clear_is_noticed(url: str, exposed: bool) -> None:
-    assert parse_address(url, token="t").exposed is exposed
-    assert not parse_address(url).exposed
-
-
-def test_the_clocks_difference_lies_within_the_bounds_of_all_pings() -> None:
-    now = [100.0]
-    clock = ServerClock(lambda: now[0])
-    assert clock.local(1) is None
-    assert clock.server(1.0) is None
-    # Answers are held up on their way there, or back; all but one of them at least 20 ms.
-    for there, back in ((0.02, 0.5), (0.5, 0.004), (0.002, 0.03), (0.02, 0.02), (0.03, 0.5)):
-        ping = clock.ping()
-        server = round((now[0] + there) * 1e6) + 5_000_000
-        now[0] += there + back
-        clock.pong(Pong(time=ping.time, server=server))
-    assert clock.server(100.0) == pytest.approx(105_000_000 - 1_000, abs=1), "(2 ms - 4 ms) / 2"
-    assert clock.local(clock.server(123.4) or 0) == pytest.approx(123.4, abs=1e-6)
-    before = clock.server(100.0)
-    clock.pong(Pong(time=now[0] * 1e3 + 50, server=1))  # from the future
-    clock.pong(Pong(time=-1e9, server=1))
-    assert clock.server(100.0) == before
 
 
 class Times:

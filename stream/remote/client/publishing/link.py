@@ -21,9 +21,7 @@ from stream.protocol.messages import (
     read_message,
     write_message,
 )
-from stream.remote.client.watching.clock import ServerClock
-from stream.remote.client.watching.http import Signalling
-from stream.remote.client.watching.links import (
+from stream.remote.client.calls import (
     CONNECT_SECONDS,
     IceError,
     accept_answer,
@@ -31,7 +29,9 @@ from stream.remote.client.watching.links import (
     describe,
     peer_connection,
 )
-from stream.remote.client.watching.silence import Silence
+from stream.remote.client.clock import ServerClock
+from stream.remote.client.signalling import Signalling
+from stream.remote.client.silence import Silence
 from stream.remote.transport.video import SharedVideo
 from stream.types import Array
 

@@ -25,11 +25,11 @@ from stream.protocol.messages import (
     write_message,
 )
 from stream.protocol.messages import Clock as ClockMessage
-from stream.remote.client.watching.clock import ServerClock
+from stream.remote.client.clock import ServerClock
+from stream.remote.client.silence import Silence
 from stream.remote.client.watching.frame import RemoteFrame, ServerLink
 from stream.remote.client.watching.meshes import MeshReceiver, ReceivedSurface
 from stream.remote.client.watching.pictures import PictureMatcher, ReceivedPicture, decode_texture
-from stream.remote.client.watching.silence import Silence
 
 log = logging.getLogger(__name__)
 
