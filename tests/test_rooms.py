@@ -57,6 +57,10 @@ APART = (
 """Rooms that do not know each other; what both need lies beside or above them."""
 
 
+WITHOUT_AIORTC = (("remote", "client"), ("remote", "server"))
+"""Rooms that know connections as `stream.remote.transport` shows them."""
+
+
 def imports() -> Iterator[tuple[Path, list[str]]]:
     """Every import of our own modules, wherever in a file it stands, as the parts of its name."""
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -121,3 +125,14 @@ def test_rooms_that_stand_apart_do_not_import_each_other() -> None:
                         wrong.append(f"{path.relative_to(PACKAGE)} imports {'.'.join(names)}")
     assert seen == {room for pair in APART for room in pair}
     assert not wrong
+
+
+def test_only_transport_knows_the_webrtc_library() -> None:
+    for room in WITHOUT_AIORTC:
+        for path in sorted(PACKAGE.joinpath(*room).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom):
+                    names = [node.module or ""]
+                else:
+                    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                assert not {"aiortc", "aioice"} & {name.split(".")[0] for name in names}, path

@@ -16,7 +16,7 @@ from mesh.wire_samples import START, real_shots
 from remote.stalls import undisturbed
 from remote.udp_relay import UdpRelay
 
-from stream.protocol.fragments import Kind, Message, Reassembler, split
+from stream.protocol.fragments import Kind, Message, Reassembler
 from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder
 from stream.protocol.messages import CONTROL, MESH, KeyRequest, read_message, write_message
 from stream.remote.transport.rtc_inner import PeerConnection
@@ -95,7 +95,7 @@ class Sender:
         face, surface = shots[0 if still else number % len(shots)][:2]
         body = self.encoder.encode(number, face, surface, number, START + number * 100_000 // 3).body
         self.sent[number] = time.monotonic()
-        for datagram in split(Message(Kind.MESH, 0, number, body)):
+        for datagram in Message(Kind.MESH, 0, number, body).datagrams:
             self.mesh.send(datagram)
 
 

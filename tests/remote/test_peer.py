@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from remote.rtc_pair import Client, join, make_peer, number_of, numbered, until
+from remote.rtc_pair import Client, echo, join, make_peer, number_of, numbered, until
 
 from stream.errors import ProtocolError
 from stream.protocol.clock import media_time, wall_micros
@@ -173,7 +173,7 @@ def test_ice_restarts_while_media_and_data_go_on() -> None:
         assert client.incoming is not None
         echoed: list[Any] = []
         channel = client.channel()
-        peer.on_channel = lambda other: other.on("message", other.send)
+        peer.on_text = echo(peer)
         channel.on("message", echoed.append)
         await join(client, peer, receive=False, send=shared.feed())
         pictures: list[DecodedPicture] = []
@@ -212,7 +212,7 @@ def test_a_restart_that_leads_nowhere_leaves_the_old_way() -> None:
         client.receives()
         echoed: list[Any] = []
         channel = client.channel()
-        peer.on_channel = lambda other: other.on("message", other.send)
+        peer.on_text = echo(peer)
         channel.on("message", echoed.append)
         await join(client, peer, receive=False)
         await until(lambda: channel.readyState == "open")

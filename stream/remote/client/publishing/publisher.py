@@ -134,7 +134,7 @@ class RemotePublisher(Reconnecting[PublishLink]):
                 self._encoder.request_key()
             messages = await loop.run_in_executor(self._executor, self._encode, capture, captured)
             if messages is not None:
-                link.send(messages)
+                await link.send(messages)
                 self._sent += 1
 
     def _encode(self, capture: Capture, captured: int) -> list[Message] | None:

@@ -1,9 +1,8 @@
-"""What a viewer receives, and what it is carried by."""
+"""What a viewer receives."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from stream.protocol.mesh_codec import SurfaceFrame
 from stream.types import Array
@@ -35,21 +34,3 @@ class RemoteFrame:
     def latency(self) -> float | None:
         """Seconds from capture to arrival."""
         return None if self.captured is None else self.arrived - self.captured
-
-
-class ServerLink(Protocol):
-    """What carries a connection.
-
-    :ivar transport: ``webrtc`` or ``websocket``.
-    """
-
-    transport: str
-
-    async def received(self) -> int:
-        """Bytes that came so far, meshes, pictures and all the rest."""
-
-    def send(self, text: str) -> None:
-        """Send a control message; where the link is gone, nothing happens."""
-
-    async def close(self) -> None:
-        """Say goodbye and close."""

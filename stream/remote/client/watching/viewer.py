@@ -18,12 +18,12 @@ from stream.errors import RemoteError
 from stream.protocol.expression_codec import ExpressionFrame
 from stream.protocol.messages import Hello, State, Subscribe
 from stream.remote.client.address import parse_address
-from stream.remote.client.calls import IceError
 from stream.remote.client.reconnect import Reconnecting
 from stream.remote.client.signalling import Signalling
 from stream.remote.client.watching.connection import WatchConnection
 from stream.remote.client.watching.frame import RemoteFrame
 from stream.remote.client.watching.links import open_socket, open_webrtc
+from stream.remote.client.webrtc import IceError
 from stream.remote.refusals import UnknownSessionError
 
 __all__ = ["RemoteFrame", "RemoteViewer", "Transport", "ViewerFigures"]

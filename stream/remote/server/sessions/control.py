@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from stream.errors import ProtocolError
 from stream.protocol.clock import wall_micros
 from stream.protocol.messages import AnyMessage, Clock, Ping, Pong, read_message, write_message
-
-if TYPE_CHECKING:
-    from aiortc import RTCDataChannel
-
-MOST_TEXT = 65_536
-"""Bytes of control messages that may wait in a data channel: a peer that takes none gets no more."""
 
 RATE = 50
 """Messages that a peer may send in a second; an honest one sends three."""
@@ -54,34 +47,25 @@ def answer(ping: Ping) -> Pong:
 
 
 class PublisherControl:
-    """The control channel of a session's publisher, who may open one.
+    """What is said to a session's publisher, and what it says.
 
+    :param tell: sends a control message (`stream.remote.transport.link.Link.tell`).
     :param on_clock: it told the clock of its video track.
     :param on_flood: it sends too much.
     """
 
-    def __init__(self, on_clock: Callable[[Clock], None], on_flood: Callable[[], None]) -> None:
-        self._on_clock, self._on_flood = on_clock, on_flood
+    def __init__(
+        self, tell: Callable[[str], bool], on_clock: Callable[[Clock], None], on_flood: Callable[[], None]
+    ) -> None:
+        self._tell, self._on_clock, self._on_flood = tell, on_clock, on_flood
         self._inbox = ControlInbox()
-        self._channel: RTCDataChannel | None = None
-
-    @property
-    def taken(self) -> bool:
-        """Whether there is one."""
-        return self._channel is not None
-
-    def take(self, channel: RTCDataChannel) -> None:
-        """Hear and speak on this one."""
-        self._channel = channel
-        channel.on("message", self._heard)
 
     def tell(self, message: AnyMessage) -> None:
         """Send a message, where there is a way for it that is not blocked."""
-        channel = self._channel
-        if channel is not None and channel.readyState == "open" and channel.bufferedAmount < MOST_TEXT:
-            channel.send(write_message(message))
+        self._tell(write_message(message))
 
-    def _heard(self, text: str | bytes) -> None:
+    def heard(self, text: str | bytes) -> None:
+        """Take a control message; nothing in it is trusted."""
         message = self._inbox.read(text, time.monotonic())
         if self._inbox.flooded:
             self._on_flood()

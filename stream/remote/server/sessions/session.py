@@ -13,7 +13,7 @@ from stream.errors import ProsoponError
 from stream.expression.arkit import ARKIT_NAMES
 from stream.pipeline.metrics import Metrics
 from stream.protocol.fragments import VERSION
-from stream.protocol.messages import CONTROL, MESH, Clock, Hello, KeyRequest, State
+from stream.protocol.messages import CONTROL, Clock, Hello, KeyRequest, State
 from stream.remote.server.sessions.audience import Audience
 from stream.remote.server.sessions.broadcast import Broadcast
 from stream.remote.server.sessions.control import PublisherControl
@@ -27,8 +27,6 @@ from stream.remote.transport.video import SharedVideo
 from stream.session import Session
 
 if TYPE_CHECKING:
-    from aiortc import RTCDataChannel
-
     from stream.pipeline.source import Source
     from stream.pipeline.stage import Sink
     from stream.remote.transport.incoming import IncomingVideo
@@ -89,7 +87,7 @@ class RemoteSession:
         )
         self.audience = Audience(self._hello, self._broadcast, self._video, self.metrics, settings)
         self._incoming: IncomingVideo | None = None
-        self._control = PublisherControl(self._clock_told, self._broke_rules)
+        self._control = PublisherControl(peer.tell, self._clock_told, self._broke_rules)
         self._relay: RelayedSource | None = None
         self.running: Session | None = None
         self._video_here, self._meshes_here, self._ending = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -107,7 +105,7 @@ class RemoteSession:
         :raises ProtocolError: the offer cannot be answered; the session is over.
         """
         self.peer.on_video, self.peer.on_channel = self._on_video, self._on_channel
-        self.peer.on_closed = self.end
+        self.peer.on_text, self.peer.on_closed = self._control.heard, self.end
         try:
             answered = await self.peer.accept(offer, receive=True, send=None)
         except BaseException:
@@ -155,25 +153,21 @@ class RemoteSession:
     # What the publisher does
 
     def _on_video(self, incoming: IncomingVideo) -> None:
-        if self._incoming is None:
-            self._incoming = incoming
-            self._video_here.set()
+        self._incoming = incoming
+        self._video_here.set()
 
-    def _on_channel(self, channel: RTCDataChannel) -> None:
-        if channel.label == CONTROL and not self._control.taken:
-            self._control.take(channel)
+    def _on_channel(self, label: str) -> None:
+        if label == CONTROL:
             self._control.tell(self._hello)
             self._control.tell(self.audience.state)
-        elif channel.label == MESH and self._relay is None and self._incoming is not None:
+        elif self._incoming is not None:
             self._relay = RelayedSource(
                 self._incoming, self.metrics, lambda: self._control.tell(KeyRequest())
             )
-            channel.on("message", self._relay.datagram)
+            self.peer.on_datagram = self._relay.datagram
             self._meshes_here.set()
             if self.running is not None:  # it was taken for a camera
                 self.running.stop()
-        else:
-            channel.close()
 
     def _clock_told(self, clock: Clock) -> None:
         if self._incoming is not None:
