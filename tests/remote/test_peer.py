@@ -42,10 +42,8 @@ def test_a_published_picture_arrives_with_the_time_it_was_taken(codec: str) -> N
     async def run() -> None:
         shared, client, peer = SharedVideo(640, 1500), Client(), make_peer()
         feed = client.sends(shared, codec)
-        tracks: list[IncomingVideo] = []
-        peer.on_video = tracks.append
         await join(client, peer, receive=True)
-        (incoming,) = tracks
+        incoming = peer.video
         pictures: list[DecodedPicture] = []
         reader = reading(incoming, pictures)
         await show(shared, 1)
@@ -74,8 +72,6 @@ def test_h264_of_any_profile_is_received(offered: str | None) -> None:
     async def run() -> None:
         shared, client, peer = SharedVideo(640, 1500), Client(), make_peer()
         client.sends(shared, "H264")
-        tracks: list[IncomingVideo] = []
-        peer.on_video = tracks.append
         ours = re.compile(r"a=fmtp:(\d+) level-asymmetry-allowed[^\r]*\r\n")
         theirs = "" if offered is None else rf"a=fmtp:\1 {offered}\r\n"
         offer = await client.offer()
@@ -88,7 +84,7 @@ def test_h264_of_any_profile_is_received(offered: str | None) -> None:
             answer = re.sub(rf"a=fmtp:{kind} [^\r]*\r\n", "", answer).replace(line, line + wanted)
         await client.take(answer)
         pictures: list[DecodedPicture] = []
-        reader = reading(tracks[0], pictures)
+        reader = reading(peer.video, pictures)
         await until(lambda: peer.state == "connected")
         await show(shared, 20)
         await until(lambda: bool(pictures) and number_of(pictures[-1].image) == 19)

@@ -42,11 +42,6 @@ class Caller(RtcLink):
         for channel in self._channels.values():
             channel.on("open", self._change.set)
 
-    @property
-    def video(self) -> IncomingVideo | None:
-        """What is received, if it is."""
-        return self._incoming
-
     async def offer(self) -> str:
         """The offer, SDP, with all its candidates."""
         await self._rtc.setLocalDescription(await self._rtc.createOffer())

@@ -7,7 +7,6 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
 
 from aiortc import RTCRtpTransceiver, RTCSessionDescription
 from aiortc.rtcicetransport import connection_kwargs
@@ -16,10 +15,9 @@ from stream.errors import ProtocolError
 from stream.remote.refusals import SupersededError
 from stream.remote.settings import IceSettings
 from stream.remote.transport.encoders import CODECS
-from stream.remote.transport.ice import rtc_servers
+from stream.remote.transport.ice import ice_servers
 from stream.remote.transport.ice_link import IceLink
 from stream.remote.transport.incoming import IncomingVideo
-from stream.remote.transport.link import nothing
 from stream.remote.transport.rtc_inner import prefer_codec
 from stream.remote.transport.rtc_link import RtcLink
 from stream.remote.transport.sdp import Fragment, Offer, check_offer, restore_h264, write_fragment
@@ -41,14 +39,12 @@ class Peer(RtcLink):
     :param ice: STUN and TURN servers.
     :param idle_seconds: a peer that does not connect, or that gives no sign of life, ends after that long.
     :ivar etag: names the ICE session, for WHIP; another one after each restart. Without quotes.
-    :ivar on_video: called once within `accept`, with the track that the peer sends.
     :raises ConfigError: the ICE settings are no servers' addresses.
     """
 
     def __init__(self, ice: IceSettings, idle_seconds: float) -> None:
-        super().__init__(rtc_servers(ice))
+        super().__init__(ice_servers(ice))
         self.etag = secrets.token_hex(8)
-        self.on_video: Callable[[IncomingVideo], None] = nothing
         self._ice, self._idle_seconds = ice, idle_seconds
         self._offer: Offer | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -70,7 +66,7 @@ class Peer(RtcLink):
 
         Audio is answered as inactive. Our ICE candidates are all in the answer.
 
-        :param receive: take the peer's video; else none is taken.
+        :param receive: take the peer's video, which is `video` then; else none is taken.
         :param send: what to send where the peer asks for video.
         :returns: the answer, SDP.
         :raises ProtocolError: the offer is none that can be answered; the peer is closed then.
@@ -82,8 +78,6 @@ class Peer(RtcLink):
             await self.close()
             raise
         self._watch = asyncio.ensure_future(self._watch_idle())
-        if self._incoming is not None:
-            self.on_video(self._incoming)
         return answer
 
     def restarts(self, fragment: Fragment) -> bool:
@@ -119,7 +113,7 @@ class Peer(RtcLink):
         async with self._restart:
             self._past.append(link.remote_username)
             try:
-                await link.renew(**connection_kwargs(rtc_servers(self._ice)))
+                await link.renew(**connection_kwargs(ice_servers(self._ice)))
             except ConnectionError as error:
                 raise ProtocolError("The connection is over; make a new one.") from error
             link.reconnect(fragment.ufrag, fragment.password)

@@ -89,6 +89,12 @@ class RtcLink:
         stats = await self._rtc.getStats()
         return sum(int(one.bytesReceived) for one in stats.values() if one.type == "transport")
 
+    @property
+    def video(self) -> IncomingVideo:
+        """What is received, where video is."""
+        assert self._incoming is not None, "no video was negotiated"
+        return self._incoming
+
     def rtp_offset(self) -> int | None:
         """Of the video track that we send (`messages.Clock.rtp`); None before its first picture was sent."""
         return self._feed.rtp_offset() if self._feed is not None else None

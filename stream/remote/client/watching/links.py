@@ -72,7 +72,7 @@ async def open_webrtc(
     """
     link = WebRtcLink(signalling, await signalling.ice_servers(), receive=pictures)
     connection = WatchConnection(link, wants, deliver)
-    if link.video is not None:
+    if pictures:
         connection.watch(link.video)
     opening = link.open(signalling.address.url("whep", session), "; try --transport websocket")
     return await _greeted(connection, opening)

@@ -12,9 +12,9 @@ from stream.errors import RemoteError
 from stream.pipeline.metrics import Metrics
 from stream.protocol.clock import monotonic_of
 from stream.protocol.fragments import Kind
-from stream.protocol.messages import AnyMessage, KeyRequest, Ping, Report, Subscribe, write_message
+from stream.protocol.messages import AnyMessage, KeyRequest, Report, Subscribe, write_message
 from stream.remote.server.sessions.adapt import Adaptation
-from stream.remote.server.sessions.control import ControlInbox, answer
+from stream.remote.server.sessions.control import ControlInbox
 from stream.remote.server.sessions.mailbox import Mailbox, Packet, Tier
 from stream.remote.transport.link import Link
 
@@ -75,7 +75,7 @@ class Viewer:
         self._subscribed, self._begun = Subscribe(), False
         self._log = logging.LoggerAdapter(log, {"session": session, "viewer": name})
         self._adapt = Adaptation(time.monotonic())
-        self._inbox = ControlInbox()
+        self._inbox = ControlInbox(self.tell, self._flooded)
         self._mailbox = Mailbox()
         self._packets_wait, self._over = asyncio.Event(), asyncio.Event()
 
@@ -91,12 +91,8 @@ class Viewer:
 
     def heard(self, text: str | bytes) -> None:
         """Take a control message from the viewer; nothing in it is trusted."""
-        message = self._inbox.read(text, time.monotonic())
-        if self._inbox.flooded:
-            self.dismiss("The viewer sends too many control messages.")
-        elif isinstance(message, Ping):
-            self.tell(answer(message))
-        elif isinstance(message, KeyRequest) and self.wants.mesh is not None:
+        message = self._inbox.read(text)
+        if isinstance(message, KeyRequest) and self.wants.mesh is not None:
             self._request_key(self.wants.mesh)
         elif isinstance(message, Subscribe):
             self._subscribed = message
@@ -106,10 +102,10 @@ class Viewer:
 
     def counts(self) -> bool:
         """Count what the viewer sends besides, as its WebSocket's pings; False where it is too much."""
-        if not self._inbox.count(time.monotonic()):
-            self.dismiss("The viewer sends too many control messages.")
-            return False
-        return True
+        return self._inbox.count()
+
+    def _flooded(self) -> None:
+        self.dismiss("The viewer sends too many control messages.")
 
     def offer(self, packets: Sequence[Packet], late: bool = False) -> None:
         """New packets of the session; those that this viewer wants wait to be sent.
