@@ -45,9 +45,8 @@ class FakePeer:
 @dataclass
 class Accepted:
     session: str
-    viewer: str
+    key: str
     peer: FakePeer
-    key: str = KEY
     answer: str = ANSWER
 
 
@@ -82,7 +81,7 @@ class FakeHub:
         self.offers.append((offer, name))
         name = name or "0123456789abcdef"
         self.sessions[name] = FakePeer()
-        return Accepted(name, "", self.sessions[name])
+        return Accepted(name, KEY, self.sessions[name])
 
     async def watch(self, session: str, offer: str) -> Accepted:
         self._refuse()

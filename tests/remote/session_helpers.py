@@ -194,7 +194,7 @@ class Watcher:
 
     async def watch(self, hub: SessionHub, session: str) -> None:
         watched = await hub.watch(session, await self.client.offer())
-        self.name = watched.viewer
+        self.name = watched.key
         await self.client.take(watched.answer)
 
     def say(self, message: AnyMessage) -> None:

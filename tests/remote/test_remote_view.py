@@ -66,7 +66,7 @@ def sent(size: int = 48) -> tuple[RemoteFrame, Any]:
     message = MeshEncoder(bits=14).encode(1, face, surface_of(depth), 0, 10**15)
     surface = MeshDecoder().decode(1, message.body)
     assert surface is not None
-    received = RemoteFrame(surface, frame.image, True, 0, 1, 1.0, 1.1)
+    received = RemoteFrame(surface, 0, 1, 1.1, frame.image, True, 1.0)
     return received, build_mesh(frame, face, depth, "numba")
 
 

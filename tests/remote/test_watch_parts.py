@@ -18,7 +18,8 @@ from stream.protocol.clock import media_time
 from stream.protocol.fragments import Kind, Message
 from stream.protocol.mesh_codec import MeshEncoder, SurfaceFrame
 from stream.protocol.textures import HEADER
-from stream.remote.client.watching.meshes import MeshReceiver, ReceivedSurface
+from stream.remote.client.watching.frame import RemoteFrame
+from stream.remote.client.watching.meshes import MeshReceiver
 from stream.remote.client.watching.pictures import PATIENCE, PictureMatcher, ReceivedPicture, decode_texture
 
 
@@ -30,11 +31,11 @@ class Times:
         return self.now
 
 
-def mesh(sequence: int, captured: int, lane: int = 0) -> ReceivedSurface:
+def mesh(sequence: int, captured: int, lane: int = 0) -> RemoteFrame:
     pose = np.eye(4, dtype=np.float32)
     empty = np.zeros((2, 2), np.float32)
-    return ReceivedSurface(
-        lane, sequence, SurfaceFrame(sequence, captured, 1, CROP, CAMERA, pose, empty, 0.1), 0.0
+    return RemoteFrame(
+        SurfaceFrame(sequence, captured, 1, CROP, CAMERA, pose, empty, 0.1), lane, sequence, 0.0
     )
 
 
@@ -62,9 +63,9 @@ def test_a_mesh_waits_for_its_own_picture(start: int) -> None:
         matcher.picture(timed(number, start + number * FRAME))
         (found,) = matcher.ready()
         assert found.exact
-        assert found.surface.sequence == number
-        assert found.image is not None
-        assert found.image[0, 0, 0] == number
+        assert found.sequence == number
+        assert found.picture is not None
+        assert found.picture[0, 0, 0] == number
     assert matcher.skipped == 0
     assert matcher.due is None
 
@@ -76,7 +77,7 @@ def test_a_mesh_whose_picture_was_lost_takes_the_nearest_once_a_later_one_came()
     assert matcher.ready() == []
     matcher.picture(timed(3, 10**15 + 3 * FRAME))
     (found,) = matcher.ready()
-    assert (found.exact, found.image is not None and found.image[0, 0, 0]) == (False, 0)
+    assert (found.exact, found.picture is not None and found.picture[0, 0, 0]) == (False, 0)
 
 
 def test_patience_ends_and_newer_ones_win() -> None:
@@ -88,7 +89,7 @@ def test_patience_ends_and_newer_ones_win() -> None:
     assert matcher.due == times.now + PATIENCE
     times.now += PATIENCE
     (found,) = matcher.ready()
-    assert (found.surface.sequence, found.exact, matcher.skipped) == (3, False, 2)
+    assert (found.sequence, found.exact, matcher.skipped) == (3, False, 2)
 
 
 def test_where_every_second_mesh_has_a_picture_all_are_given() -> None:
@@ -98,7 +99,7 @@ def test_where_every_second_mesh_has_a_picture_all_are_given() -> None:
     given_out: list[tuple[int, bool]] = []
 
     def give() -> None:
-        given_out.extend((found.surface.sequence, found.exact) for found in matcher.ready())
+        given_out.extend((found.sequence, found.exact) for found in matcher.ready())
 
     for number in range(1, 201):
         matcher.mesh(mesh(number, 10**15 + number * FRAME))
@@ -143,15 +144,15 @@ def test_without_pictures_or_their_times_nobody_waits() -> None:
     times = Times()
     matcher = PictureMatcher(times)
     matcher.mesh(mesh(1, 10**15))
-    assert [found.image for found in matcher.ready()] == [None]
+    assert [found.picture for found in matcher.ready()] == [None]
     matcher.picture(image(7))  # the clock message has not come yet
     matcher.mesh(mesh(2, 10**15 + FRAME))
     (found,) = matcher.ready()
-    assert (found.exact, found.image is not None and found.image[0, 0, 0]) == (False, 7)
+    assert (found.exact, found.picture is not None and found.picture[0, 0, 0]) == (False, 7)
     matcher.picture(timed(0, 10**15))
     times.now += 2.0  # the video stalls
     matcher.mesh(mesh(3, 10**15 + 2 * FRAME))
-    assert [found.image for found in matcher.ready()] == [None]
+    assert [found.picture for found in matcher.ready()] == [None]
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
@@ -171,8 +172,8 @@ def test_whatever_comes_no_older_mesh_follows_a_newer_one(events: list[tuple[str
         else:
             times.now += 0.05 * value
         for found in matcher.ready():
-            assert found.surface.sequence > shown.get(found.surface.lane, 0)
-            shown[found.surface.lane] = found.surface.sequence
+            assert found.sequence > shown.get(found.lane, 0)
+            shown[found.lane] = found.sequence
             given_out += 1
     assert given_out + matcher.skipped <= sequence
     assert sequence - given_out - matcher.skipped <= 3 * 8

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from statistics import median
 
 from stream.errors import ProtocolError, RemoteError
@@ -15,7 +16,7 @@ from stream.protocol.fragments import VERSION, Kind, Message, Reassembler
 from stream.protocol.messages import AnyMessage, Clock, Hello, KeyRequest, Report, State, Subscribe
 from stream.remote.client.conversation import Conversation, ServerLink
 from stream.remote.client.watching.frame import RemoteFrame
-from stream.remote.client.watching.meshes import MeshReceiver, ReceivedSurface
+from stream.remote.client.watching.meshes import MeshReceiver
 from stream.remote.client.watching.pictures import PictureMatcher, ReceivedPicture, decode_texture
 from stream.remote.client.watching.video import VideoReader
 from stream.remote.transport.incoming import IncomingVideo
@@ -186,31 +187,20 @@ class WatchConnection(Conversation):
         self._matcher.picture(picture)
         self._give()
 
-    def _decoded(self, surface: ReceivedSurface) -> None:
-        self._matcher.mesh(surface)
+    def _decoded(self, frame: RemoteFrame) -> None:
+        self._matcher.mesh(frame)
         self._give()
 
     def _give(self) -> None:
         """Hand on what has found its picture, and come back when the next has waited long enough."""
         if self.lost.is_set():  # a newer connection's frames may have been given meanwhile
             return
-        for matched in self._matcher.ready():
-            surface = matched.surface
-            captured = self.clock.local(surface.frame.captured)
+        for frame in self._matcher.ready():
+            captured = self.clock.local(frame.surface.captured)
             self.shown += 1
             if captured is not None:
                 self._latencies.append(time.monotonic() - captured)
-            self._deliver(
-                RemoteFrame(
-                    surface.frame,
-                    matched.image,
-                    matched.exact,
-                    surface.lane,
-                    surface.sequence,
-                    captured,
-                    surface.arrived,
-                )
-            )
+            self._deliver(replace(frame, captured=captured))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from stream.protocol.fragments import HEADER, MAX_BODY
-from stream.protocol.messages import Subscribe
+from stream.protocol.messages import SUBPROTOCOL, Subscribe
 from stream.remote.client.signalling import Signalling
 from stream.remote.client.watching.connection import WatchConnection
 from stream.remote.client.watching.frame import RemoteFrame
@@ -21,8 +21,6 @@ from stream.remote.transport.websocket import SocketLink
 log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 5.0
-
-SUBPROTOCOL = "prosopon.v1"
 
 
 class WebSocketLink(SocketLink):

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -17,12 +16,7 @@ from pydantic import SecretStr
 from stream.errors import ConfigError
 from stream.remote.refusals import RefusedError
 from stream.remote.server.http.limits import FAILED_TOKENS, RateLimit
-from stream.remote.settings import ServeSettings
-
-TOKEN_VARIABLE = "PROSOPON_TOKEN"
-
-SUBPROTOCOL = "prosopon.v1"
-"""What the server selects of a WebSocket's subprotocols."""
+from stream.remote.settings import TOKEN_VARIABLE, ServeSettings, is_loopback
 
 TOKEN_SUBPROTOCOL = "prosopon.token."
 """Before the token in unpadded base64url, for a browser can add no header to a WebSocket."""
@@ -148,14 +142,6 @@ def check_exposure(settings: ServeSettings, tokens_required: bool) -> None:
             f"Others can reach {settings.host}, which takes {' and '.join(missing)}; "
             "set what is missing, or say --insecure if you mean it."
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine can reach this address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _secret(token: SecretStr | None, name: str) -> str | None:

@@ -112,15 +112,11 @@ class Guard:
 
     def count_offer(self, request: web.Request) -> None:
         """:raises RefusedError: 429 where the address made too many offers."""
-        address = self.address(request)
-        self._offers.check(address, "offers")
-        self._offers.take(address)
+        self._offers.spend(self.address(request), "offers")
 
     def count_change(self, request: web.Request) -> None:
         """:raises RefusedError: 429 where the address changed or ended sessions too often."""
-        address = self.address(request)
-        self._changes.check(address, "changes")
-        self._changes.take(address)
+        self._changes.spend(self.address(request), "changes")
 
     def enter_socket(self, request: web.Request) -> str:
         """A place for a WebSocket, to be given back with `leave_socket`.

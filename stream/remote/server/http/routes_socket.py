@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from aiohttp import WSCloseCode, web
 
 from stream.errors import ProtocolError
-from stream.protocol.messages import MAX_BYTES, SESSION_NAME
+from stream.protocol.messages import MAX_BYTES, SESSION_NAME, SUBPROTOCOL
 from stream.remote.refusals import RefusedError, ServerFullError, UnknownSessionError
-from stream.remote.server.http.access import SUBPROTOCOL, Role, subprotocols
+from stream.remote.server.http.access import Role, subprotocols
 from stream.remote.server.http.guard import Guard
 
 if TYPE_CHECKING:
