@@ -48,7 +48,7 @@ def test_a_published_picture_arrives_with_the_time_it_was_taken(codec: str) -> N
         reader = reading(incoming, pictures)
         await show(shared, 1)
         await until(lambda: feed.rtp_offset() is not None)
-        incoming.rtp_offset = feed.rtp_offset()
+        incoming.clock.offset = feed.rtp_offset()
         await until(lambda: len(pictures) == 1)
         shown = await show(shared, 40, first=1)
         await until(lambda: bool(pictures) and number_of(pictures[-1].image) == 40)
@@ -56,7 +56,7 @@ def test_a_published_picture_arrives_with_the_time_it_was_taken(codec: str) -> N
         await asyncio.wait_for(reader, 10)  # the end of the peer is the end of the track
         await until(lambda: peer.state == "closed")
         for picture in pictures[1:]:
-            number, micros = shown[(picture.rtp - incoming.rtp_offset) % 2**32]
+            number, micros = shown[(picture.rtp - incoming.clock.offset) % 2**32]
             assert number_of(picture.image) == number
             assert abs(wall_micros(picture.captured) - micros) <= 12
         assert len(pictures) > 30

@@ -297,7 +297,7 @@ def test_the_faces_of_one_picture_come_together() -> None:
 
 def test_the_snapshot_waits_for_enough_meshes() -> None:
     stopped: list[int] = []
-    enough = watch_view._Enough(lambda: stopped.append(1))
+    enough = watch_view._Enough("mesh", lambda: stopped.append(1))
     without = Capture(sample_frame())
     for _ in range(watch_view.SNAPSHOT_MESHES + 5):
         enough(without)

@@ -75,7 +75,7 @@ class Caller(RtcLink):
         return all(channel.readyState == "open" for channel in self._channels.values())
 
     def _channel_closed(self) -> None:
-        self._end()
+        self.end()
 
 
 def _usable(servers: list[dict[str, Any]]) -> list[RTCIceServer]:

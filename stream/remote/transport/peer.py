@@ -174,7 +174,7 @@ class Peer(RtcLink):
             # One that is alive may say nothing between two requests for consent.
             if silent > (max(self._idle_seconds, SILENT_SECONDS) if connected else self._idle_seconds):
                 log.info("A peer %s; it is closed.", "fell silent" if connected else "did not connect")
-                self._end(failed=True)
+                self.end(failed=True)
                 return
 
     async def _close(self) -> None:

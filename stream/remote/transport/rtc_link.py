@@ -101,7 +101,7 @@ class RtcLink:
 
     async def close(self) -> None:
         """See `Link.close`."""
-        await asyncio.shield(self._end())
+        await asyncio.shield(self.end())
 
     def _mesh(self) -> RTCDataChannel:
         """The mesh channel.
@@ -138,10 +138,13 @@ class RtcLink:
     def _changed(self) -> None:
         state = self._rtc.connectionState
         if state in ("failed", "closed"):
-            self._end(failed=state == "failed")
+            self.end(failed=state == "failed")
 
-    def _end(self, failed: bool = False) -> asyncio.Task[None]:
-        """Close without waiting."""
+    def end(self, failed: bool = False) -> asyncio.Task[None]:
+        """Close without waiting.
+
+        :param failed: something went wrong.
+        """
         if self._closing is None:
             self._failed = failed
             self._closing = asyncio.ensure_future(self._close())

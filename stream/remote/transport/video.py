@@ -28,7 +28,6 @@ KEY_SECONDS = 0.5
 MAX_WAITING = 5
 """Packets that a feed keeps for a sender that is late. One lost costs a key frame, hence not just one."""
 
-
 LOG_SECONDS = 1.0
 """Between two messages about pictures that cannot be encoded."""
 
@@ -38,12 +37,6 @@ class _Packet:
     data: bytes
     media: int
     key: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    image: Array
-    micros: int
 
 
 class VideoFeed(MediaStreamTrack):
@@ -164,7 +157,7 @@ class SharedVideo:
         self._side = side
         self._kbps = kbps
         self._news = threading.Condition()
-        self._waiting: _Offer | None = None
+        self._waiting: tuple[Array, int] | None = None
         self._feeds: list[VideoFeed] = []
         self._keys: set[str] = set()
         self._closed = False
@@ -184,7 +177,7 @@ class SharedVideo:
             if self._closed or not self._feeds:
                 return
             self.dropped += self._waiting is not None
-            self._waiting = _Offer(image, captured_micros)
+            self._waiting = image, captured_micros
             self._news.notify()
 
     def feed(self) -> VideoFeed:
@@ -228,7 +221,7 @@ class SharedVideo:
     def _run(self) -> None:
         while (offer := self._next()) is not None:
             try:
-                self._encode(offer)
+                self._encode(*offer)
             except Exception as error:  # the thread serves all viewers: one picture must not end it
                 self._failed(error)
 
@@ -240,14 +233,14 @@ class SharedVideo:
             self._silent_until = now + LOG_SECONDS
             log.warning("A picture cannot be encoded as video: %s: %s", type(error).__name__, error)
 
-    def _next(self) -> _Offer | None:
+    def _next(self) -> tuple[Array, int] | None:
         with self._news:
             self._news.wait_for(lambda: self._closed or self._waiting is not None)
             offer, self._waiting = self._waiting, None
             return None if self._closed else offer
 
-    def _encode(self, offer: _Offer) -> None:
-        ticks = offer.micros * 9 // 100
+    def _encode(self, image: Array, micros: int) -> None:
+        ticks = micros * 9 // 100
         if ticks <= self._last_ticks:
             self._encoders.clear()  # the clock was set back, or a picture came twice: times must grow
         self._last_ticks = ticks
@@ -256,11 +249,11 @@ class SharedVideo:
         self._encoders = {codec: made for codec, made in self._encoders.items() if codec in used}
         if not used:
             return
-        yuv = fit(offer.image, self._side)
+        yuv = fit(image, self._side)
         for codec in sorted(used):
             encoder = self._encoders.setdefault(codec, VideoEncoder(codec, self._kbps))
             data, key = encoder.encode(yuv, ticks, codec in keys)
-            packet = _Packet(data, media_time(offer.micros), key)
+            packet = _Packet(data, media_time(micros), key)
             for feed in feeds:
                 if data and feed.codec == codec:
                     _on_loop(feed, feed._take, packet)

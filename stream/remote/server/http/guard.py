@@ -6,7 +6,8 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
@@ -118,8 +119,9 @@ class Guard:
         """:raises RefusedError: 429 where the address changed or ended sessions too often."""
         self._changes.spend(self.address(request), "changes")
 
-    def enter_socket(self, request: web.Request) -> str:
-        """A place for a WebSocket, to be given back with `leave_socket`.
+    @contextmanager
+    def socket_place(self, request: web.Request) -> Iterator[None]:
+        """A place for a WebSocket.
 
         :raises RefusedError: 429 where the address has too many open.
         """
@@ -128,11 +130,10 @@ class Guard:
             raise RefusedError(
                 429, "Your address has too many WebSockets open; close some.", {"Retry-After": "10"}
             )
-        return address
-
-    def leave_socket(self, address: str) -> None:
-        """Give the place back."""
-        self._sockets.leave(address)
+        try:
+            yield
+        finally:
+            self._sockets.leave(address)
 
     def options(self, request: web.Request, methods: str) -> web.Response:
         """The answer to OPTIONS; pages of other allowed origins learn what they may send (CORS)."""

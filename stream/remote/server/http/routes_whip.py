@@ -94,13 +94,12 @@ class WhipRoutes:
 
     async def end(self, request: web.Request) -> web.Response:
         """The end of a session or of a viewer."""
-        self._peer(request)
+        peer = self._peer(request)
         self._guard.count_change(request)
-        session = request.match_info["session"]
         if "viewer" in request.match_info:
-            self._hub.dismiss(session, request.match_info["viewer"])
+            peer.end()
         else:
-            self._hub.end(session, request.match_info["key"])
+            self._hub.end(request.match_info["session"], request.match_info["key"])
         return web.Response()
 
     async def look(self, request: web.Request) -> web.Response:

@@ -70,15 +70,6 @@ class Audience:
             raise UnknownSessionError("There is no such viewer; it may have left.")
         return self._peers[viewer]
 
-    def end(self, viewer: str) -> None:
-        """Let a viewer go; does not wait.
-
-        :raises UnknownSessionError: there is no such viewer.
-        """
-        if viewer not in self._viewers:
-            raise UnknownSessionError("There is no such viewer; it may have left.")
-        self._viewers[viewer].end()
-
     async def join(self, offer: str) -> tuple[str, Peer, str]:
         """Answer the offer of a viewer by WebRTC: its id, its connection, the answer.
 

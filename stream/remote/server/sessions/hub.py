@@ -150,13 +150,6 @@ class SessionHub:
         """
         self._retire(self._find(session, key))
 
-    def dismiss(self, session: str, viewer: str) -> None:
-        """Let a viewer go; does not wait.
-
-        :raises UnknownSessionError: there is no such session or viewer.
-        """
-        self._find(session).audience.end(viewer)
-
     def listing(self) -> list[dict[str, Any]]:
         """Each session's ``name``, ``state``, ``faces``, ``viewers``, ``fps`` and age in ``seconds``."""
         return [session.listing() for session in self._sessions.values()]

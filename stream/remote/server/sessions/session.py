@@ -122,16 +122,9 @@ class RemoteSession:
 
     def listing(self) -> dict[str, Any]:
         """What `SessionHub.listing` says of it."""
-        state = self._look_state()
         seconds = time.monotonic() - self._began
-        return {
-            "name": self.name,
-            "state": state.state,
-            "faces": state.faces,
-            "viewers": state.viewers,
-            "fps": round(self._fps, 1),
-            "seconds": round(seconds, 1),
-        }
+        told = self._look_state().model_dump(exclude={"type"})
+        return {"name": self.name, **told, "fps": round(self._fps, 1), "seconds": round(seconds, 1)}
 
     def end(self) -> None:
         """Have it end; does not wait."""
@@ -166,7 +159,7 @@ class RemoteSession:
     def _heard(self, text: str | bytes) -> None:
         message = self._inbox.read(text)
         if isinstance(message, Clock):
-            self.peer.video.rtp_offset = message.rtp
+            self.peer.video.clock.offset = message.rtp
 
     def _tell(self, message: AnyMessage) -> None:
         self.peer.tell(write_message(message))
