@@ -186,7 +186,7 @@ def test_a_lost_key_is_mended_by_a_request_within_half_a_second() -> None:
 
 
 def test_disorder_alone_does_not_close_the_window() -> None:
-    """Typical on two cores: 30 meshes a second, 48 ms old; 22 and 180 ms without `widen_sctp`."""
+    """Typical on two cores: 30 meshes a second, 48 ms old; 22 and 180 ms without `LEAST_WINDOW`."""
     real_shots()
 
     async def run() -> tuple[Sender, Viewer]:

@@ -7,10 +7,10 @@ import contextlib
 from typing import Any
 
 from aiortc import RTCIceServer, RTCSessionDescription
-from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from stream.errors import RemoteError
 from stream.protocol.messages import CONTROL, MESH
+from stream.remote.transport.ice import STUN, TURN
 from stream.remote.transport.incoming import IncomingVideo
 from stream.remote.transport.rtc_link import RtcLink
 from stream.remote.transport.video import VideoFeed
@@ -85,14 +85,6 @@ def _usable(servers: list[dict[str, Any]]) -> list[RTCIceServer]:
         usable += [
             RTCIceServer(urls=url, username=user, credential=secret)
             for url in (urls if isinstance(urls, list) else [urls])
-            if _is_ice_url(url)
+            if isinstance(url, str) and (STUN.fullmatch(url) or TURN.fullmatch(url))
         ]
     return usable
-
-
-def _is_ice_url(url: object) -> bool:
-    """Whether aiortc can read it; one that it cannot would fail every connection."""
-    try:
-        return isinstance(url, str) and bool(parse_stun_turn_uri(url))
-    except ValueError:
-        return False

@@ -17,9 +17,9 @@ from stream.remote.settings import IceSettings
 USER = "prosopon"
 """Named in a TURN user name, behind its end."""
 
-# What aiortc can parse: names and IPv4 addresses.
-_STUN = re.compile(r"stuns?:[\w.\-]+(:\d{1,5})?")
-_TURN = re.compile(r"turns?:[\w.\-]+(:\d{1,5})?(\?transport=(udp|tcp))?")
+STUN = re.compile(r"stuns?:[\w.\-]+(:\d{1,5})?")
+TURN = re.compile(r"turns?:[\w.\-]+(:\d{1,5})?(\?transport=(udp|tcp))?")
+"""What aiortc can parse: names and IPv4 addresses. A server that it cannot would fail every connection."""
 
 
 def turn_credentials(secret: str, seconds: int, now: float | None = None) -> tuple[str, str]:
@@ -42,10 +42,10 @@ def ice_servers(settings: IceSettings) -> list[RTCIceServer]:
     :raises ConfigError: an address is not that of a STUN or TURN server.
     """
     for url in settings.stun:
-        if not _STUN.fullmatch(url):
+        if not STUN.fullmatch(url):
             raise ConfigError(f"ice.stun holds {url!r}; write stun:host:port.")
     for url in settings.turn:
-        if not _TURN.fullmatch(url):
+        if not TURN.fullmatch(url):
             raise ConfigError(f"ice.turn holds {url!r}; write turn:host:port?transport=udp.")
     servers = [RTCIceServer(url) for url in settings.stun]
     username = credential = None

@@ -31,7 +31,7 @@ from aiortc.rtcrtpreceiver import RTP_HISTORY_SIZE
 from aiortc.rtp import RtcpRtpfbPacket, RtcpSrPacket, RtpPacket
 
 from stream.remote.transport.ice_link import IceLink
-from stream.remote.transport.sctp_inner import bound_sctp, widen_sctp
+from stream.remote.transport.sctp_inner import BoundSctp
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +71,7 @@ class PeerConnection(RTCPeerConnection):
 
     def _RTCPeerConnection__createSctpTransport(self) -> None:  # noqa: N802
         super()._RTCPeerConnection__createSctpTransport()
-        bound_sctp(self.sctp)
-        widen_sctp(self.sctp)
+        self.sctp.__class__ = BoundSctp  # there is no way to hand in a class of one's own
 
 
 def _candidates_last(sdp: str) -> str:
