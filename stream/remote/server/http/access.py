@@ -62,26 +62,15 @@ class Tokens:
         if not self.required:
             return
         if token is None:
-            raise RefusedError(
-                401,
-                "This server wants a token: send it as Authorization: Bearer TOKEN.",
-                {"WWW-Authenticate": 'Bearer realm="prosopon"'},
-            )
+            raise _wanted(401, "This server wants a token: send it as Authorization: Bearer TOKEN.")
         self._failures.check(address, "wrong tokens")
         roles = self.roles(token)
         if not roles:
             self._failures.take(address)
-            raise RefusedError(
-                401,
-                "The token is wrong.",
-                {"WWW-Authenticate": 'Bearer realm="prosopon", error="invalid_token"'},
-            )
+            raise _wanted(401, "The token is wrong.", ', error="invalid_token"')
         if role not in roles:
-            raise RefusedError(
-                403,
-                f"This token does not allow to {role}.",
-                {"WWW-Authenticate": f'Bearer realm="prosopon", error="insufficient_scope", scope="{role}"'},
-            )
+            lacks = f', error="insufficient_scope", scope="{role}"'
+            raise _wanted(403, f"This token does not allow to {role}.", lacks)
 
     def roles(self, token: str | None) -> frozenset[Role]:
         """What the token allows; all where none is required. A wrong token takes as long as a right one."""
@@ -95,6 +84,10 @@ class Tokens:
         if matches[Role.PUBLISH]:
             return frozenset(Role)
         return frozenset({Role.VIEW}) if matches.get(Role.VIEW) else frozenset()
+
+
+def _wanted(status: int, message: str, why: str = "") -> RefusedError:
+    return RefusedError(status, message, {"WWW-Authenticate": f'Bearer realm="prosopon"{why}'})
 
 
 def bearer_token(headers: Mapping[str, str]) -> str | None:
