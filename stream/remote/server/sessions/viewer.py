@@ -104,9 +104,6 @@ class Viewer:
         """Count what the viewer sends besides, as its WebSocket's pings; False where it is too much."""
         return self._inbox.count()
 
-    def _flooded(self) -> None:
-        self.dismiss("The viewer sends too many control messages.")
-
     def offer(self, packets: Sequence[Packet], late: bool = False) -> None:
         """New packets of the session; those that this viewer wants wait to be sent.
 
@@ -157,6 +154,9 @@ class Viewer:
             self.fault = fault
             self._log.warning("%s", fault)
             self.end()
+
+    def _flooded(self) -> None:
+        self.dismiss("The viewer sends too many control messages.")
 
     def _want(self) -> None:
         """Work out anew what is sent."""
