@@ -12,7 +12,7 @@ from stream.config import Settings
 from stream.outputs.latest import LatestCapture
 from stream.pipeline.runner import Summary
 from stream.recipes import CaptureSettings
-from stream.remote.client.watching.address import shown_url
+from stream.remote.client.address import shown_url
 from stream.render.drawing import Show, choose_drawing, panel_lines
 from stream.session import Session
 from stream.sources.factory import SAMPLES, open_source

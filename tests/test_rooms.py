@@ -47,8 +47,18 @@ ORDER = (
 )
 """Rooms and single modules from the ground up: each may import those before it."""
 
-REMOTE_ORDER = ("settings", "event_loop", "loop_thread", "refusals", "transport", "client", "server")
-"""The same within the remote room; clients and server know nothing of each other (below)."""
+REMOTE_ORDER = ("settings", "event_loop", "loop_thread", "refusals", "blank", "transport", "client", "server")
+"""The same within the remote room: transport thus knows neither clients nor server."""
+
+APART = (
+    (("remote", "client"), ("remote", "server")),
+    (("remote", "client", "watching"), ("remote", "client", "publishing")),
+)
+"""Rooms that do not know each other; what both need lies beside or above them."""
+
+
+WITHOUT_AIORTC = (("remote", "client"), ("remote", "server"))
+"""Rooms that know connections as `stream.remote.transport` shows them."""
 
 
 def imports() -> Iterator[tuple[Path, list[str]]]:
@@ -56,8 +66,8 @@ def imports() -> Iterator[tuple[Path, list[str]]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "stream":
-                names = (node.module or "").split(".")[1:]
-                yield path, names or [alias.name for alias in node.names][:1]
+                for alias in node.names:
+                    yield path, [*(node.module or "").split(".")[1:], alias.name]
             elif isinstance(node, ast.Import):
                 for alias in node.names:
                     if alias.name.startswith("stream."):
@@ -89,18 +99,40 @@ def test_no_import_points_up() -> None:
     assert not wrong
 
 
-def test_within_the_remote_room_clients_and_server_stand_apart() -> None:
+def test_within_the_remote_room_transport_is_below_clients_and_server() -> None:
     wrong, seen = [], 0
     for path, names in imports():
         place = place_of(path)
-        if place[0] != "remote" or names[0] != "remote" or len(names) < 2 or len(place) < 2:
+        if place[0] != "remote" or names[0] != "remote" or len(names) < 2 or place[-1] == "__init__":
             continue
         here, there = place[1], names[1]
-        if here not in REMOTE_ORDER or there not in REMOTE_ORDER:
-            continue  # the room's own name
         seen += 1
-        apart = {here, there} == {"client", "server"}
-        if apart or REMOTE_ORDER.index(there) > REMOTE_ORDER.index(here):
+        if REMOTE_ORDER.index(there) > REMOTE_ORDER.index(here):
             wrong.append(f"{path.relative_to(PACKAGE)} imports {'.'.join(names)}")
     assert seen > 50
     assert not wrong
+
+
+def test_rooms_that_stand_apart_do_not_import_each_other() -> None:
+    wrong, seen = [], set()
+    for path, names in imports():
+        place = place_of(path)
+        for pair in APART:
+            for here, other in (pair, pair[::-1]):
+                if tuple(place[: len(here)]) == here:
+                    seen.add(here)
+                    if tuple(names[: len(other)]) == other:
+                        wrong.append(f"{path.relative_to(PACKAGE)} imports {'.'.join(names)}")
+    assert seen == {room for pair in APART for room in pair}
+    assert not wrong
+
+
+def test_only_transport_knows_the_webrtc_library() -> None:
+    for room in WITHOUT_AIORTC:
+        for path in sorted(PACKAGE.joinpath(*room).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom):
+                    names = [node.module or ""]
+                else:
+                    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                assert not {"aiortc", "aioice"} & {name.split(".")[0] for name in names}, path

@@ -21,7 +21,7 @@ import numpy as np
 from stream.expression.arkit import ARKIT_NAMES
 from stream.protocol.clock import media_time
 from stream.protocol.expression_codec import ExpressionFrame, decode_expression, encode_expression
-from stream.protocol.fragments import Kind, Message, split
+from stream.protocol.fragments import Kind, Message
 from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder
 from stream.types import Array, Crop, Face, Intrinsics, Surface
 
@@ -123,7 +123,7 @@ def write_cases(folder: Path, cases: list[Case]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     described, datagrams, levels = [], bytearray(), bytearray()
     for case in cases:
-        parts = split(case.message)
+        parts = case.message.datagrams
         for part in parts:
             datagrams += struct.pack("<H", len(part)) + part
         message = case.message

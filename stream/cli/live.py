@@ -13,7 +13,7 @@ from stream.cli.tables import console, given, stage_table, write_json
 from stream.config import load_config, parse_settings
 from stream.errors import ConfigError, OutputError
 from stream.live import LiveResult, LiveSession, LiveSettings
-from stream.remote.client.watching.address import shown_url
+from stream.remote.client.address import shown_url
 from stream.render.drawing import Show
 
 REFRESHES = 4

@@ -28,7 +28,7 @@ def view(
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Watch a remote session: each face as a live mesh, turned with the mouse."""
-    from stream.remote.client.watching.address import shown_url
+    from stream.remote.client.address import shown_url
     from stream.remote.client.watching.view import ViewResult, ViewSession
     from stream.remote.client.watching.viewer import RemoteViewer
 

@@ -118,7 +118,7 @@ def measure_codec(settings: BenchSettings, frames: int = CODEC_FRAMES) -> dict[s
         ``keys``, the share of key frames.
     :raises FaceError: no frame shows a face.
     """
-    from stream.protocol.fragments import Kind, Message, split
+    from stream.protocol.fragments import Kind, Message
     from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder
     from stream.remote.settings import SendSettings
 
@@ -137,7 +137,7 @@ def measure_codec(settings: BenchSettings, frames: int = CODEC_FRAMES) -> dict[s
         decoding.append(time.perf_counter() - encoded)
         encoding.append(encoded - begun)
         keys += message.key
-        datagrams = split(Message(Kind.MESH, 0, number, message.body))
+        datagrams = Message(Kind.MESH, 0, number, message.body).datagrams
         sent += sum(PACKET_BYTES + -(-len(data) // 4) * 4 for data in datagrams)
         assert received is not None, "each message is decoded right after it was encoded"
         errors.append(_rms_mm(received.depth, surface.depth, face))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 
 from stream.errors import ProtocolError
 
@@ -42,7 +43,7 @@ class Kind(IntEnum):
     TEXTURE = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
     """A whole message.
 
@@ -54,31 +55,35 @@ class Message:
     sequence: int
     body: bytes
 
+    @cached_property
+    def datagrams(self) -> list[bytes]:
+        """The message as datagrams of at most `MAX_DATAGRAM` bytes; split once for all who get them.
 
-def split(message: Message) -> list[bytes]:
-    """The message as datagrams of at most `MAX_DATAGRAM` bytes.
+        :raises ProtocolError: it is empty or longer than `MAX_BODY`.
+        """
+        room = MAX_DATAGRAM - HEADER.size
+        count = -(-len(self._sound_body) // room)
+        return [
+            self._header(number, count) + self.body[number * room : (number + 1) * room]
+            for number in range(count)
+        ]
 
-    :raises ProtocolError: it is empty or longer than `MAX_BODY`.
-    """
-    room = MAX_DATAGRAM - HEADER.size
-    count = -(-len(message.body) // room)
-    if not 1 <= count <= MAX_FRAGMENTS:
-        raise ProtocolError(f"A message of {len(message.body)} bytes cannot be sent; 1 to {MAX_BODY} can.")
-    return [
-        HEADER.pack(VERSION, message.kind, message.lane, message.sequence, number, count)
-        + message.body[number * room : (number + 1) * room]
-        for number in range(count)
-    ]
+    @cached_property
+    def whole(self) -> bytes:
+        """The message as one datagram, for a WebSocket, which splits by itself.
 
+        :raises ProtocolError: it is empty or longer than `MAX_BODY`.
+        """
+        return self._header(0, 1) + self._sound_body
 
-def whole(message: Message) -> bytes:
-    """The message as one datagram, for a WebSocket, which splits by itself.
+    @property
+    def _sound_body(self) -> bytes:
+        if not 1 <= len(self.body) <= MAX_BODY:
+            raise ProtocolError(f"A message of {len(self.body)} bytes cannot be sent; 1 to {MAX_BODY} can.")
+        return self.body
 
-    :raises ProtocolError: it is empty or longer than `MAX_BODY`.
-    """
-    if not 1 <= len(message.body) <= MAX_BODY:
-        raise ProtocolError(f"A message of {len(message.body)} bytes cannot be sent; 1 to {MAX_BODY} can.")
-    return HEADER.pack(VERSION, message.kind, message.lane, message.sequence, 0, 1) + message.body
+    def _header(self, number: int, count: int) -> bytes:
+        return HEADER.pack(VERSION, self.kind, self.lane, self.sequence, number, count)
 
 
 class _Partial:

@@ -81,14 +81,17 @@ class MeshMessage:
     """An encoded `SurfaceFrame`.
 
     :ivar sequence: the number it was encoded for; deltas name their reference by it.
-    :ivar key: it can be decoded by itself.
     :ivar reference: sequence of the key message that it is predicted from; 0 in a key message.
     """
 
     sequence: int
-    key: bool
     body: bytes
     reference: int = 0
+
+    @property
+    def key(self) -> bool:
+        """It can be decoded by itself."""
+        return not self.reference
 
 
 class MeshEncoder:
@@ -140,7 +143,7 @@ class MeshEncoder:
             self._levels, self._reference = key.levels, (sequence, captured, face.track_id)
         if self._precision.sent(len(body)):
             self.request_key()
-        return MeshMessage(sequence, not reference, body, reference)
+        return MeshMessage(sequence, body, reference)
 
     def _may_predict(self, size: int, track: int, captured: int) -> bool:
         _, since, reference_track = self._reference

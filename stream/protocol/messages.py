@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -16,6 +17,9 @@ SESSION_NAME = "[a-z0-9-]{1,64}"
 
 CONTROL, MESH = "prosopon.control", "prosopon.mesh"
 """The data channels' labels: reliable and ordered; unordered and without retransmission."""
+
+SUBPROTOCOL = "prosopon.v1"
+"""Of WebSockets: what a server selects."""
 
 
 class _Message(BaseModel):
@@ -125,6 +129,12 @@ class State(_Message):
 AnyMessage = Subscribe | KeyRequest | Ping | Pong | Report | Hello | Clock | State
 
 _ANY: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="type")])
+
+
+def check_name(name: str) -> None:
+    """:raises ProtocolError: no session can be called so."""
+    if re.fullmatch(SESSION_NAME, name) is None:
+        raise ProtocolError("A session's name has 1 to 64 of the characters a to z, 0 to 9 and -.")
 
 
 def write_message(message: AnyMessage) -> str:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
 from pydantic import Field, SecretStr
 
 from stream.config import Settings
 from stream.recipes import CaptureSettings
+
+TOKEN_VARIABLE = "PROSOPON_TOKEN"
+"""The environment's: a token for clients and servers that are not given one."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can reach this address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 class IceSettings(Settings):

@@ -22,7 +22,6 @@ from stream.protocol.fragments import (
     Kind,
     Message,
     Reassembler,
-    split,
 )
 from stream.protocol.messages import (
     MAX_BYTES,
@@ -41,7 +40,7 @@ from stream.protocol.messages import (
 SOUND = [
     data
     for number, size in enumerate((1, 900, 1088, 1089, 3000), start=1)
-    for data in split(Message(Kind(1 + number % 3), number % 3, number, bytes(size)))
+    for data in Message(Kind(1 + number % 3), number % 3, number, bytes(size)).datagrams
 ]
 
 CONTROL = [

@@ -18,7 +18,7 @@ from stream.protocol.expression_codec import (
     decode_expression,
     encode_expression,
 )
-from stream.protocol.fragments import Kind, Message, split
+from stream.protocol.fragments import Kind, Message
 from stream.types import Array, Intrinsics
 
 CAMERA = Intrinsics(620.0, 621.0, 319.5, 239.5, 640, 480)
@@ -51,7 +51,7 @@ def test_a_message_is_what_the_document_describes() -> None:
 
 
 def test_thirty_messages_a_second_are_far_below_a_tenth_of_a_megabit() -> None:
-    datagrams = split(Message(Kind.EXPRESSION, 0, 1, encode_expression(FRAME)))
+    datagrams = Message(Kind.EXPRESSION, 0, 1, encode_expression(FRAME)).datagrams
     assert len(datagrams) == 1
     assert 30 * 8 * (len(datagrams[0]) + PACKET_BYTES) < 0.1e6
 

@@ -19,8 +19,6 @@ from stream.protocol.fragments import (
     Kind,
     Message,
     Reassembler,
-    split,
-    whole,
 )
 
 ROOM = MAX_DATAGRAM - 12
@@ -36,12 +34,12 @@ def datagram(sequence: int, number: int, count: int, size: int = ROOM, lane: int
 
 def test_datagrams_are_what_the_document_describes() -> None:
     sent = message(9, 2 * ROOM + 5, Kind.EXPRESSION, 3)
-    datagrams = split(sent)
+    datagrams = sent.datagrams
     assert [len(data) for data in datagrams] == [1100, 1100, 17]
     for number, data in enumerate(datagrams):
         assert struct.unpack_from("<BBBBIHH", data) == (1, 2, 3, 0, 9, number, 3)
     assert b"".join(data[12:] for data in datagrams) == sent.body
-    assert whole(sent) == struct.pack("<BBBBIHH", 1, 2, 3, 0, 9, 0, 1) + sent.body
+    assert sent.whole == struct.pack("<BBBBIHH", 1, 2, 3, 0, 9, 0, 1) + sent.body
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -54,7 +52,7 @@ def test_datagrams_in_any_order_and_repeated_give_every_message_once(
     sizes: list[int], seed: int, repeated: bool
 ) -> None:
     messages = [message(sequence, size) for sequence, size in enumerate(sizes, start=1)]
-    datagrams = [data for sent in messages for data in split(sent)] * (1 + repeated)
+    datagrams = [data for sent in messages for data in sent.datagrams] * (1 + repeated)
     random.Random(seed).shuffle(datagrams)
     reassembler = Reassembler()
     received = [done for data in datagrams if (done := reassembler.accept(data)) is not None]
@@ -67,14 +65,14 @@ def test_datagrams_in_any_order_and_repeated_give_every_message_once(
 def test_with_losses_what_arrives_whole_is_right_and_comes_once(seed: int, loss: float, late: int) -> None:
     rng = random.Random(seed)
     messages = {n: message(n, rng.randrange(1, 4000), lane=n % 3) for n in range(1, 60)}
-    datagrams = [data for sent in messages.values() for data in split(sent) if rng.random() >= loss]
+    datagrams = [data for sent in messages.values() for data in sent.datagrams if rng.random() >= loss]
     order = sorted(range(len(datagrams)), key=lambda place: place + rng.randrange(late + 1))
     reassembler = Reassembler()
     received = [done for place in order if (done := reassembler.accept(datagrams[place])) is not None]
     assert len({done.sequence for done in received}) == len(received)
     assert all(messages[done.sequence] == done for done in received)
     complete = sum(
-        sum(struct.unpack_from("<I", data, 4)[0] == n for data in datagrams) == len(split(sent))
+        sum(struct.unpack_from("<I", data, 4)[0] == n for data in datagrams) == len(sent.datagrams)
         for n, sent in messages.items()
     )
     assert len(received) <= complete
@@ -84,27 +82,28 @@ def test_with_losses_what_arrives_whole_is_right_and_comes_once(seed: int, loss:
 
 def test_the_newest_messages_are_waited_for_and_older_ones_given_up() -> None:
     reassembler = Reassembler()
-    old = split(message(1))
+    old = message(1).datagrams
     assert reassembler.accept(old[0]) is None
     for sequence in range(2, 2 + WAITING - 1):
-        assert all(reassembler.accept(data) is None for data in split(message(sequence))[:-1])
+        assert all(reassembler.accept(data) is None for data in message(sequence).datagrams[:-1])
     assert reassembler.given_up == 0
     assert all(reassembler.accept(data) is None for data in old[1:-1])
     assert reassembler.accept(old[-1]) == message(1), "a message just in time is still put together"
-    assert reassembler.accept(split(message(WAITING + 1))[0]) is None
+    assert reassembler.accept(message(WAITING + 1).datagrams[0]) is None
     assert reassembler.given_up == 0, "the one that went was complete"
-    assert reassembler.accept(split(message(WAITING + 2))[0]) is None
+    assert reassembler.accept(message(WAITING + 2).datagrams[0]) is None
     assert reassembler.given_up == 1
-    assert all(reassembler.accept(data) is None for data in split(message(2)))
+    assert all(reassembler.accept(data) is None for data in message(2).datagrams)
     assert reassembler.given_up == 1, "what comes of it afterwards is passed over"
 
 
 def test_lanes_and_kinds_do_not_push_each_other_out() -> None:
     reassembler = Reassembler()
-    first, *rest = split(message(1))
+    first, *rest = message(1).datagrams
     reassembler.accept(first)
     for sequence in range(2, 100):
-        done = reassembler.accept(split(message(sequence, 50, Kind(1 + sequence % 2), 1 + sequence % 5))[0])
+        other = message(sequence, 50, Kind(1 + sequence % 2), 1 + sequence % 5)
+        done = reassembler.accept(other.datagrams[0])
         assert done is not None
     assert [reassembler.accept(data) for data in rest][-1] == message(1)
 
@@ -125,7 +124,7 @@ def test_forged_headers_cannot_fill_the_memory() -> None:
     assert sent > 4 * WAITING_BYTES
     assert most <= 1.05 * WAITING_BYTES
     assert reassembler.given_up > 0
-    done = [reassembler.accept(data) for data in split(message(10**6))]
+    done = [reassembler.accept(data) for data in message(10**6).datagrams]
     assert done[-1] == message(10**6), "honest messages still come through"
 
 
@@ -168,12 +167,12 @@ def test_a_damaged_datagram_is_refused(data: bytes) -> None:
     reassembler = Reassembler()
     with pytest.raises(ProtocolError):
         reassembler.accept(data)
-    assert [reassembler.accept(part) for part in split(message(1))][-1] == message(1)
+    assert [reassembler.accept(part) for part in message(1).datagrams][-1] == message(1)
 
 
 def test_fragments_that_disagree_are_refused_and_the_message_still_completes() -> None:
     reassembler = Reassembler()
-    first, *rest = split(message(1))
+    first, *rest = message(1).datagrams
     reassembler.accept(first)
     with pytest.raises(ProtocolError, match="agree"):
         reassembler.accept(datagram(1, 1, 5))
@@ -183,16 +182,16 @@ def test_fragments_that_disagree_are_refused_and_the_message_still_completes() -
 def test_a_websocket_carries_whole_messages() -> None:
     reassembler = Reassembler(whole=True)
     largest = message(4, MAX_BODY, Kind.TEXTURE)
-    assert reassembler.accept(whole(largest)) == largest
-    assert reassembler.accept(whole(largest)) is None
-    for data in (datagram(5, 0, 2), whole(largest) + b"\0"):
+    assert reassembler.accept(largest.whole) == largest
+    assert reassembler.accept(largest.whole) is None
+    for data in (datagram(5, 0, 2), largest.whole + b"\0"):
         with pytest.raises(ProtocolError):
             reassembler.accept(data)
 
 
 @pytest.mark.parametrize("size", [0, MAX_BODY + 1])
 def test_a_message_that_cannot_be_sent_is_refused(size: int) -> None:
-    for function in (split, whole):
+    for form in ("datagrams", "whole"):
         with pytest.raises(ProtocolError, match="cannot be sent"):
-            function(Message(Kind.MESH, 0, 1, bytes(size)))
-    assert len(split(Message(Kind.MESH, 0, 1, bytes(MAX_BODY)))) == 512
+            getattr(Message(Kind.MESH, 0, 1, bytes(size)), form)
+    assert len(Message(Kind.MESH, 0, 1, bytes(MAX_BODY)).datagrams) == 512

@@ -13,7 +13,7 @@ from mesh.wire_samples import START, as_noise, moving_shots, read_by_the_book, r
 from stream.errors import InputError, ProtocolError
 from stream.geometry import mm_per_crop_unit
 from stream.mesh.build import build_mesh, connect_jump, mesh_of
-from stream.protocol.fragments import Kind, Message, split
+from stream.protocol.fragments import Kind, Message
 from stream.protocol.mesh_codec import HEADER, RANGE, REFERENCES, MeshDecoder, MeshEncoder
 from stream.types import Crop, Intrinsics, Surface
 
@@ -203,7 +203,7 @@ def test_a_real_face_fits_the_promised_rate_and_precision() -> None:
         frame = decoder.decode(number, message.body)
         decoding.append(time.perf_counter() - encoded)
         encoding.append(encoded - begun)
-        sent += on_the_wire(split(Message(Kind.MESH, 0, number, message.body)))
+        sent += on_the_wire(Message(Kind.MESH, 0, number, message.body).datagrams)
         if message.key:
             keys.append(shot.captured)
         assert frame.depth.shape == (128, 128)
@@ -222,7 +222,7 @@ def test_a_real_face_fits_the_promised_rate_and_precision() -> None:
 def test_the_longest_message_fits_into_fragments() -> None:
     shot = as_noise(moving_shots(1, size=512)[0], seed=3)
     message = MeshEncoder(14).encode(1, *shot)
-    datagrams = split(Message(Kind.MESH, 0, 1, message.body))
+    datagrams = Message(Kind.MESH, 0, 1, message.body).datagrams
     assert len(datagrams) <= 512
     assert MeshDecoder().decode(1, message.body) is not None
 

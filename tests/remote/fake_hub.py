@@ -28,6 +28,10 @@ FRAGMENT = "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n"
 class FakePeer:
     etag: str = "first"
     trickled: list[str] = field(default_factory=list)
+    ended: bool = False
+
+    def end(self) -> None:
+        self.ended = True
 
     def restarts(self, fragment: Fragment) -> bool:
         if fragment.ufrag == "past":
@@ -45,9 +49,8 @@ class FakePeer:
 @dataclass
 class Accepted:
     session: str
-    viewer: str
+    key: str
     peer: FakePeer
-    key: str = KEY
     answer: str = ANSWER
 
 
@@ -64,7 +67,7 @@ class FakeHub:
         self.opening = asyncio.Event()
         self.opening.set()
         self.offers: list[tuple[str, str | None]] = []
-        self.ended: list[tuple[str, str | None]] = []
+        self.ended: list[str] = []
         self.sessions: dict[str, FakePeer] = {}
         self.viewers: dict[tuple[str, str], FakePeer] = {}
         self.closed = 0
@@ -82,7 +85,7 @@ class FakeHub:
         self.offers.append((offer, name))
         name = name or "0123456789abcdef"
         self.sessions[name] = FakePeer()
-        return Accepted(name, "", self.sessions[name])
+        return Accepted(name, KEY, self.sessions[name])
 
     async def watch(self, session: str, offer: str) -> Accepted:
         self._refuse()
@@ -113,11 +116,7 @@ class FakeHub:
 
     def end(self, session: str, key: str) -> None:
         self.publisher(session, key)
-        self.ended.append((session, None))
-
-    def dismiss(self, session: str, viewer: str) -> None:
-        self.viewer(session, viewer)
-        self.ended.append((session, viewer))
+        self.ended.append(session)
 
     def listing(self) -> list[dict[str, Any]]:
         return [

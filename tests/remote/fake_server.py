@@ -16,7 +16,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, V
 from stream.expression.arkit import ARKIT_NAMES
 from stream.protocol.clock import media_time
 from stream.protocol.expression_codec import ExpressionFrame, encode_expression
-from stream.protocol.fragments import Kind, Message, Reassembler, split, whole
+from stream.protocol.fragments import Kind, Message, Reassembler
 from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder, SurfaceFrame
 from stream.protocol.messages import (
     Clock,
@@ -123,9 +123,9 @@ class FakeViewer:
 
     def send(self, message: Message) -> None:
         if self.socket is not None:
-            self.spawn(self.socket.send_bytes(whole(message)))
+            self.spawn(self.socket.send_bytes(message.whole))
         elif self.mesh is not None and self.mesh.readyState == "open":
-            for datagram in split(message):
+            for datagram in message.datagrams:
                 self.mesh.send(datagram)
 
     def count(self, kind: type) -> int:

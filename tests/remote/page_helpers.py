@@ -26,7 +26,7 @@ from stream.mesh.build import surface_of
 from stream.protocol import messages
 from stream.protocol.clock import wall_micros
 from stream.protocol.expression_codec import ExpressionFrame, encode_expression
-from stream.protocol.fragments import Kind, Message, whole
+from stream.protocol.fragments import Kind, Message
 from stream.protocol.mesh_codec import MeshEncoder
 from stream.sources.sample import SampleSource
 from stream.types import Array, Capture, Depth, Face, Surface
@@ -205,7 +205,7 @@ class PlayedHub(FakeHub):
                 continue
             captured = wall_micros(time.monotonic())
             for message in self._frame(index, captured, encoders, surface, jpeg):
-                await socket.send_bytes(whole(message))
+                await socket.send_bytes(message.whole)
 
     def _frame(
         self, index: int, captured: int, encoders: list[MeshEncoder], surface: Surface, jpeg: bytes

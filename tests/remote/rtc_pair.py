@@ -79,6 +79,15 @@ def make_peer(idle: float = 10.0) -> Peer:
     return Peer(IceSettings(), idle)
 
 
+def echo(peer: Peer) -> Callable[[str | bytes], None]:
+    """Says on the control channel what is heard there."""
+
+    def heard(text: str | bytes) -> None:
+        assert peer.tell(str(text))
+
+    return heard
+
+
 async def join(client: Client, peer: Peer, *, receive: bool, send: Any = None) -> None:
     """Offer, answer, and wait until both are connected."""
     await client.take(await peer.accept(await client.offer(), receive=receive, send=send))

@@ -17,7 +17,7 @@ from stream.pipeline.slot import Policy
 from stream.pipeline.source import Source
 from stream.pipeline.stage import Sink
 from stream.protocol.clock import wall_micros
-from stream.protocol.fragments import Kind, Message, Reassembler, split
+from stream.protocol.fragments import Kind, Message, Reassembler
 from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder, SurfaceFrame
 from stream.protocol.messages import CONTROL, MESH, AnyMessage, read_message, write_message
 from stream.recipes import CaptureSettings
@@ -170,7 +170,7 @@ class MeshPublisher(Camera):
         self.send_message(Message(Kind.MESH, 0, message.sequence, message.body))
 
     def send_message(self, message: Message) -> None:
-        for datagram in split(message):
+        for datagram in message.datagrams:
             self.mesh.send(datagram)
 
 
@@ -194,7 +194,7 @@ class Watcher:
 
     async def watch(self, hub: SessionHub, session: str) -> None:
         watched = await hub.watch(session, await self.client.offer())
-        self.name = watched.viewer
+        self.name = watched.key
         await self.client.take(watched.answer)
 
     def say(self, message: AnyMessage) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from stream.errors import ConfigError
 from stream.remote.refusals import RefusedError
-from stream.remote.server.http.access import Role, Tokens, bearer_token, check_exposure, is_loopback
+from stream.remote.server.http.access import Role, Tokens, bearer_token, check_exposure
 from stream.remote.server.http.limits import FAILED_TOKENS
-from stream.remote.settings import ServeSettings
+from stream.remote.settings import ServeSettings, is_loopback
 
 
 def tokens(environment: dict[str, str] | None = None, **settings: Any) -> Tokens:

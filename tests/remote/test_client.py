@@ -13,9 +13,8 @@ from remote.fake_server import AHEAD, FakeServer, level
 
 from stream.errors import RemoteError
 from stream.protocol.messages import KeyRequest, Report
-from stream.remote.client.watching import links as watch_links
-from stream.remote.client.watching import silence
-from stream.remote.client.watching.http import AccessError, WaitError
+from stream.remote.client import silence, webrtc
+from stream.remote.client.signalling import AccessError, WaitError
 from stream.remote.client.watching.viewer import RemoteFrame, RemoteViewer
 from stream.remote.refusals import ServerFullError, UnknownSessionError
 
@@ -119,7 +118,7 @@ def test_a_websocket_carries_the_same_with_textures_and_expressions() -> None:
 
 
 def test_where_ice_fails_a_websocket_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_links, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(webrtc, "CONNECT_SECONDS", 0.5)
 
     async def work() -> None:
         async with FakeServer() as server:

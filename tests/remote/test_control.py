@@ -3,69 +3,52 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from types import SimpleNamespace
+
+import pytest
 
 from stream.protocol.clock import wall_micros
-from stream.protocol.messages import Clock, KeyRequest, Ping, Pong, read_message, write_message
-from stream.remote.server.sessions.control import MOST_TEXT, RATE, ControlInbox, PublisherControl, answer
+from stream.protocol.messages import AnyMessage, KeyRequest, Ping, Pong, write_message
+from stream.remote.server.sessions import control
+from stream.remote.server.sessions.control import RATE, ControlInbox
+
+
+class Scene:
+    """An inbox, what it told, and how often it was flooded."""
+
+    def __init__(self) -> None:
+        self.told: list[AnyMessage] = []
+        self.floods = 0
+        self.inbox = ControlInbox(self.told.append, self.flood)
+
+    def flood(self) -> None:
+        self.floods += 1
 
 
 def test_messages_that_are_none_are_passed_over() -> None:
-    inbox = ControlInbox()
-    assert [inbox.read(text, 1.0) for text in ("", "{", '{"type":"dance"}', b"\xff", "[" * 9000)] == [
-        None
-    ] * 5
-    assert inbox.read('{"type":"key","more":1}', 1.0) == KeyRequest()
-    assert not inbox.flooded
+    scene = Scene()
+    for text in ("", "{", '{"type":"dance"}', b"\xff", "[" * 9000):
+        assert scene.inbox.read(text) is None
+    assert scene.inbox.read('{"type":"key","more":1}') == KeyRequest()
+    assert not scene.floods
 
 
-def test_too_many_a_second_are_a_flood() -> None:
-    inbox = ControlInbox()
-    key = write_message(KeyRequest())
+def test_too_many_a_second_are_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, key = Scene(), write_message(KeyRequest())
     for second in (5.0, 6.1):
-        assert all(inbox.read(key, second) is not None for _ in range(RATE))
-        assert not inbox.flooded
-    assert inbox.read(key, 6.5) is None
-    assert inbox.flooded
+        monkeypatch.setattr(control, "time", SimpleNamespace(monotonic=lambda now=second: now))
+        assert all(scene.inbox.read(key) is not None for _ in range(RATE))
+        assert not scene.floods
+    assert scene.inbox.read(key) is None
+    assert scene.floods == 1
+    monkeypatch.setattr(control, "time", SimpleNamespace(monotonic=lambda: 9.0))
+    assert not scene.inbox.count()  # it stays one
 
 
 def test_a_pong_has_the_pings_time_and_the_servers() -> None:
-    pong = answer(Ping(time=12.5))
+    scene = Scene()
+    assert scene.inbox.read(write_message(Ping(time=12.5))) is None
+    (pong,) = scene.told
+    assert isinstance(pong, Pong)
     assert pong.time == 12.5
     assert abs(pong.server - wall_micros(time.monotonic())) < 1e6
-
-
-class FakeChannel:
-    def __init__(self) -> None:
-        self.readyState = "open"
-        self.bufferedAmount = 0
-        self.sent: list[str] = []
-        self.handlers: dict[str, Any] = {}
-
-    def on(self, event: str, handler: Any) -> None:
-        self.handlers[event] = handler
-
-    def send(self, text: str) -> None:
-        self.sent.append(text)
-
-
-def test_a_publisher_tells_its_clock_and_is_answered() -> None:
-    clocks: list[Clock] = []
-    floods: list[bool] = []
-    control, channel = PublisherControl(clocks.append, lambda: floods.append(True)), FakeChannel()
-    control.tell(KeyRequest())  # there is no way yet
-    assert not control.taken
-    control.take(channel)
-    hear = channel.handlers["message"]
-    hear(write_message(Clock(rtp=7)))
-    hear(write_message(Ping(time=3.0)))
-    assert clocks == [Clock(rtp=7)]
-    (pong,) = map(read_message, channel.sent)
-    assert isinstance(pong, Pong)
-    assert pong.time == 3.0
-    channel.bufferedAmount = MOST_TEXT
-    control.tell(KeyRequest())
-    assert len(channel.sent) == 1
-    for _ in range(RATE):
-        hear("?")
-    assert floods

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from remote.rtc_pair import Client, join, make_peer, until
+from remote.rtc_pair import Client, echo, join, make_peer, until
 
 from stream.remote.transport.datagrams import MAX_DATAGRAM, readable
 
@@ -44,7 +44,7 @@ def test_a_stranger_who_finds_the_port_ends_nothing() -> None:
         client.receives()
         echoed: list[Any] = []
         channel = client.channel()
-        peer.on_channel = lambda other: other.on("message", other.send)
+        peer.on_text = echo(peer)
         channel.on("message", echoed.append)
         await join(client, peer, receive=False)
         await until(lambda: channel.readyState == "open")

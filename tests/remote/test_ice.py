@@ -4,7 +4,7 @@ import pytest
 
 from stream.errors import ConfigError
 from stream.remote.settings import IceSettings
-from stream.remote.transport.ice import ice_servers_json, link_headers, rtc_servers, turn_credentials
+from stream.remote.transport.ice import ice_servers, ice_servers_json, link_headers, turn_credentials
 
 TURN = IceSettings(
     stun=("stun:stun.example.org:3478",),
@@ -15,7 +15,7 @@ TURN = IceSettings(
 
 
 def test_no_server_is_asked_by_default() -> None:
-    assert rtc_servers(IceSettings()) == []
+    assert ice_servers(IceSettings()) == []
     assert link_headers(IceSettings()) == []
 
 

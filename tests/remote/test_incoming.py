@@ -194,7 +194,7 @@ def test_sender_reports_reach_the_clock() -> None:
         track.give(1)  # its timestamp is 4000
         picture = await track.read()
         assert picture.arrival - picture.captured == pytest.approx(0.25, abs=0.1)
-        track.incoming.rtp_offset = (7000 - media_time(micros)) % 2**32
+        track.incoming.clock.offset = (7000 - media_time(micros)) % 2**32
         track.give(2)
         picture = await track.read()
         assert abs(wall_micros(picture.captured) - micros) < 120, "not before the one before it, else exact"

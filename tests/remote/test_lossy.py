@@ -16,7 +16,7 @@ from mesh.wire_samples import START, real_shots
 from remote.stalls import undisturbed
 from remote.udp_relay import UdpRelay
 
-from stream.protocol.fragments import Kind, Message, Reassembler, split
+from stream.protocol.fragments import Kind, Message, Reassembler
 from stream.protocol.mesh_codec import MeshDecoder, MeshEncoder
 from stream.protocol.messages import CONTROL, MESH, KeyRequest, read_message, write_message
 from stream.remote.transport.rtc_inner import PeerConnection
@@ -95,7 +95,7 @@ class Sender:
         face, surface = shots[0 if still else number % len(shots)][:2]
         body = self.encoder.encode(number, face, surface, number, START + number * 100_000 // 3).body
         self.sent[number] = time.monotonic()
-        for datagram in split(Message(Kind.MESH, 0, number, body)):
+        for datagram in Message(Kind.MESH, 0, number, body).datagrams:
             self.mesh.send(datagram)
 
 
@@ -186,7 +186,7 @@ def test_a_lost_key_is_mended_by_a_request_within_half_a_second() -> None:
 
 
 def test_disorder_alone_does_not_close_the_window() -> None:
-    """Typical on two cores: 30 meshes a second, 48 ms old; 22 and 180 ms without `widen_sctp`."""
+    """Typical on two cores: 30 meshes a second, 48 ms old; 22 and 180 ms without `LEAST_WINDOW`."""
     real_shots()
 
     async def run() -> tuple[Sender, Viewer]:

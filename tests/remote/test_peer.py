@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from remote.rtc_pair import Client, join, make_peer, number_of, numbered, until
+from remote.rtc_pair import Client, echo, join, make_peer, number_of, numbered, until
 
 from stream.errors import ProtocolError
 from stream.protocol.clock import media_time, wall_micros
@@ -42,15 +42,13 @@ def test_a_published_picture_arrives_with_the_time_it_was_taken(codec: str) -> N
     async def run() -> None:
         shared, client, peer = SharedVideo(640, 1500), Client(), make_peer()
         feed = client.sends(shared, codec)
-        tracks: list[IncomingVideo] = []
-        peer.on_video = tracks.append
         await join(client, peer, receive=True)
-        (incoming,) = tracks
+        incoming = peer.video
         pictures: list[DecodedPicture] = []
         reader = reading(incoming, pictures)
         await show(shared, 1)
         await until(lambda: feed.rtp_offset() is not None)
-        incoming.rtp_offset = feed.rtp_offset()
+        incoming.clock.offset = feed.rtp_offset()
         await until(lambda: len(pictures) == 1)
         shown = await show(shared, 40, first=1)
         await until(lambda: bool(pictures) and number_of(pictures[-1].image) == 40)
@@ -58,7 +56,7 @@ def test_a_published_picture_arrives_with_the_time_it_was_taken(codec: str) -> N
         await asyncio.wait_for(reader, 10)  # the end of the peer is the end of the track
         await until(lambda: peer.state == "closed")
         for picture in pictures[1:]:
-            number, micros = shown[(picture.rtp - incoming.rtp_offset) % 2**32]
+            number, micros = shown[(picture.rtp - incoming.clock.offset) % 2**32]
             assert number_of(picture.image) == number
             assert abs(wall_micros(picture.captured) - micros) <= 12
         assert len(pictures) > 30
@@ -74,8 +72,6 @@ def test_h264_of_any_profile_is_received(offered: str | None) -> None:
     async def run() -> None:
         shared, client, peer = SharedVideo(640, 1500), Client(), make_peer()
         client.sends(shared, "H264")
-        tracks: list[IncomingVideo] = []
-        peer.on_video = tracks.append
         ours = re.compile(r"a=fmtp:(\d+) level-asymmetry-allowed[^\r]*\r\n")
         theirs = "" if offered is None else rf"a=fmtp:\1 {offered}\r\n"
         offer = await client.offer()
@@ -88,7 +84,7 @@ def test_h264_of_any_profile_is_received(offered: str | None) -> None:
             answer = re.sub(rf"a=fmtp:{kind} [^\r]*\r\n", "", answer).replace(line, line + wanted)
         await client.take(answer)
         pictures: list[DecodedPicture] = []
-        reader = reading(tracks[0], pictures)
+        reader = reading(peer.video, pictures)
         await until(lambda: peer.state == "connected")
         await show(shared, 20)
         await until(lambda: bool(pictures) and number_of(pictures[-1].image) == 19)
@@ -173,7 +169,7 @@ def test_ice_restarts_while_media_and_data_go_on() -> None:
         assert client.incoming is not None
         echoed: list[Any] = []
         channel = client.channel()
-        peer.on_channel = lambda other: other.on("message", other.send)
+        peer.on_text = echo(peer)
         channel.on("message", echoed.append)
         await join(client, peer, receive=False, send=shared.feed())
         pictures: list[DecodedPicture] = []
@@ -212,7 +208,7 @@ def test_a_restart_that_leads_nowhere_leaves_the_old_way() -> None:
         client.receives()
         echoed: list[Any] = []
         channel = client.channel()
-        peer.on_channel = lambda other: other.on("message", other.send)
+        peer.on_text = echo(peer)
         channel.on("message", echoed.append)
         await join(client, peer, receive=False)
         await until(lambda: channel.readyState == "open")

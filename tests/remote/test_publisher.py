@@ -18,13 +18,14 @@ from stream.errors import RemoteError
 from stream.mesh.build import surface_of
 from stream.protocol.clock import media_time
 from stream.protocol.expression_codec import decode_expression
+from stream.remote.client import silence
 from stream.remote.client.publishing import link as publish_link
 from stream.remote.client.publishing import sink as publish_stage
 from stream.remote.client.publishing.publisher import RemotePublisher
 from stream.remote.client.publishing.sink import PublishStage
-from stream.remote.client.watching import silence
-from stream.remote.client.watching.http import AccessError
+from stream.remote.client.signalling import AccessError
 from stream.remote.loop_thread import LoopThread
+from stream.remote.transport.caller import Caller
 from stream.types import Capture, Expression, Frame, Person
 
 
@@ -227,17 +228,17 @@ def test_a_sink_that_cannot_connect_says_so_and_closes() -> None:
 
 def test_the_time_that_connecting_took_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silence, "SILENCE_SECONDS", 1.0)
-    accept = publish_link.accept_answer
+    accept = Caller.accept
 
-    async def slowly(*args: Any) -> None:
+    async def slowly(caller: Caller, answer: str) -> None:
         await asyncio.sleep(1.2)
-        await accept(*args)
+        await accept(caller, answer)
 
     async def work() -> None:
         async with FakeServer() as server, RemotePublisher(server.url, "studio") as publisher:
             await offer_until(publisher, lambda: server.publishers[0].surfaces)
 
-    monkeypatch.setattr(publish_link, "accept_answer", slowly)
+    monkeypatch.setattr(Caller, "accept", slowly)
     asyncio.run(work())
 
 

@@ -20,7 +20,7 @@ from stream.evaluation.keep import KeepCaptures
 from stream.live import LiveSession, LiveSettings
 from stream.recipes import CaptureSettings
 from stream.remote.client.publishing.publisher import RemotePublisher
-from stream.remote.client.watching.http import AccessError
+from stream.remote.client.signalling import AccessError
 from stream.remote.client.watching.view import ViewSession
 from stream.remote.client.watching.viewer import RemoteViewer
 from stream.remote.loop_thread import LoopThread

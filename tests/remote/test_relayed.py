@@ -16,7 +16,7 @@ from remote.session_helpers import a_surface
 from stream.pipeline.metrics import Metrics, Totals
 from stream.protocol.clock import monotonic_of, wall_micros
 from stream.protocol.expression_codec import ExpressionFrame, encode_expression
-from stream.protocol.fragments import Kind, Message, split
+from stream.protocol.fragments import Kind, Message
 from stream.protocol.mesh_codec import MeshEncoder
 from stream.remote.blank import GREY
 from stream.remote.server.sessions import lanes, relayed
@@ -85,7 +85,7 @@ class Publisher:
 
     def send(self, *messages: Message) -> None:
         for message in messages:
-            for datagram in split(message):
+            for datagram in message.datagrams:
                 self.source.datagram(datagram)
 
     async def read(self) -> Capture | None:

@@ -66,7 +66,7 @@ def sent(size: int = 48) -> tuple[RemoteFrame, Any]:
     message = MeshEncoder(bits=14).encode(1, face, surface_of(depth), 0, 10**15)
     surface = MeshDecoder().decode(1, message.body)
     assert surface is not None
-    received = RemoteFrame(surface, frame.image, True, 0, 1, 1.0, 1.1)
+    received = RemoteFrame(surface, 0, 1, 1.1, frame.image, True, 1.0)
     return received, build_mesh(frame, face, depth, "numba")
 
 
@@ -297,7 +297,7 @@ def test_the_faces_of_one_picture_come_together() -> None:
 
 def test_the_snapshot_waits_for_enough_meshes() -> None:
     stopped: list[int] = []
-    enough = watch_view._Enough(lambda: stopped.append(1))
+    enough = watch_view._Enough("mesh", lambda: stopped.append(1))
     without = Capture(sample_frame())
     for _ in range(watch_view.SNAPSHOT_MESHES + 5):
         enough(without)

@@ -16,9 +16,15 @@ from aiortc.rtcsctptransport import RTCSctpTransport, SackChunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.remote.transport import sctp_inner
 from stream.remote.transport.rtc_inner import PeerConnection
-from stream.remote.transport.sctp_inner import MAX_DUPLICATES, MAX_MISORDERED, MAX_STREAMS, MAX_UNFINISHED
+from stream.remote.transport.sctp_inner import (
+    MAX_CHANNELS,
+    MAX_DUPLICATES,
+    MAX_MISORDERED,
+    MAX_STREAMS,
+    MAX_UNFINISHED,
+    BoundSctp,
+)
 
 
 @contextlib.asynccontextmanager
@@ -65,7 +71,7 @@ def test_chunks_are_marked_as_aiortc_marks_them(start: int, order: list[int]) ->
     received = set()
     for step in order:
         tsn = (start + step) % 2**32
-        answer = sctp_inner._mark_received(ours, tsn)
+        answer = BoundSctp._mark_received(ours, tsn)
         assert answer == (step in received)
         received.add(step)
         whole = next(n for n in range(61) if n + 1 not in received)
@@ -121,16 +127,15 @@ def test_whole_messages_go_on_for_ever() -> None:
     asyncio.run(run())
 
 
-def test_gaps_that_we_never_sent_are_passed_over() -> None:
+def test_gaps_that_we_never_sent_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         async with transport() as sctp:
             seen: list[tuple[int, int]] = []
 
-            async def receive(told: SackChunk) -> None:
+            async def receive(self: RTCSctpTransport, told: SackChunk) -> None:
                 seen.extend(told.gaps)
 
-            sctp._receive_sack_chunk = receive
-            sctp_inner._bound_gaps(sctp)
+            monkeypatch.setattr(RTCSctpTransport, "_receive_sack_chunk", receive)
             sack = SackChunk()
             sack.cumulative_tsn, sack.advertised_rwnd = sctp._last_sacked_tsn, 1000
             sack.gaps = [(1, 65_535)] * 300
@@ -146,16 +151,15 @@ def test_gaps_that_we_never_sent_are_passed_over() -> None:
     asyncio.run(run())
 
 
-def test_a_datagram_asks_for_few_answers() -> None:
+def test_a_datagram_asks_for_few_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         async with transport() as sctp:
             handled: list[bytes] = []
 
-            async def handle(data: bytes) -> None:
+            async def handle(self: RTCSctpTransport, data: bytes) -> None:
                 handled.append(data)
 
-            sctp._handle_data = handle
-            sctp_inner._bound_datagrams(sctp)
+            monkeypatch.setattr(RTCSctpTransport, "_handle_data", handle)
             header, heartbeat = bytes(12), struct.pack("!BBH", 4, 0, 5) + bytes(4)
             data = struct.pack("!BBH", 0, 3, 17) + bytes(16)
             for good in (header + heartbeat * 8, header + data * 60 + heartbeat, header, b"", header + b"\0"):
@@ -173,6 +177,6 @@ def test_a_peer_opens_few_channels_only() -> None:
         async with transport() as sctp:
             for stream in range(1, 100, 2):
                 await sctp._data_channel_receive(stream, 50, b"\x03" + bytes(11))
-            assert len(sctp._data_channels) == sctp_inner.MAX_CHANNELS
+            assert len(sctp._data_channels) == MAX_CHANNELS
 
     asyncio.run(run())

@@ -17,6 +17,7 @@ from remote.fake_hub import OFFER, FakeHub, serving
 from stream.errors import ConfigError, ModelError
 from stream.remote import event_loop
 from stream.remote.server.http import connection, limits
+from stream.remote.server.http import server as server_module
 from stream.remote.server.http.server import RemoteServer
 from stream.remote.settings import ServeSettings
 
@@ -151,7 +152,7 @@ def test_those_who_drip_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_address_has_a_bounded_number_of_connections(
     runner: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(connection, "CONNECTIONS", 3)
+    monkeypatch.setattr(server_module, "CONNECTIONS", 3)
     request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
     async def run() -> None:

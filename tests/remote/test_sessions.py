@@ -308,13 +308,13 @@ async def test_viewers_can_be_found_and_let_go(hub: SessionHub) -> None:
     await standard.watch(hub, "s")
     await viewer.until(lambda: bool(viewer.frames))
     assert hub.viewer("s", viewer.name).state == "connected"
-    hub.dismiss("s", viewer.name)
+    hub.viewer("s", viewer.name).end()
     await eventually(lambda: hub.listing()[0]["viewers"] == 1)
     picture = await asyncio.to_thread(standard.client.incoming.wait)
     assert picture is not None
     await eventually(lambda: hub.metrics()["s"].totals()[0]["video"].count > 0)
     for unknown in (("s", viewer.name), ("s", "nobody"), ("nothing", camera.key)):
-        for look in (hub.viewer, hub.dismiss, hub.publisher, hub.end):
+        for look in (hub.viewer, hub.publisher, hub.end):
             with pytest.raises(UnknownSessionError):
                 look(*unknown)
     for party in (camera, viewer, standard):

@@ -85,7 +85,7 @@ def test_nothing_is_encoded_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
         shared.feed()  # made, but not bound to a connection yet
         shared.offer(numbered(1), NOW)
         assert shared._thread is None
-        assert shared._waiting is None
+        assert not shared._pictures._items
         shared.close()
 
     asyncio.run(run())
@@ -187,7 +187,7 @@ def test_the_newest_picture_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         shared = SharedVideo(640, 800)
         feed = bound(shared)
-        with shared._news:  # the encoder cannot take anything yet
+        with shared._pictures._changed:  # the encoder cannot take anything yet
             for number in range(5):
                 shared.offer(numbered(number), NOW + number * 33_333)
         packet = await asyncio.wait_for(feed.recv(), 5)
@@ -205,7 +205,7 @@ def test_a_clock_that_is_set_back_and_a_broken_picture_do_no_harm() -> None:
         await offered(shared, feed, 9)
         assert is_key("VP8", await offered(shared, feed, 3)), "begun anew"
         shared.offer(np.zeros((4, 4), np.uint8), NOW + 10**9)
-        await until(lambda: shared._waiting is None and shared._last_ticks > NOW * 9 // 100 + 10**7)
+        await until(lambda: not shared._pictures._items and shared._last_ticks > NOW * 9 // 100 + 10**7)
         shared.offer(numbered(7), NOW + 2 * 10**9)
         assert (await asyncio.wait_for(feed.recv(), 5)).pts == media_time(NOW + 2 * 10**9)
         shared.close()

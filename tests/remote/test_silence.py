@@ -8,8 +8,8 @@ import time
 import pytest
 from remote.fake_server import FakeServer
 
-from stream.remote.client.watching import silence
-from stream.remote.client.watching.silence import SILENCE_SECONDS, Silence
+from stream.remote.client import silence
+from stream.remote.client.silence import SILENCE_SECONDS, Silence
 from stream.remote.client.watching.viewer import RemoteViewer
 
 

@@ -1,4 +1,4 @@
-"""The parts of a viewer by themselves: addresses, the clock, the matching of pictures, the decoding."""
+"""The parts of a viewer by themselves: the matching of pictures, the decoding."""
 
 from __future__ import annotations
 
@@ -13,93 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from remote.fake_server import CAMERA, CROP, face, surface
 
-from stream.errors import ConfigError, ProtocolError
+from stream.errors import ProtocolError
 from stream.protocol.clock import media_time
 from stream.protocol.fragments import Kind, Message
 from stream.protocol.mesh_codec import MeshEncoder, SurfaceFrame
-from stream.protocol.messages import Pong
 from stream.protocol.textures import HEADER
-from stream.remote.client.watching.address import Address, parse_address, shown_url
-from stream.remote.client.watching.clock import ServerClock
-from stream.remote.client.watching.meshes import MeshReceiver, ReceivedSurface
+from stream.remote.client.watching.frame import RemoteFrame
+from stream.remote.client.watching.meshes import MeshReceiver
 from stream.remote.client.watching.pictures import PATIENCE, PictureMatcher, ReceivedPicture, decode_texture
-
-
-@pytest.fixture(autouse=True)
-def without_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PROSOPON_TOKEN", raising=False)
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://host:8080", Address("http://host:8080")),
-        ("http://host:8080/", Address("http://host:8080")),
-        ("https://host", Address("https://host")),
-        ("http://host/#session=a-1", Address("http://host", "a-1")),
-        ("http://host/whep/a-1", Address("http://host", "a-1")),
-        ("https://host/faces/whep/a", Address("https://host/faces", "a")),
-        ("https://host/faces/#session=a&token=t", Address("https://host/faces", "a", "t")),
-        ("http://[::1]:8080#token=t", Address("http://[::1]:8080", None, "t")),
-        ("http://host#token=a+b/c%2Bd==", Address("http://host", None, "a+b/c+d==")),
-    ],
-)
-def test_addresses(url: str, expected: Address) -> None:
-    assert parse_address(url) == expected
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "", "host:8080", "ftp://host", "http://", "http://host:99999", "http://user:pw@host", "http://host?x=1",
-        "http://host/#session=UPPER", "http://host/whep/../x", "http://host/#token=a%20b", "http://ho\nst",
-    ],
-)  # fmt: skip
-def test_what_is_no_address_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        parse_address(url)
-    assert "pw" not in str(refused.value)
-
-
-def test_tokens_come_from_the_option_then_the_address_then_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("PROSOPON_TOKEN", "three")
-    assert parse_address("http://host").token == "three"
-    assert parse_address("http://host#token=two").token == "two"
-    address = parse_address("http://host#token=two", "name", "one")
-    assert (address.token, address.session) == ("one", "name")
-    assert address.headers == {"Authorization": "Bearer one"}
-    assert "one" not in repr(address).replace("None", "")
-    assert shown_url("http://host/#token=two") == "http://host/"
-
-
-@pytest.mark.parametrize(
-    ("url", "exposed"),
-    [("http://host", True), ("https://host", False), ("http://127.0.0.1:1", False), ("http://[::1]", False)],
-)
-def test_a_token_in_the_clear_is_noticed(url: str, exposed: bool) -> None:
-    assert parse_address(url, token="t").exposed is exposed
-    assert not parse_address(url).exposed
-
-
-def test_the_clocks_difference_lies_within_the_bounds_of_all_pings() -> None:
-    now = [100.0]
-    clock = ServerClock(lambda: now[0])
-    assert clock.local(1) is None
-    assert clock.server(1.0) is None
-    # Answers are held up on their way there, or back; all but one of them at least 20 ms.
-    for there, back in ((0.02, 0.5), (0.5, 0.004), (0.002, 0.03), (0.02, 0.02), (0.03, 0.5)):
-        ping = clock.ping()
-        server = round((now[0] + there) * 1e6) + 5_000_000
-        now[0] += there + back
-        clock.pong(Pong(time=ping.time, server=server))
-    assert clock.server(100.0) == pytest.approx(105_000_000 - 1_000, abs=1), "(2 ms - 4 ms) / 2"
-    assert clock.local(clock.server(123.4) or 0) == pytest.approx(123.4, abs=1e-6)
-    before = clock.server(100.0)
-    clock.pong(Pong(time=now[0] * 1e3 + 50, server=1))  # from the future
-    clock.pong(Pong(time=-1e9, server=1))
-    assert clock.server(100.0) == before
 
 
 class Times:
@@ -110,11 +31,11 @@ class Times:
         return self.now
 
 
-def mesh(sequence: int, captured: int, lane: int = 0) -> ReceivedSurface:
+def mesh(sequence: int, captured: int, lane: int = 0) -> RemoteFrame:
     pose = np.eye(4, dtype=np.float32)
     empty = np.zeros((2, 2), np.float32)
-    return ReceivedSurface(
-        lane, sequence, SurfaceFrame(sequence, captured, 1, CROP, CAMERA, pose, empty, 0.1), 0.0
+    return RemoteFrame(
+        SurfaceFrame(sequence, captured, 1, CROP, CAMERA, pose, empty, 0.1), lane, sequence, 0.0
     )
 
 
@@ -142,9 +63,9 @@ def test_a_mesh_waits_for_its_own_picture(start: int) -> None:
         matcher.picture(timed(number, start + number * FRAME))
         (found,) = matcher.ready()
         assert found.exact
-        assert found.surface.sequence == number
-        assert found.image is not None
-        assert found.image[0, 0, 0] == number
+        assert found.sequence == number
+        assert found.picture is not None
+        assert found.picture[0, 0, 0] == number
     assert matcher.skipped == 0
     assert matcher.due is None
 
@@ -156,7 +77,7 @@ def test_a_mesh_whose_picture_was_lost_takes_the_nearest_once_a_later_one_came()
     assert matcher.ready() == []
     matcher.picture(timed(3, 10**15 + 3 * FRAME))
     (found,) = matcher.ready()
-    assert (found.exact, found.image is not None and found.image[0, 0, 0]) == (False, 0)
+    assert (found.exact, found.picture is not None and found.picture[0, 0, 0]) == (False, 0)
 
 
 def test_patience_ends_and_newer_ones_win() -> None:
@@ -168,7 +89,7 @@ def test_patience_ends_and_newer_ones_win() -> None:
     assert matcher.due == times.now + PATIENCE
     times.now += PATIENCE
     (found,) = matcher.ready()
-    assert (found.surface.sequence, found.exact, matcher.skipped) == (3, False, 2)
+    assert (found.sequence, found.exact, matcher.skipped) == (3, False, 2)
 
 
 def test_where_every_second_mesh_has_a_picture_all_are_given() -> None:
@@ -178,7 +99,7 @@ def test_where_every_second_mesh_has_a_picture_all_are_given() -> None:
     given_out: list[tuple[int, bool]] = []
 
     def give() -> None:
-        given_out.extend((found.surface.sequence, found.exact) for found in matcher.ready())
+        given_out.extend((found.sequence, found.exact) for found in matcher.ready())
 
     for number in range(1, 201):
         matcher.mesh(mesh(number, 10**15 + number * FRAME))
@@ -223,15 +144,15 @@ def test_without_pictures_or_their_times_nobody_waits() -> None:
     times = Times()
     matcher = PictureMatcher(times)
     matcher.mesh(mesh(1, 10**15))
-    assert [found.image for found in matcher.ready()] == [None]
+    assert [found.picture for found in matcher.ready()] == [None]
     matcher.picture(image(7))  # the clock message has not come yet
     matcher.mesh(mesh(2, 10**15 + FRAME))
     (found,) = matcher.ready()
-    assert (found.exact, found.image is not None and found.image[0, 0, 0]) == (False, 7)
+    assert (found.exact, found.picture is not None and found.picture[0, 0, 0]) == (False, 7)
     matcher.picture(timed(0, 10**15))
     times.now += 2.0  # the video stalls
     matcher.mesh(mesh(3, 10**15 + 2 * FRAME))
-    assert [found.image for found in matcher.ready()] == [None]
+    assert [found.picture for found in matcher.ready()] == [None]
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
@@ -251,8 +172,8 @@ def test_whatever_comes_no_older_mesh_follows_a_newer_one(events: list[tuple[str
         else:
             times.now += 0.05 * value
         for found in matcher.ready():
-            assert found.surface.sequence > shown.get(found.surface.lane, 0)
-            shown[found.surface.lane] = found.surface.sequence
+            assert found.sequence > shown.get(found.lane, 0)
+            shown[found.lane] = found.sequence
             given_out += 1
     assert given_out + matcher.skipped <= sequence
     assert sequence - given_out - matcher.skipped <= 3 * 8

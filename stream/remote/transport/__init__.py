@@ -1,1 +1,1 @@
-"""One WebRTC connection of the server: negotiation, ICE, video in and out."""
+"""Connections between clients and sessions: what both need of one (`link`), over WebRTC or a WebSocket."""

@@ -1,4 +1,4 @@
-"""ICE servers as settings name them: for aiortc, for WHIP's Link headers and for the page."""
+"""ICE servers as settings name them, also for WHIP's Link headers and for the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import re
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from aiortc import RTCIceServer
@@ -18,18 +17,9 @@ from stream.remote.settings import IceSettings
 USER = "prosopon"
 """Named in a TURN user name, behind its end."""
 
-# What aiortc can parse: names and IPv4 addresses.
-_STUN = re.compile(r"stuns?:[\w.\-]+(:\d{1,5})?")
-_TURN = re.compile(r"turns?:[\w.\-]+(:\d{1,5})?(\?transport=(udp|tcp))?")
-
-
-@dataclass(frozen=True, slots=True)
-class IceServer:
-    """A STUN or TURN server; TURN with credentials that end, where a secret is set."""
-
-    url: str
-    username: str | None = None
-    credential: str | None = None
+STUN = re.compile(r"stuns?:[\w.\-]+(:\d{1,5})?")
+TURN = re.compile(r"turns?:[\w.\-]+(:\d{1,5})?(\?transport=(udp|tcp))?")
+"""What aiortc can parse: names and IPv4 addresses. A server that it cannot would fail every connection."""
 
 
 def turn_credentials(secret: str, seconds: int, now: float | None = None) -> tuple[str, str]:
@@ -44,36 +34,26 @@ def turn_credentials(secret: str, seconds: int, now: float | None = None) -> tup
     return username, base64.b64encode(digest).decode()
 
 
-def ice_servers(settings: IceSettings) -> list[IceServer]:
-    """The servers, with fresh credentials.
+def ice_servers(settings: IceSettings) -> list[RTCIceServer]:
+    """The servers, with fresh credentials; aiortc takes the first of each kind.
+
+    An empty list, not None: for None aiortc asks a STUN server of its own choice.
 
     :raises ConfigError: an address is not that of a STUN or TURN server.
     """
     for url in settings.stun:
-        if not _STUN.fullmatch(url):
+        if not STUN.fullmatch(url):
             raise ConfigError(f"ice.stun holds {url!r}; write stun:host:port.")
     for url in settings.turn:
-        if not _TURN.fullmatch(url):
+        if not TURN.fullmatch(url):
             raise ConfigError(f"ice.turn holds {url!r}; write turn:host:port?transport=udp.")
-    servers = [IceServer(url) for url in settings.stun]
+    servers = [RTCIceServer(url) for url in settings.stun]
     username = credential = None
     if settings.turn_secret is not None:
         username, credential = turn_credentials(
             settings.turn_secret.get_secret_value(), settings.turn_seconds
         )
-    return servers + [IceServer(url, username, credential) for url in settings.turn]
-
-
-def rtc_servers(settings: IceSettings) -> list[RTCIceServer]:
-    """The same for aiortc, which takes the first of each kind. An empty list, not None: for None aiortc
-    asks a STUN server of its own choice.
-
-    :raises ConfigError: as `ice_servers`.
-    """
-    return [
-        RTCIceServer(urls=server.url, username=server.username, credential=server.credential)
-        for server in ice_servers(settings)
-    ]
+    return servers + [RTCIceServer(url, username, credential) for url in settings.turn]
 
 
 def link_headers(settings: IceSettings) -> list[str]:
@@ -84,8 +64,8 @@ def link_headers(settings: IceSettings) -> list[str]:
     return [_link(server) for server in ice_servers(settings)]
 
 
-def _link(server: IceServer) -> str:
-    link = f'<{server.url}>; rel="ice-server"'
+def _link(server: RTCIceServer) -> str:
+    link = f'<{server.urls}>; rel="ice-server"'
     if server.username is not None:
         link += f'; username="{server.username}"; credential="{server.credential}"'
         link += '; credential-type="password"'
@@ -99,7 +79,7 @@ def ice_servers_json(settings: IceSettings) -> list[dict[str, Any]]:
     """
     listed: list[dict[str, Any]] = []
     for server in ice_servers(settings):
-        entry: dict[str, Any] = {"urls": server.url}
+        entry: dict[str, Any] = {"urls": server.urls}
         if server.username is not None:
             entry |= {"username": server.username, "credential": server.credential}
         listed.append(entry)

@@ -33,6 +33,19 @@ MAX_WAITING = 2048
 """Datagrams received and not yet read; a full socket buffer would drop them as well."""
 
 
+class _OfPath:
+    """An attribute of a link that is its newest path's, under the same name."""
+
+    def __set_name__(self, owner: type[IceLink], name: str) -> None:
+        self._name = name
+
+    def __get__(self, link: IceLink, owner: type[IceLink]) -> Any:
+        return getattr(link.path, self._name)
+
+    def __set__(self, link: IceLink, value: object) -> None:
+        setattr(link.path, self._name, value)
+
+
 class IceLink:
     """Stands in the place of the `aioice.Connection` of an aiortc transport.
 
@@ -59,21 +72,10 @@ class IceLink:
         """Open sockets and ask the servers."""
         await self._newest.gather_candidates()
 
-    @property
-    def local_candidates(self) -> list[Candidate]:
-        return list(self._newest.local_candidates)
-
-    @property
-    def local_username(self) -> str:
-        return str(self._newest.local_username)
-
-    @property
-    def local_password(self) -> str:
-        return str(self._newest.local_password)
-
-    @property
-    def remote_candidates(self) -> list[Candidate]:
-        return list(self._newest.remote_candidates)
+    local_candidates, remote_candidates = _OfPath(), _OfPath()
+    local_username, local_password = _OfPath(), _OfPath()
+    remote_username, remote_password = _OfPath(), _OfPath()
+    remote_is_lite = _OfPath()
 
     @property
     def ice_controlling(self) -> bool:
@@ -82,32 +84,6 @@ class IceLink:
     @ice_controlling.setter
     def ice_controlling(self, value: bool) -> None:
         self._controlling = self._newest.ice_controlling = value
-
-    @property
-    def remote_is_lite(self) -> bool:
-        return bool(self._newest.remote_is_lite)
-
-    @remote_is_lite.setter
-    def remote_is_lite(self, value: bool) -> None:
-        self._newest.remote_is_lite = value
-
-    @property
-    def remote_username(self) -> str | None:
-        name: str | None = self._newest.remote_username
-        return name
-
-    @remote_username.setter
-    def remote_username(self, value: str | None) -> None:
-        self._newest.remote_username = value
-
-    @property
-    def remote_password(self) -> str | None:
-        password: str | None = self._newest.remote_password
-        return password
-
-    @remote_password.setter
-    def remote_password(self, value: str | None) -> None:
-        self._newest.remote_password = value
 
     async def add_remote_candidate(self, candidate: Candidate | None) -> None:
         """Let the newest path try an address; more than `MAX_CANDIDATES` and useless ones are passed over.

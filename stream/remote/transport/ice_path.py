@@ -6,9 +6,12 @@ import asyncio
 import ipaddress
 import random
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from aioice import Candidate, Connection, stun
+
+if TYPE_CHECKING:
+    from stream.remote.transport.ice_link import IceLink
 
 LOOPBACK = "127.0.0.1"
 
@@ -26,25 +29,10 @@ MAX_ADDRESSES = 64
 could send them from ever new ports."""
 
 
-class PathOwner(Protocol):
-    """What a path tells its link.
-
-    :ivar heard: when the other side last gave a sign of life, `time.monotonic`.
-    """
-
-    heard: float
-
-    def received(self, data: bytes) -> None:
-        """A datagram came."""
-
-    def path_closed(self, path: IcePath) -> None:
-        """The path's sockets are closed."""
-
-
 class IcePath(Connection):
     """One ICE connection of a link; what it receives goes to the link's queue."""
 
-    def __init__(self, link: PathOwner, **servers: Any) -> None:
+    def __init__(self, link: IceLink, **servers: Any) -> None:
         super().__init__(**servers)
         self._link = link
         self.taken = 0

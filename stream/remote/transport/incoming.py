@@ -66,7 +66,7 @@ class IncomingVideo:
 
     :ivar news: told of everything that comes; a reader who waits for other things too waits for it (`rest`).
     :ivar dropped: pictures that nobody took.
-    :ivar rtp_offset: what the publisher told of the track (`stream.protocol.messages.Clock`).
+    :ivar clock: knows when pictures were taken; it can be told what the publisher says of the track.
     """
 
     def __init__(self, receiver: RTCRtpReceiver) -> None:
@@ -83,17 +83,9 @@ class IncomingVideo:
         self._ended = self._interrupted = False
         self._ssrc = 0
         self._assembler = Assembler(self._arrived)
-        self._clock = RtpClock()
+        self.clock = RtpClock()
         self._decoder = _Decoder()
         divert(receiver, self)
-
-    @property
-    def rtp_offset(self) -> int | None:
-        return self._clock.offset
-
-    @rtp_offset.setter
-    def rtp_offset(self, value: int | None) -> None:
-        self._clock.offset = value
 
     def wait(self) -> DecodedPicture | None:
         """The newest picture, waiting for one; None once the track has ended or `interrupt` was called."""
@@ -164,7 +156,7 @@ class IncomingVideo:
 
     def report(self, ntp: int, rtp: int) -> None:
         """A sender report came."""
-        self._clock.report(ntp, rtp)
+        self.clock.report(ntp, rtp)
 
     def ended(self) -> None:
         """The track is over: the other side is gone or said so."""
@@ -225,7 +217,7 @@ class IncomingVideo:
         with self.news:
             index = self._given + self.dropped
             self._given += 1
-        captured = self._clock.captured(encoded.rtp, encoded.arrival)
+        captured = self.clock.captured(encoded.rtp, encoded.arrival)
         return DecodedPicture(self._decoder.rgb(frame), encoded.rtp, captured, encoded.arrival, index)
 
     def _broken(self, encoded: EncodedPicture) -> None:

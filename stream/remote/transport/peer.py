@@ -7,19 +7,19 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
 
-from aiortc import RTCDataChannel, RTCRtpTransceiver, RTCSessionDescription
+from aiortc import RTCRtpTransceiver, RTCSessionDescription
 from aiortc.rtcicetransport import connection_kwargs
 
 from stream.errors import ProtocolError
 from stream.remote.refusals import SupersededError
 from stream.remote.settings import IceSettings
 from stream.remote.transport.encoders import CODECS
-from stream.remote.transport.ice import rtc_servers
+from stream.remote.transport.ice import ice_servers
 from stream.remote.transport.ice_link import IceLink
 from stream.remote.transport.incoming import IncomingVideo
-from stream.remote.transport.rtc_inner import PeerConnection, prefer_codec
+from stream.remote.transport.rtc_inner import prefer_codec
+from stream.remote.transport.rtc_link import RtcLink
 from stream.remote.transport.sdp import Fragment, Offer, check_offer, restore_h264, write_fragment
 from stream.remote.transport.video import VideoFeed
 
@@ -32,39 +32,22 @@ for every 5 s."""
 PAST_SESSIONS = 16
 """ICE sessions that are remembered after a restart, so that what comes late from one restarts nothing."""
 
-CLOSE_SECONDS = 1.5
-"""How long `Peer.close` waits for aiortc."""
 
-
-class Peer:
-    """A peer connection on our side: it answers one offer, receives or sends video, and lives until it ends.
-
-    All of it on the event loop; the callbacks, too. Set them before `accept`.
+class Peer(RtcLink):
+    """A connection of the server's: it answers one offer, receives or sends video, and lives until it ends.
 
     :param ice: STUN and TURN servers.
     :param idle_seconds: a peer that does not connect, or that gives no sign of life, ends after that long.
     :ivar etag: names the ICE session, for WHIP; another one after each restart. Without quotes.
-    :ivar on_video: called once within `accept`, with the track that the peer sends.
-    :ivar on_channel: called with every data channel that the peer opens.
-    :ivar on_closed: called once, however the connection ended.
     :raises ConfigError: the ICE settings are no servers' addresses.
     """
 
     def __init__(self, ice: IceSettings, idle_seconds: float) -> None:
+        super().__init__(ice_servers(ice))
         self.etag = secrets.token_hex(8)
-        self.on_video: Callable[[IncomingVideo], None] | None = None
-        self.on_channel: Callable[[RTCDataChannel], None] | None = None
-        self.on_closed: Callable[[], None] | None = None
         self._ice, self._idle_seconds = ice, idle_seconds
-        self._rtc = PeerConnection(rtc_servers(ice))
-        self._rtc.on("datachannel", self._channel)
-        self._rtc.on("connectionstatechange", self._changed)
         self._offer: Offer | None = None
-        self._incoming: IncomingVideo | None = None
-        self._feed: VideoFeed | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._failed = False
         self._restart = asyncio.Lock()
         self._past: deque[str | None] = deque(maxlen=PAST_SESSIONS)
 
@@ -83,7 +66,7 @@ class Peer:
 
         Audio is answered as inactive. Our ICE candidates are all in the answer.
 
-        :param receive: take the peer's video; else none is taken.
+        :param receive: take the peer's video, which is `video` then; else none is taken.
         :param send: what to send where the peer asks for video.
         :returns: the answer, SDP.
         :raises ProtocolError: the offer is none that can be answered; the peer is closed then.
@@ -95,8 +78,6 @@ class Peer:
             await self.close()
             raise
         self._watch = asyncio.ensure_future(self._watch_idle())
-        if self._incoming is not None and self.on_video is not None:
-            self.on_video(self._incoming)
         return answer
 
     def restarts(self, fragment: Fragment) -> bool:
@@ -132,7 +113,7 @@ class Peer:
         async with self._restart:
             self._past.append(link.remote_username)
             try:
-                await link.renew(**connection_kwargs(rtc_servers(self._ice)))
+                await link.renew(**connection_kwargs(ice_servers(self._ice)))
             except ConnectionError as error:
                 raise ProtocolError("The connection is over; make a new one.") from error
             link.reconnect(fragment.ufrag, fragment.password)
@@ -140,16 +121,6 @@ class Peer:
                 await link.add_remote_candidate(candidate)
             self.etag = secrets.token_hex(8)
             return write_fragment(offer, link.local_username, link.local_password, link.local_candidates)
-
-    def rtp_offset(self) -> int | None:
-        """Of the video track that we send (`messages.Clock.rtp`); None before its first picture was sent."""
-        return self._feed.rtp_offset() if self._feed is not None else None
-
-    async def close(self) -> None:
-        """End the connection; harmless when it has ended."""
-        if self._closing is None:
-            self._closing = asyncio.ensure_future(self._close())
-        await asyncio.shield(self._closing)
 
     async def _negotiate(self, offer: Offer, receive: bool, send: VideoFeed | None) -> str:
         try:
@@ -162,7 +133,7 @@ class Peer:
             raise ProtocolError("The offer is damaged, or has no codec in common (VP8, H264).") from error
         await asyncio.sleep(0)  # aiortc's own task begins to connect: a restart may come from now on
         if self._feed is not None:
-            self._feed.bind(self._video())
+            self._feed.bind(self._transceiver())
         answer = restore_h264(str(self._rtc.localDescription.sdp), offer)
         return answer.replace("a=ice-pwd:", "a=ice-options:trickle\r\na=ice-pwd:")
 
@@ -180,9 +151,6 @@ class Peer:
             for codec in reversed(CODECS):
                 prefer_codec(transceiver, codec)
             self._feed = send
-
-    def _video(self) -> RTCRtpTransceiver:
-        return next(found for found in self._rtc.getTransceivers() if found.kind == "video")
 
     def _link(self) -> IceLink:
         """The one ICE connection.
@@ -206,37 +174,10 @@ class Peer:
             # One that is alive may say nothing between two requests for consent.
             if silent > (max(self._idle_seconds, SILENT_SECONDS) if connected else self._idle_seconds):
                 log.info("A peer %s; it is closed.", "fell silent" if connected else "did not connect")
-                self._failed = True
-                self._end()
+                self.end(failed=True)
                 return
-
-    def _channel(self, channel: RTCDataChannel) -> None:
-        if self.on_channel is not None:
-            self.on_channel(channel)
-
-    def _changed(self) -> None:
-        state = self._rtc.connectionState
-        if state in ("failed", "closed"):
-            self._failed = self._failed or (state == "failed" and self._closing is None)
-            self._end()
-
-    def _end(self) -> None:
-        """Close without waiting."""
-        if self._closing is None:
-            self._closing = asyncio.ensure_future(self._close())
 
     async def _close(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
-        if self._incoming is not None:
-            self._incoming.ended()
-        if self._feed is not None:
-            self._feed.stop()
-        closing = asyncio.ensure_future(self._rtc.close())
-        done, _ = await asyncio.wait([closing], timeout=CLOSE_SECONDS)
-        if not done:
-            log.warning("A peer connection takes long to close; it is left to itself.")
-        elif closing.exception() is not None:
-            log.debug("A peer connection was closed with an error: %r", closing.exception())
-        if self.on_closed is not None:
-            self.on_closed()
+        await super()._close()

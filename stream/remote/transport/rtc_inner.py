@@ -31,7 +31,7 @@ from aiortc.rtcrtpreceiver import RTP_HISTORY_SIZE
 from aiortc.rtp import RtcpRtpfbPacket, RtcpSrPacket, RtpPacket
 
 from stream.remote.transport.ice_link import IceLink
-from stream.remote.transport.sctp_inner import bound_sctp, widen_sctp
+from stream.remote.transport.sctp_inner import BoundSctp
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ RESENT_PER_SECOND = 400
 
 class PeerConnection(RTCPeerConnection):
     """A peer connection whose ICE can be restarted and whose peer cannot make it keep what it likes.
+
+    There is no way to hand it transports of one's own classes: theirs are changed once they are made.
 
     :param servers: STUN and TURN servers; none are asked without.
     :ivar links: the ICE connections, one where everything is bundled.
@@ -66,13 +68,12 @@ class PeerConnection(RTCPeerConnection):
         ice.iceGatherer._connection = ice._connection = link
         ice._recv, ice._send = link.recv, link.send
         self.links.append(link)
-        _bound_streams(dtls)
+        dtls.__class__ = _BoundDtls
         return dtls
 
     def _RTCPeerConnection__createSctpTransport(self) -> None:  # noqa: N802
         super()._RTCPeerConnection__createSctpTransport()
-        bound_sctp(self.sctp)
-        widen_sctp(self.sctp)
+        self.sctp.__class__ = BoundSctp
 
 
 def _candidates_last(sdp: str) -> str:
@@ -104,15 +105,15 @@ class _BoundSession:
         return plain
 
 
-def _bound_streams(dtls: RTCDtlsTransport) -> None:
-    set_up = dtls._setup_srtp
+class _BoundDtls(RTCDtlsTransport):
+    """A DTLS transport whose SRTP session is a `_BoundSession`."""
 
-    def bounded() -> None:
-        set_up()
-        if dtls._rx_srtp is not None:
-            dtls._rx_srtp = _BoundSession(dtls._rx_srtp)
+    _rx_srtp: Any
 
-    dtls._setup_srtp = bounded
+    def _setup_srtp(self) -> None:
+        super()._setup_srtp()
+        if self._rx_srtp is not None:
+            self._rx_srtp = _BoundSession(self._rx_srtp)
 
 
 class FrameSink(Protocol):

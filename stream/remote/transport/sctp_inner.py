@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from aiortc.rtcsctptransport import tsn_plus_one
+from aiortc.rtcsctptransport import RTCSctpTransport, tsn_plus_one
 from aiortc.utils import uint32_gte
 
 log = logging.getLogger(__name__)
@@ -41,34 +41,63 @@ viewer can take by its reports (`stream.remote.server.sessions.adapt`)."""
 _HEADER, _CHUNK_HEADER, _DATA = 12, 4, 0
 
 
-def bound_sctp(sctp: Any) -> None:
-    """Bound a transport: who sends more than an honest peer is let go, and costs little before."""
-    _bound_datagrams(sctp)
-    _bound_data(sctp)
-    _bound_gaps(sctp)
-    _bound_channels(sctp)
-    sctp._mark_received = lambda tsn: _mark_received(sctp, tsn)
+class BoundSctp(RTCSctpTransport):
+    """A transport that lets go of who sends more than an honest peer, and does little for it before.
 
+    Its congestion window never falls below `LEAST_WINDOW`.
+    """
 
-def widen_sctp(sctp: Any) -> None:
-    """Never let the congestion window fall below `LEAST_WINDOW`."""
-    transmit = sctp._transmit
+    _cwnd: int
+    _last_received_tsn: int
 
-    async def widened() -> None:
-        sctp._cwnd = max(sctp._cwnd, LEAST_WINDOW)
-        await transmit()
+    async def _transmit(self) -> None:
+        self._cwnd = max(self._cwnd, LEAST_WINDOW)
+        await super()._transmit()
 
-    sctp._transmit = widened
-
-
-def _bound_datagrams(sctp: Any) -> None:
-    handle = sctp._handle_data
-
-    async def bounded(data: bytes) -> None:
+    async def _handle_data(self, data: bytes) -> None:
         if _control_chunks(data) <= MAX_CONTROL:
-            await handle(data)
+            await super()._handle_data(data)
 
-    sctp._handle_data = bounded
+    async def _receive_data_chunk(self, chunk: Any) -> None:
+        stream = self._inbound_streams.get(chunk.stream_id)
+        if (
+            self._advertised_rwnd < 0
+            or len(self._sack_misordered) > MAX_MISORDERED
+            or (stream is None and len(self._inbound_streams) >= MAX_STREAMS)
+            or (stream is not None and len(stream.reassembly) > MAX_UNFINISHED)
+        ):
+            log.info("A peer sent more than its window; its connection is ended.")
+            raise ConnectionError("SCTP receive window exceeded")
+        await super()._receive_data_chunk(chunk)
+
+    async def _receive_sack_chunk(self, chunk: Any) -> None:
+        """Count an acknowledgement's gaps only as far as we sent: aiortc walks through each of them."""
+        sent = self._sent_queue
+        reach = (sent[-1].tsn - chunk.cumulative_tsn) % 2**32 if sent else 0
+        gaps, last = [], 0
+        for begin, end in chunk.gaps:
+            if last < begin <= end <= reach < 2**31:  # in order and apart, as they have to be
+                gaps.append((begin, end))
+                last = end
+        chunk.gaps = gaps
+        await super()._receive_sack_chunk(chunk)
+
+    async def _data_channel_receive(self, stream: int, kind: int, data: bytes) -> None:
+        if stream in self._data_channels or len(self._data_channels) < MAX_CHANNELS:
+            await super()._data_channel_receive(stream, kind, data)
+
+    def _mark_received(self, tsn: int) -> bool:
+        """As aiortc's, whether a chunk came before; but in constant time, where aiortc sorts all it keeps."""
+        ahead = self._sack_misordered
+        if uint32_gte(self._last_received_tsn, tsn) or tsn in ahead:
+            if len(self._sack_duplicates) < MAX_DUPLICATES:
+                self._sack_duplicates.append(tsn)
+            return True
+        ahead.add(tsn)
+        while (following := tsn_plus_one(self._last_received_tsn)) in ahead:
+            ahead.remove(following)
+            self._last_received_tsn = following
+        return False
 
 
 def _control_chunks(data: bytes) -> int:
@@ -79,63 +108,3 @@ def _control_chunks(data: bytes) -> int:
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         at += max(_CHUNK_HEADER, length + -length % 4)
     return count
-
-
-def _bound_data(sctp: Any) -> None:
-    receive = sctp._receive_data_chunk
-
-    async def bounded(chunk: Any) -> None:
-        stream = sctp._inbound_streams.get(chunk.stream_id)
-        if (
-            sctp._advertised_rwnd < 0
-            or len(sctp._sack_misordered) > MAX_MISORDERED
-            or (stream is None and len(sctp._inbound_streams) >= MAX_STREAMS)
-            or (stream is not None and len(stream.reassembly) > MAX_UNFINISHED)
-        ):
-            log.info("A peer sent more than its window; its connection is ended.")
-            raise ConnectionError("SCTP receive window exceeded")
-        await receive(chunk)
-
-    sctp._receive_data_chunk = bounded
-
-
-def _bound_gaps(sctp: Any) -> None:
-    """Have an acknowledgement's gaps counted only as far as we sent: aiortc walks through each of them."""
-    receive = sctp._receive_sack_chunk
-
-    async def bounded(chunk: Any) -> None:
-        sent = sctp._sent_queue
-        reach = (sent[-1].tsn - chunk.cumulative_tsn) % 2**32 if sent else 0
-        gaps, last = [], 0
-        for begin, end in chunk.gaps:
-            if last < begin <= end <= reach < 2**31:  # in order and apart, as they have to be
-                gaps.append((begin, end))
-                last = end
-        chunk.gaps = gaps
-        await receive(chunk)
-
-    sctp._receive_sack_chunk = bounded
-
-
-def _bound_channels(sctp: Any) -> None:
-    receive = sctp._data_channel_receive
-
-    async def bounded(stream: int, kind: int, data: bytes) -> None:
-        if stream in sctp._data_channels or len(sctp._data_channels) < MAX_CHANNELS:
-            await receive(stream, kind, data)
-
-    sctp._data_channel_receive = bounded
-
-
-def _mark_received(sctp: Any, tsn: int) -> bool:
-    """As aiortc's, whether a chunk came before; but in constant time, where aiortc sorts all it keeps."""
-    ahead = sctp._sack_misordered
-    if uint32_gte(sctp._last_received_tsn, tsn) or tsn in ahead:
-        if len(sctp._sack_duplicates) < MAX_DUPLICATES:
-            sctp._sack_duplicates.append(tsn)
-        return True
-    ahead.add(tsn)
-    while (following := tsn_plus_one(sctp._last_received_tsn)) in ahead:
-        ahead.remove(following)
-        sctp._last_received_tsn = following
-    return False

@@ -15,6 +15,7 @@ import av
 from aiortc import MediaStreamTrack, RTCRtpSender, RTCRtpTransceiver
 from aiortc.mediastreams import MediaStreamError
 
+from stream.pipeline.slot import Slot
 from stream.protocol.clock import media_time
 from stream.remote.transport.encoders import TIME_BASE, VideoEncoder, fit
 from stream.remote.transport.rtc_inner import hear_requests, negotiated_codec, sent_timestamp
@@ -28,7 +29,6 @@ KEY_SECONDS = 0.5
 MAX_WAITING = 5
 """Packets that a feed keeps for a sender that is late. One lost costs a key frame, hence not just one."""
 
-
 LOG_SECONDS = 1.0
 """Between two messages about pictures that cannot be encoded."""
 
@@ -38,12 +38,6 @@ class _Packet:
     data: bytes
     media: int
     key: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    image: Array
-    micros: int
 
 
 class VideoFeed(MediaStreamTrack):
@@ -163,8 +157,8 @@ class SharedVideo:
         self.dropped = self.sent = self.unsent = 0
         self._side = side
         self._kbps = kbps
-        self._news = threading.Condition()
-        self._waiting: _Offer | None = None
+        self._pictures: Slot[tuple[Array, int]] = Slot("latest", self._overtaken)
+        self._lock = threading.Lock()
         self._feeds: list[VideoFeed] = []
         self._keys: set[str] = set()
         self._closed = False
@@ -180,12 +174,8 @@ class SharedVideo:
         :param image: (H, W, 3) uint8 RGB, not written to any more.
         :param captured_micros: when it was taken (`stream.protocol.clock.wall_micros`).
         """
-        with self._news:
-            if self._closed or not self._feeds:
-                return
-            self.dropped += self._waiting is not None
-            self._waiting = _Offer(image, captured_micros)
-            self._news.notify()
+        if self._feeds and not self._closed:
+            self._pictures.put((image, captured_micros))
 
     def feed(self) -> VideoFeed:
         """A track for one viewer; on the event loop."""
@@ -193,15 +183,15 @@ class SharedVideo:
 
     def close(self) -> None:
         """End all feeds and the thread, from any thread; waits for neither."""
-        with self._news:
+        with self._lock:
             self._closed = True
             feeds = list(self._feeds)
-            self._news.notify()
+        self._pictures.close()
         for feed in feeds:
             _on_loop(feed, feed.stop)
 
     def _joined(self, feed: VideoFeed) -> None:
-        with self._news:
+        with self._lock:
             closed = self._closed
             if not closed:
                 self._feeds.append(feed)
@@ -214,21 +204,19 @@ class SharedVideo:
             feed.stop()
 
     def _left(self, feed: VideoFeed) -> None:
-        with self._news:
+        with self._lock:
             if feed in self._feeds:
                 self._feeds.remove(feed)
-            if not self._feeds:
-                self._waiting = None
 
     def _ask_key(self, codec: str | None) -> None:
         if codec is not None:
-            with self._news:
+            with self._lock:
                 self._keys.add(codec)
 
     def _run(self) -> None:
-        while (offer := self._next()) is not None:
+        while isinstance(picture := self._pictures.get(), tuple):
             try:
-                self._encode(offer)
+                self._encode(*picture)
             except Exception as error:  # the thread serves all viewers: one picture must not end it
                 self._failed(error)
 
@@ -240,14 +228,11 @@ class SharedVideo:
             self._silent_until = now + LOG_SECONDS
             log.warning("A picture cannot be encoded as video: %s: %s", type(error).__name__, error)
 
-    def _next(self) -> _Offer | None:
-        with self._news:
-            self._news.wait_for(lambda: self._closed or self._waiting is not None)
-            offer, self._waiting = self._waiting, None
-            return None if self._closed else offer
+    def _overtaken(self, picture: tuple[Array, int]) -> None:
+        self.dropped += 1
 
-    def _encode(self, offer: _Offer) -> None:
-        ticks = offer.micros * 9 // 100
+    def _encode(self, image: Array, micros: int) -> None:
+        ticks = micros * 9 // 100
         if ticks <= self._last_ticks:
             self._encoders.clear()  # the clock was set back, or a picture came twice: times must grow
         self._last_ticks = ticks
@@ -256,11 +241,11 @@ class SharedVideo:
         self._encoders = {codec: made for codec, made in self._encoders.items() if codec in used}
         if not used:
             return
-        yuv = fit(offer.image, self._side)
+        yuv = fit(image, self._side)
         for codec in sorted(used):
             encoder = self._encoders.setdefault(codec, VideoEncoder(codec, self._kbps))
             data, key = encoder.encode(yuv, ticks, codec in keys)
-            packet = _Packet(data, media_time(offer.micros), key)
+            packet = _Packet(data, media_time(micros), key)
             for feed in feeds:
                 if data and feed.codec == codec:
                     _on_loop(feed, feed._take, packet)
@@ -271,7 +256,7 @@ class SharedVideo:
         Requests are met by the picture that begins now; one that comes while it is encoded is for the next.
         """
         now = time.monotonic()
-        with self._news:
+        with self._lock:
             due = {c for c in self._keys if now - self._last_keys.get(c, float("-inf")) >= KEY_SECONDS}
             self._keys -= due
             self._last_keys |= dict.fromkeys(due, now)

@@ -3,127 +3,90 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from statistics import median
 
 from stream.errors import ProtocolError, RemoteError
 from stream.protocol.expression_codec import ExpressionFrame, decode_expression
 from stream.protocol.fragments import VERSION, Kind, Message, Reassembler
-from stream.protocol.messages import (
-    AnyMessage,
-    Hello,
-    KeyRequest,
-    Pong,
-    Report,
-    State,
-    Subscribe,
-    read_message,
-    write_message,
-)
-from stream.protocol.messages import Clock as ClockMessage
-from stream.remote.client.watching.clock import ServerClock
-from stream.remote.client.watching.frame import RemoteFrame, ServerLink
-from stream.remote.client.watching.meshes import MeshReceiver, ReceivedSurface
+from stream.protocol.messages import AnyMessage, Clock, Hello, KeyRequest, Report, State, Subscribe
+from stream.remote.client.conversation import Conversation, ServerLink
+from stream.remote.client.watching.frame import RemoteFrame
+from stream.remote.client.watching.meshes import MeshReceiver
 from stream.remote.client.watching.pictures import PictureMatcher, ReceivedPicture, decode_texture
-from stream.remote.client.watching.silence import Silence
+from stream.remote.client.watching.video import VideoReader
+from stream.remote.transport.incoming import IncomingVideo
+from stream.types import Array
 
 log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0
 
 
-class WatchConnection:
+class WatchConnection(Conversation):
     """Everything that lives as long as one connection: decoders, clock, matching, reports.
 
+    :param link: not open yet, or not read yet.
     :param wants: what the viewer subscribes to.
     :param deliver: called on the event loop with each frame; those of a lane in the order of capture.
     :param whole: datagrams are whole messages (a WebSocket).
     :ivar hello, state: the server's newest, or None.
-    :ivar lost: set once the connection is over.
     :ivar expressions: the newest of each lane.
     :ivar messages, pictures, shown, damaged: put together, received, delivered, left out.
     :ivar mesh_bytes: of all mesh messages' bodies.
     :ivar received_bytes, kbps: all that came, and how much a second lately, in kilobits.
     """
 
-    def __init__(self, wants: Subscribe, deliver: Callable[[RemoteFrame], None], whole: bool = False) -> None:
+    def __init__(
+        self,
+        link: ServerLink,
+        wants: Subscribe,
+        deliver: Callable[[RemoteFrame], None],
+        whole: bool = False,
+    ) -> None:
+        super().__init__(link)
+        link.on_datagram = self._datagram
         self._wants, self._deliver = wants, deliver
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="prosopon-decode")
         self._meshes = MeshReceiver(self._executor, self._decoded, self._ask_key)
         self._matcher = PictureMatcher()
         self._reassembler = Reassembler(whole)
-        self._link: ServerLink | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._reporting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._expression_sequences: dict[int, int] = {}
         self._latencies: list[float] = []
         self._texture: asyncio.Task[None] | None = None
-        self._silence = Silence()
+        self._video: VideoReader | None = None
         self._measured = time.monotonic()
-        self.clock = ServerClock()
+        self._rtp_offset: int | None = None
+        self._greeted = asyncio.Event()
         self.hello: Hello | None = None
         self.state: State | None = None
-        self.rtp_offset: int | None = None
-        self.greeted, self.lost = asyncio.Event(), asyncio.Event()
         self.expressions: dict[int, ExpressionFrame] = {}
         self.mesh_bytes = 0
         self.messages = self.shown = self.damaged = self.pictures = self.received_bytes = 0
         self.kbps = 0.0
 
-    # What the link calls, all on the event loop
+    def watch(self, video: IncomingVideo) -> None:
+        """Show the pictures of this track."""
+        self._video = VideoReader(video, self._track_picture)
 
-    def control(self, text: str | bytes) -> None:
-        """A control message came."""
-        self._silence.heard()
-        try:
-            message = read_message(text)
-        except ProtocolError as error:
-            log.debug("A control message was passed over: %s", error)
-            return
-        self._control(message)
-
-    def datagram(self, data: bytes) -> None:
-        """A datagram came."""
-        self._silence.heard()
-        try:
-            message = self._reassembler.accept(data)
-            if message is not None:
-                self.messages += 1
-                self._message(message)
-        except ProtocolError as error:
-            self.damaged += 1
-            log.debug("A datagram was left out: %s", error)
-
-    def picture(self, picture: ReceivedPicture) -> None:
-        """A picture of the video track came."""
-        self._silence.heard()
-        self.pictures += 1
-        self._matcher.picture(picture)
-        self._give()
-
-    def gone(self) -> None:
-        """The link is over."""
-        self.lost.set()
-
-    # Life
-
-    def start(self, link: ServerLink) -> None:
-        """Begin to talk over an open link."""
-        self._link = link
+    def start(self) -> None:
+        """Begin to talk: the link is open."""
         self._say(self._wants)
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._ping()), loop.create_task(self._report())]
+        super().start()
+        self._reporting = asyncio.get_running_loop().create_task(self._report())
 
     async def greet(self, seconds: float) -> Hello:
         """Wait for the server's hello.
 
         :raises RemoteError: it does not come, the connection is lost, or it speaks another version.
         """
-        waiting = [asyncio.ensure_future(event.wait()) for event in (self.greeted, self.lost)]
+        waiting = [asyncio.ensure_future(event.wait()) for event in (self._greeted, self.lost)]
         _, left = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for one in left:
             one.cancel()
@@ -141,24 +104,24 @@ class WatchConnection:
         self.lost.set()
         if self._timer is not None:
             self._timer.cancel()
-        tasks = [*self._tasks, *([self._texture] if self._texture else [])]
+        tasks = [task for task in (self._reporting, self._texture) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._link is not None:
-            with contextlib.suppress(Exception):  # it is over in any case
-                await self._link.close()
+        if self._video is not None:
+            await self._video.close()
+        await super().close()
         await self._meshes.close()
         self._executor.shutdown(wait=False)
 
     @property
-    def transport(self) -> str | None:
+    def transport(self) -> str:
         """What carries it."""
-        return None if self._link is None else self._link.transport
+        return self._link.transport
 
     async def traffic(self) -> tuple[int, int]:
         """Bytes so far: of mesh messages, and of everything that came."""
-        return self.mesh_bytes, 0 if self._link is None else await self._link.received()
+        return self.mesh_bytes, await self._link.received()
 
     @property
     def lost_messages(self) -> int:
@@ -170,18 +133,29 @@ class WatchConnection:
         """Meshes that newer ones overtook here."""
         return self._meshes.skipped + self._matcher.skipped
 
-    # Inside
+    # What comes, on the event loop
 
-    def _control(self, message: AnyMessage) -> None:
-        if isinstance(message, Pong):
-            self.clock.pong(message)
-        elif isinstance(message, State):
+    def _told(self, message: AnyMessage) -> None:
+        if isinstance(message, State):
             self.state = message
-        elif isinstance(message, ClockMessage):
-            self.rtp_offset = message.rtp
+        elif isinstance(message, Clock):
+            self._rtp_offset = message.rtp
         elif isinstance(message, Hello):
             self.hello = message
-            self.greeted.set()
+            self._greeted.set()
+
+    def _datagram(self, data: str | bytes) -> None:
+        if isinstance(data, str):  # no server sends texts there
+            return
+        self._silence.heard()
+        try:
+            message = self._reassembler.accept(data)
+            if message is not None:
+                self.messages += 1
+                self._message(message)
+        except ProtocolError as error:
+            self.damaged += 1
+            log.debug("A datagram was left out: %s", error)
 
     def _message(self, message: Message) -> None:
         if message.kind is Kind.MESH:
@@ -201,33 +175,32 @@ class WatchConnection:
             self.damaged += 1
             log.debug("A texture was left out: %s", error)
         else:
-            self.picture(picture)
+            self._picture(picture)
 
-    def _decoded(self, surface: ReceivedSurface) -> None:
-        self._matcher.mesh(surface)
+    def _track_picture(self, image: Array, rtp: int) -> None:
+        media = None if self._rtp_offset is None else (rtp - self._rtp_offset) & 0xFFFFFFFF
+        self._picture(ReceivedPicture(media, image))
+
+    def _picture(self, picture: ReceivedPicture) -> None:
+        self._silence.heard()
+        self.pictures += 1
+        self._matcher.picture(picture)
+        self._give()
+
+    def _decoded(self, frame: RemoteFrame) -> None:
+        self._matcher.mesh(frame)
         self._give()
 
     def _give(self) -> None:
         """Hand on what has found its picture, and come back when the next has waited long enough."""
         if self.lost.is_set():  # a newer connection's frames may have been given meanwhile
             return
-        for matched in self._matcher.ready():
-            surface = matched.surface
-            captured = self.clock.local(surface.frame.captured)
+        for frame in self._matcher.ready():
+            captured = self.clock.local(frame.surface.captured)
             self.shown += 1
             if captured is not None:
                 self._latencies.append(time.monotonic() - captured)
-            self._deliver(
-                RemoteFrame(
-                    surface.frame,
-                    matched.image,
-                    matched.exact,
-                    surface.lane,
-                    surface.sequence,
-                    captured,
-                    surface.arrived,
-                )
-            )
+            self._deliver(replace(frame, captured=captured))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -235,20 +208,8 @@ class WatchConnection:
             wait = max(0.001, due - time.monotonic())
             self._timer = asyncio.get_running_loop().call_later(wait, self._give)
 
-    def _say(self, message: AnyMessage) -> None:
-        if self._link is not None and not self.lost.is_set():
-            self._link.send(write_message(message))
-
     def _ask_key(self) -> None:
         self._say(KeyRequest())
-
-    async def _ping(self) -> None:
-        """Keep asking the time, and notice when nobody answers any more."""
-        while not self.lost.is_set():
-            self._say(self.clock.ping())
-            await asyncio.sleep(self.clock.pause)
-            if self._silence.waited(self.clock.pause):
-                self.lost.set()
 
     async def _report(self) -> None:
         while True:
@@ -265,7 +226,6 @@ class WatchConnection:
             )
 
     async def _measure(self) -> None:
-        if self._link is not None:
-            now, received = time.monotonic(), await self._link.received()
-            self.kbps = (received - self.received_bytes) * 8e-3 / (now - self._measured)
-            self.received_bytes, self._measured = received, now
+        now, received = time.monotonic(), await self._link.received()
+        self.kbps = (received - self.received_bytes) * 8e-3 / (now - self._measured)
+        self.received_bytes, self._measured = received, now

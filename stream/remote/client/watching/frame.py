@@ -1,9 +1,8 @@
-"""What a viewer receives, and what it is carried by."""
+"""What a viewer receives."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from stream.protocol.mesh_codec import SurfaceFrame
 from stream.types import Array
@@ -14,42 +13,24 @@ class RemoteFrame:
     """One face's surface, received, with its picture.
 
     :ivar surface: the surface; its capture time is the server's.
-    :ivar picture: (H, W, 3) uint8 RGB, the whole picture it was made of, or the nearest there is; any size.
-    :ivar exact: the picture's capture time is the surface's.
     :ivar lane: which of the faces in the picture.
     :ivar sequence: the message's number; rises within a lane.
-    :ivar captured: when it was captured, seconds on this program's `time.monotonic`; None before the clocks'
-        difference is known.
-    :ivar arrived: when the surface had arrived, on the same clock.
+    :ivar arrived: when the surface had arrived, seconds on this program's `time.monotonic`.
+    :ivar picture: (H, W, 3) uint8 RGB, the whole picture it was made of, or the nearest there is; any size.
+    :ivar exact: the picture's capture time is the surface's.
+    :ivar captured: when it was captured, on the same clock as ``arrived``; None before the clocks' difference
+        is known.
     """
 
     surface: SurfaceFrame
-    picture: Array | None
-    exact: bool
     lane: int
     sequence: int
-    captured: float | None
     arrived: float
+    picture: Array | None = None
+    exact: bool = False
+    captured: float | None = None
 
     @property
     def latency(self) -> float | None:
         """Seconds from capture to arrival."""
         return None if self.captured is None else self.arrived - self.captured
-
-
-class ServerLink(Protocol):
-    """What carries a connection.
-
-    :ivar transport: ``webrtc`` or ``websocket``.
-    """
-
-    transport: str
-
-    async def received(self) -> int:
-        """Bytes that came so far, meshes, pictures and all the rest."""
-
-    def send(self, text: str) -> None:
-        """Send a control message; where the link is gone, nothing happens."""
-
-    async def close(self) -> None:
-        """Say goodbye and close."""

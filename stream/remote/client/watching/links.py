@@ -1,238 +1,58 @@
-"""What carries a viewer's connection: WebRTC's data channels and video, or a WebSocket."""
+"""How a viewer connects: by WebRTC, or by a WebSocket."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import aiohttp
-from aiortc import RTCIceServer, RTCPeerConnection, RTCSessionDescription
-from aiortc.exceptions import InvalidStateError
-from aiortc.rtcicetransport import parse_stun_turn_uri
+from aiohttp import ClientWebSocketResponse, WSMsgType
 
-from stream.errors import RemoteError
 from stream.protocol.fragments import HEADER, MAX_BODY
-from stream.protocol.messages import CONTROL, MESH, Subscribe
+from stream.protocol.messages import SUBPROTOCOL, Subscribe
+from stream.remote.client.signalling import Signalling
 from stream.remote.client.watching.connection import WatchConnection
 from stream.remote.client.watching.frame import RemoteFrame
-from stream.remote.client.watching.http import Signalling
-from stream.remote.client.watching.pictures import ReceivedPicture
-from stream.remote.client.watching.video import VideoReader
-from stream.remote.transport.rtc_inner import PeerConnection
-from stream.types import Array
+from stream.remote.client.webrtc import WebRtcLink
+from stream.remote.transport.link import nothing
+from stream.remote.transport.websocket import SocketLink
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 5.0
-"""How long ICE, DTLS and the data channels may take."""
-
 HELLO_SECONDS = 5.0
-CLOSE_SECONDS = 2.0
-
-SUBPROTOCOL = "prosopon.v1"
 
 
-class IceError(RemoteError):
-    """No way to the server's media ports was found; a WebSocket may work."""
+class WebSocketLink(SocketLink):
+    """A viewer's WebSocket (a `stream.remote.client.conversation.ServerLink`); textures come as messages."""
 
-
-def peer_connection(servers: list[dict[str, Any]]) -> PeerConnection:
-    """A connection that uses these ICE servers and, unlike aiortc by itself, no others; a server can make it
-    keep and do as little as a client can a server.
-
-    :param servers: as RTCPeerConnection takes them in browsers; unusable ones are passed over.
-    """
-    usable = []
-    for server in servers:
-        urls, user, secret = (server.get(key) for key in ("urls", "username", "credential"))
-        usable += [
-            RTCIceServer(urls=url, username=user, credential=secret)
-            for url in (urls if isinstance(urls, list) else [urls])
-            if _is_ice_url(url)
-        ]
-    return PeerConnection(usable)
-
-
-def _is_ice_url(url: object) -> bool:
-    """Whether aiortc can read it; one that it cannot would fail every connection."""
-    try:
-        return isinstance(url, str) and bool(parse_stun_turn_uri(url))
-    except ValueError:
-        return False
-
-
-async def describe(connection: RTCPeerConnection) -> str:
-    """The connection's offer, with all its candidates."""
-    await connection.setLocalDescription(await connection.createOffer())
-    return str(connection.localDescription.sdp)
-
-
-async def accept_answer(connection: RTCPeerConnection, sdp: str) -> None:
-    """Take the server's answer.
-
-    :raises RemoteError: it is no answer to our offer.
-    """
-    try:
-        await connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-    except Exception as error:  # aiortc's parser raises whatever its own lines happen to
-        raise RemoteError(
-            "The server's answer cannot be used; is it a Prosopon of another version?"
-        ) from error
-
-
-async def close_peer(connection: RTCPeerConnection) -> None:
-    """Close a connection, in bounded time."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await connection.close()
-
-
-class WebRtcLink:
-    """Two data channels and a video track (a `stream.remote.client.watching.connection.ServerLink`)."""
-
-    transport = "webrtc"
-
-    def __init__(
-        self, signalling: Signalling, servers: list[dict[str, Any]], to: WatchConnection, pictures: bool
-    ) -> None:
-        self._signalling, self._to = signalling, to
-        self._peer = peer_connection(servers)
-        self._location = ""
-        self._video: VideoReader | None = None
-        if pictures:  # before any channel: a bundle begins with its first part
-            video = self._peer.addTransceiver("video", direction="recvonly")
-            self._video = VideoReader(video.receiver, self._picture)
-        self._control = self._peer.createDataChannel(CONTROL)
-        self._mesh = self._peer.createDataChannel(MESH, ordered=False, maxRetransmits=0)
-        self._ready = asyncio.Event()
-        self._control.on("message", to.control)
-        self._mesh.on("message", self._datagram)
-        for channel in (self._control, self._mesh):
-            channel.on("open", self._opened)
-            channel.on("close", self._gone)
-        self._peer.on("connectionstatechange", self._changed)
-
-    async def open(self, session: str) -> None:
-        """Connect to a session.
-
-        :raises IceError: the server answered, but no connection came about.
-        :raises RemoteError: as `Signalling.offer`.
-        """
-        url = self._signalling.address.url("whep", session)
-        answer = await self._signalling.offer(url, await describe(self._peer))
-        self._location = answer.location
-        await accept_answer(self._peer, answer.sdp)
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._ready.wait()
-        except TimeoutError:
-            pass
-        if self._to.lost.is_set() or not self._ready.is_set():
-            raise IceError(
-                "The server answered, but no WebRTC connection came about: a firewall blocks UDP, or a TURN "
-                "server is needed; try --transport websocket."
-            )
-
-    async def received(self) -> int:
-        """See `ServerLink.received`."""
-        stats = await self._peer.getStats()
-        return sum(int(one.bytesReceived) for one in stats.values() if one.type == "transport")
-
-    def send(self, text: str) -> None:
-        """See `ServerLink.send`."""
-        with contextlib.suppress(InvalidStateError, ConnectionError):
-            self._control.send(text)
-
-    async def close(self) -> None:
-        """See `ServerLink.close`."""
-        if self._video is not None:
-            await self._video.close()
-        await asyncio.gather(close_peer(self._peer), self._signalling.leave(self._location))
-
-    def _datagram(self, data: object) -> None:
-        if isinstance(data, bytes):
-            self._to.datagram(data)
-
-    def _picture(self, image: Array, rtp: int) -> None:
-        offset = self._to.rtp_offset
-        media = None if offset is None else (rtp - offset) & 0xFFFFFFFF
-        self._to.picture(ReceivedPicture(media, image))
-
-    def _opened(self) -> None:
-        if self._control.readyState == self._mesh.readyState == "open":
-            self._ready.set()
-
-    def _changed(self) -> None:
-        if self._peer.connectionState in ("failed", "closed"):
-            self._gone()
-
-    def _gone(self) -> None:
-        self._to.gone()
-        self._ready.set()  # whoever waits for it need not wait any longer
-
-
-class WebSocketLink:
-    """One WebSocket (a `stream.remote.client.watching.connection.ServerLink`); textures come as messages."""
-
-    transport = "websocket"
-
-    def __init__(self, signalling: Signalling, to: WatchConnection) -> None:
-        self._signalling, self._to = signalling, to
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(self, websocket: ClientWebSocketResponse) -> None:
+        super().__init__(websocket)
+        self.on_text: Callable[[str | bytes], None] = nothing
+        self.on_datagram: Callable[[str | bytes], None] = nothing
         self._bytes = 0
-
-    async def open(self, session: str) -> None:
-        """Connect to a session.
-
-        :raises RemoteError: as `Signalling.offer`.
-        """
-        self._socket = await self._signalling.socket(
-            self._signalling.address.url("ws", session), SUBPROTOCOL, HEADER.size + MAX_BODY
-        )
-        self._start(self._read(self._socket))
+        self._reading = asyncio.get_running_loop().create_task(self._read(websocket))
 
     async def received(self) -> int:
         """See `ServerLink.received`."""
         return self._bytes
 
-    def send(self, text: str) -> None:
-        """See `ServerLink.send`."""
-        if self._socket is not None and not self._socket.closed:
-            self._start(self._write(self._socket, text))
-
     async def close(self) -> None:
-        """See `ServerLink.close`."""
-        if self._socket is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await self._socket.close()
-        for task in self._tasks:
-            task.cancel()
+        """See `Link.close`."""
+        await super().close()
+        self._reading.cancel()
 
-    def _start(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _write(self, socket: aiohttp.ClientWebSocketResponse, text: str) -> None:
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            await socket.send_str(text)
-
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _read(self, websocket: ClientWebSocketResponse) -> None:
         try:
-            async for message in socket:
+            async for message in websocket:
                 self._bytes += len(message.data)
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    self._to.control(message.data)
-                elif message.type is aiohttp.WSMsgType.BINARY:
-                    self._to.datagram(message.data)
+                if message.type is WSMsgType.TEXT:
+                    self.on_text(message.data)
+                elif message.type is WSMsgType.BINARY:
+                    self.on_datagram(message.data)
         finally:
-            log.debug("The WebSocket ended with code %s.", socket.close_code)
-            self._to.gone()
+            log.debug("The WebSocket ended with code %s.", websocket.close_code)
+            self.on_closed()
 
 
 async def open_webrtc(
@@ -248,9 +68,12 @@ async def open_webrtc(
     :raises IceError: the server answered, but no connection came about.
     :raises RemoteError: the server cannot be reached or refuses.
     """
-    connection = WatchConnection(wants, deliver)
-    link = WebRtcLink(signalling, await signalling.ice_servers(), connection, pictures)
-    return await _greeted(connection, link, link.open(session))
+    link = WebRtcLink(signalling, await signalling.ice_servers(), receive=pictures)
+    connection = WatchConnection(link, wants, deliver)
+    if pictures:
+        connection.watch(link.video)
+    opening = link.open(signalling.address.url("whep", session), "; try --transport websocket")
+    return await _greeted(connection, opening)
 
 
 async def open_socket(
@@ -260,25 +83,24 @@ async def open_socket(
 
     :raises RemoteError: the server cannot be reached or refuses.
     """
-    connection = WatchConnection(wants, deliver, whole=True)
-    link = WebSocketLink(signalling, connection)
-    return await _greeted(connection, link, link.open(session))
+    url = signalling.address.url("ws", session)
+    link = WebSocketLink(await signalling.socket(url, SUBPROTOCOL, HEADER.size + MAX_BODY))
+    return await _greeted(WatchConnection(link, wants, deliver, whole=True))
 
 
 async def _greeted(
-    connection: WatchConnection, link: WebRtcLink | WebSocketLink, opening: Coroutine[Any, Any, None]
+    connection: WatchConnection, opening: Coroutine[Any, Any, object] | None = None
 ) -> WatchConnection:
-    """Open a link, and wait for the server's first word over it.
+    """Open a connection's link, where it is not open yet, and wait for the server's first word over it.
 
     :raises RemoteError: it cannot be opened, or nobody speaks.
     """
     try:
-        await opening
-        connection.start(link)
+        if opening is not None:
+            await opening
+        connection.start()
         await connection.greet(HELLO_SECONDS)
     except BaseException:
         await connection.close()
-        with contextlib.suppress(Exception):  # the first failure is the one to tell
-            await link.close()
         raise
     return connection

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from stream.errors import ProtocolError
 from stream.protocol.fragments import Message
-from stream.protocol.mesh_codec import KEY, MeshDecoder, SurfaceFrame
+from stream.protocol.mesh_codec import KEY, MeshDecoder
+from stream.remote.client.watching.frame import RemoteFrame
 
 log = logging.getLogger(__name__)
 
@@ -21,20 +22,6 @@ WAITING = 8
 
 KEY_SECONDS = 0.5
 """A key frame is asked for at most this often: it takes about that long to come over a bad line."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedSurface:
-    """A decoded mesh message.
-
-    :ivar sequence: its number.
-    :ivar arrived: when its last datagram came, seconds on `time.monotonic`'s clock.
-    """
-
-    lane: int
-    sequence: int
-    frame: SurfaceFrame
-    arrived: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +47,7 @@ class MeshReceiver:
     """
 
     def __init__(
-        self, executor: Executor, deliver: Callable[[ReceivedSurface], None], ask_key: Callable[[], None]
+        self, executor: Executor, deliver: Callable[[RemoteFrame], None], ask_key: Callable[[], None]
     ) -> None:
         self._executor, self._deliver, self._ask_key = executor, deliver, ask_key
         self._waiting: dict[int, deque[_Arrived]] = {}
@@ -106,9 +93,9 @@ class MeshReceiver:
             batch += wanted
         return batch
 
-    def _decode(self, batch: list[_Arrived]) -> list[ReceivedSurface]:
+    def _decode(self, batch: list[_Arrived]) -> list[RemoteFrame]:
         """The newest surface of each lane, on the executor's thread."""
-        newest: dict[int, ReceivedSurface] = {}
+        newest: dict[int, RemoteFrame] = {}
         for one in batch:
             message = one.message
             decoder = self._decoders.setdefault(message.lane, MeshDecoder())
@@ -120,7 +107,7 @@ class MeshReceiver:
                 continue
             if frame is not None:
                 self.skipped += message.lane in newest
-                newest[message.lane] = ReceivedSurface(message.lane, message.sequence, frame, one.when)
+                newest[message.lane] = RemoteFrame(frame, message.lane, message.sequence, one.when)
             elif decoder.needs_key and not one.key:
                 self.lacking += 1
         return list(newest.values())

@@ -6,7 +6,7 @@ import io
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from stream.errors import ProtocolError
 from stream.protocol.clock import media_time
 from stream.protocol.textures import HEADER
-from stream.remote.client.watching.meshes import ReceivedSurface
+from stream.remote.client.watching.frame import RemoteFrame
 from stream.types import Array
 
 DAMAGE = (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError)
@@ -53,18 +53,6 @@ class ReceivedPicture:
     image: Array
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
-    """A surface and the picture found for it.
-
-    :ivar exact: the picture is the one it was made of, not just the nearest.
-    """
-
-    surface: ReceivedSurface
-    image: Array | None
-    exact: bool
-
-
 class PictureMatcher:
     """Gives each mesh the picture it was made of, or after a while the nearest; never an older mesh later.
 
@@ -79,7 +67,7 @@ class PictureMatcher:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._pictures: deque[ReceivedPicture] = deque(maxlen=KEPT)
-        self._waiting: dict[int, deque[tuple[float, ReceivedSurface]]] = {}
+        self._waiting: dict[int, deque[tuple[float, RemoteFrame]]] = {}
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=2 * KEPT)
         self._seen = float("-inf")
         self._behind: deque[float] = deque(maxlen=LATELY)
@@ -97,17 +85,17 @@ class PictureMatcher:
                 self.patience = min(PATIENCE, usual + LEEWAY)
                 break
 
-    def mesh(self, surface: ReceivedSurface) -> None:
+    def mesh(self, frame: RemoteFrame) -> None:
         """A mesh came, newer than those of its lane before."""
-        waiting = self._waiting.setdefault(surface.lane, deque())
-        waiting.append((self._clock(), surface))
-        self._arrivals.append((media_time(surface.frame.captured), self._clock()))
+        waiting = self._waiting.setdefault(frame.lane, deque())
+        waiting.append((self._clock(), frame))
+        self._arrivals.append((media_time(frame.surface.captured), self._clock()))
         if len(waiting) > KEPT:
             waiting.popleft()
             self.skipped += 1
 
-    def ready(self) -> list[Matched]:
-        """Those that need not wait any longer, at most one of each lane."""
+    def ready(self) -> list[RemoteFrame]:
+        """Those that need not wait any longer, with their pictures; at most one of each lane."""
         matched = []
         for waiting in self._waiting.values():
             for place in range(len(waiting) - 1, -1, -1):
@@ -126,18 +114,18 @@ class PictureMatcher:
         firsts = [waiting[0][0] for waiting in self._waiting.values() if waiting]
         return min(firsts) + self.patience if firsts else None
 
-    def _match(self, since: float, surface: ReceivedSurface) -> Matched | None:
-        """Its picture, or None while it is worth waiting."""
-        now, wanted = self._clock(), media_time(surface.frame.captured)
+    def _match(self, since: float, frame: RemoteFrame) -> RemoteFrame | None:
+        """The frame with its picture, or None while it is worth waiting."""
+        now, wanted = self._clock(), media_time(frame.surface.captured)
         if not self._pictures or now - self._seen > SILENCE:
-            return Matched(surface, None, False)
+            return frame
         timed = [(_apart(p.media, wanted), p) for p in self._pictures if p.media is not None]
         if not timed:
-            return Matched(surface, self._pictures[-1].image, False)
+            return replace(frame, picture=self._pictures[-1].image)
         apart, nearest = min(timed, key=lambda pair: abs(pair[0]))
         exact = abs(apart) <= TOLERANCE
         if exact or max(pair[0] for pair in timed) > 0 or now >= since + self.patience:
-            return Matched(surface, nearest.image, exact)
+            return replace(frame, picture=nearest.image, exact=exact)
         return None
 
 

@@ -7,8 +7,6 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from aiortc import RTCRtpReceiver
-
 from stream.remote.transport.incoming import IncomingVideo
 from stream.types import Array
 
@@ -18,12 +16,12 @@ JOIN_SECONDS = 1.0
 class VideoReader:
     """Decodes a track on a thread of its own and gives the newest pictures to the event loop.
 
-    :param receiver: whose track is read; of a connection that is not up yet.
+    :param incoming: the track; nobody else reads it.
     :param deliver: called on the event loop with (H, W, 3) uint8 RGB and the RTP timestamp.
     """
 
-    def __init__(self, receiver: RTCRtpReceiver, deliver: Callable[[Array, int], None]) -> None:
-        self._incoming = IncomingVideo(receiver)
+    def __init__(self, incoming: IncomingVideo, deliver: Callable[[Array, int], None]) -> None:
+        self._incoming = incoming
         self._deliver = deliver
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._read, name="prosopon-video", daemon=True)

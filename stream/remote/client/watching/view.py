@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from stream.errors import ConfigError
 from stream.outputs.latest import LatestCapture
-from stream.pipeline.demand import EVERY, Demand
 from stream.pipeline.runner import Summary
 from stream.recipes import CaptureSettings
 from stream.remote.client.watching.source import RemoteSource
@@ -73,13 +72,12 @@ class ViewSession:
         self._out, self._kind = out, kind
         self.drawing = self._choose(show)
         wanted = PICTURE if kind == ".png" else "mesh"
-        self._latest = LatestCapture(wanted)
+        still = kind in (".png", ".glb") and duration is None and self.drawing != "window"
+        self._latest = _Enough(wanted, self._stop) if still else LatestCapture(wanted)
         self._recorder: VideoRecorder | None = None
         self._source = RemoteSource(viewer)
         draw, sinks = self._drawing()
         sinks.append(self._latest)
-        if kind in (".png", ".glb") and duration is None and self.drawing != "window":
-            sinks.append(_Enough(self._stop))
         self.session = Session(self._source, sinks, CaptureSettings(), draw=draw, duration=duration)
 
     def run(self) -> ViewResult:
@@ -152,25 +150,17 @@ class ViewSession:
         return lines
 
 
-class _Enough:
-    """A sink that ends the run once enough meshes came (`stream.pipeline.stage.Sink`)."""
+class _Enough(LatestCapture):
+    """Ends the run once enough meshes came."""
 
-    name = "count"
-    wants: ClassVar[Demand] = {"mesh": EVERY}
-
-    def __init__(self, stop: Callable[[], None]) -> None:
+    def __init__(self, wanted: str, stop: Callable[[], None]) -> None:
+        super().__init__(wanted)
         self._stop = stop
         self._left = SNAPSHOT_MESHES
-
-    def open(self) -> None:
-        """Nothing to take."""
 
     def __call__(self, capture: Capture) -> Capture:
         """Count the capture if it has a mesh."""
         self._left -= bool(capture.meshes)
         if self._left == 0:
             self._stop()
-        return capture
-
-    def close(self) -> None:
-        """Nothing to give back."""
+        return super().__call__(capture)

@@ -10,31 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Literal
 
 from stream.errors import RemoteError
 from stream.protocol.expression_codec import ExpressionFrame
 from stream.protocol.messages import Hello, State, Subscribe
-from stream.remote.client.watching.address import parse_address
+from stream.remote.client.address import parse_address
+from stream.remote.client.reconnect import Reconnecting
+from stream.remote.client.signalling import Signalling
 from stream.remote.client.watching.connection import WatchConnection
 from stream.remote.client.watching.frame import RemoteFrame
-from stream.remote.client.watching.http import AccessError, Signalling, WaitError
-from stream.remote.client.watching.links import IceError, open_socket, open_webrtc
-from stream.remote.refusals import ServerFullError, UnknownSessionError
+from stream.remote.client.watching.links import open_socket, open_webrtc
+from stream.remote.client.webrtc import IceError
+from stream.remote.refusals import UnknownSessionError
 
 __all__ = ["RemoteFrame", "RemoteViewer", "Transport", "ViewerFigures"]
 
 log = logging.getLogger(__name__)
 
 Transport = Literal["auto", "webrtc", "websocket"]
-
-BACKOFF = (0.1, 0.25, 0.5, 1.0)
-"""Seconds between attempts to come back; the last for all further ones. A restarted server is found within
-little more than its start takes."""
 
 PATIENCE = 30.0
 
@@ -65,7 +61,7 @@ class ViewerFigures:
     reconnections: int
 
 
-class RemoteViewer:
+class RemoteViewer(Reconnecting[WatchConnection]):
     """Receives a session's meshes, newest first, and comes back by itself when the connection is lost.
 
     All methods belong to the event loop that `open` ran on.
@@ -91,12 +87,9 @@ class RemoteViewer:
         expressions: bool = False,
         patience: float = PATIENCE,
     ) -> None:
-        self.address = parse_address(url, session, token)
-        self._transport, self._patience = transport, patience
+        super().__init__(parse_address(url, session, token), "Watching", patience)
+        self._transport = transport
         self._pictures, self._expressions = pictures, expressions
-        self._signalling: Signalling | None = None
-        self._connection: WatchConnection | None = None
-        self._keeper: asyncio.Task[None] | None = None
         self._waiting: dict[int, RemoteFrame] = {}
         self._fresh = asyncio.Event()
         self._over = False
@@ -104,40 +97,12 @@ class RemoteViewer:
         self._name: str | None = None
         self._webrtc_works: bool | None = None
         self._past = ViewerFigures(False, None, 0, 0, 0, 0, 0.0, None, 0)
-        self._replaced = self._reconnections = 0
-
-    async def open(self) -> None:
-        """Connect.
-
-        :raises RemoteError: the server cannot be reached, refuses, or there is no such session; the message
-            says what to do.
-        """
-        self._signalling = Signalling(self.address)
-        try:
-            self._connection = await self._connect()
-        except BaseException:
-            await self._signalling.close()
-            raise
-        self._keeper = asyncio.get_running_loop().create_task(self._keep())
+        self._replaced = 0
 
     async def close(self) -> None:
         """Say goodbye and free everything; harmless when not open."""
         self._finish(None)
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-        await self._leave()
-        if self._signalling is not None:
-            await self._signalling.close()
-
-    async def __aenter__(self) -> RemoteViewer:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+        await super().close()
 
     async def __aiter__(self) -> AsyncIterator[RemoteFrame]:
         while (frame := await self.next_frame()) is not None:
@@ -158,11 +123,6 @@ class RemoteViewer:
             self._fresh.clear()
             await self._fresh.wait()
         return self._waiting.pop(min(self._waiting, key=lambda lane: self._waiting[lane].arrived))
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection now."""
-        return self._connection is not None and not self._connection.lost.is_set()
 
     @property
     def hello(self) -> Hello | None:
@@ -208,81 +168,40 @@ class RemoteViewer:
         self._waiting[frame.lane] = frame
         self._fresh.set()
 
-    async def _connect(self) -> WatchConnection:
-        """One attempt: choose the session, try the transports.
+    async def _connect(self, signalling: Signalling) -> WatchConnection:
+        """One attempt: choose the session, try the transports."""
+        try:
+            session = self._name or await signalling.choose_session()
+            connection = await self._connect_to(session, signalling)
+        except UnknownSessionError:
+            if self.address.session is None:
+                self._name = None  # it may be back under another name
+            raise
+        self._name = session
+        return connection
 
-        :raises RemoteError: see `open`.
-        """
-        assert self._signalling is not None
-        session = self._name or await self._signalling.choose_session()
-        connection = None
+    async def _connect_to(self, session: str, signalling: Signalling) -> WatchConnection:
         if self._transport != "websocket" and self._webrtc_works is not False:
             wants = Subscribe(expression=self._expressions)
             try:
-                connection = await open_webrtc(self._signalling, session, wants, self._put, self._pictures)
+                connection = await open_webrtc(signalling, session, wants, self._put, self._pictures)
                 self._webrtc_works = True
+                return connection
             except IceError as error:
                 if self._transport == "webrtc":
                     raise
                 # Where it worked before, a failure says more about the server's state than about the network.
                 self._webrtc_works = self._webrtc_works or False
                 log.warning("%s Going on with a WebSocket.", error)
-        if connection is None:
-            wants = Subscribe(expression=self._expressions, texture=self._pictures)
-            connection = await open_socket(self._signalling, session, wants, self._put)
-        self._name = session
-        return connection
+        wants = Subscribe(expression=self._expressions, texture=self._pictures)
+        return await open_socket(signalling, session, wants, self._put)
 
-    async def _keep(self) -> None:
-        """Come back whenever the connection is lost."""
-        try:
-            while self._connection is not None:
-                await self._connection.lost.wait()
-                ended = self._connection.state is not None and self._connection.state.state == "ended"
-                await self._leave()
-                await self._come_back(ended)
-        except RemoteError as error:
-            self._finish(error)
-        except Exception as error:  # or whoever waits for a frame would wait for ever
-            log.exception("Watching has ended by a mistake of ours.")
-            self._finish(RemoteError(f"Watching has ended by a mistake of ours ({error}); start again."))
+    def _lost(self, connection: WatchConnection) -> bool:
+        return connection.state is not None and connection.state.state == "ended"
 
-    async def _come_back(self, ended: bool) -> None:
-        """Try until there is a connection again, or patience is over.
-
-        :param ended: the server said that the session is over, so that its end is no failure.
-        :raises RemoteError: it did not come back.
-        """
-        since, attempt = time.monotonic(), 0
-        while True:
-            wait = BACKOFF[min(attempt, len(BACKOFF) - 1)]
-            failure: RemoteError
-            try:
-                self._connection = await self._connect()
-                self._reconnections += 1
-                return
-            except AccessError:
-                raise
-            except RemoteError as error:
-                failure = error
-                if isinstance(error, ServerFullError | WaitError):
-                    wait = max(wait, float(error.retry_after))
-                elif isinstance(error, UnknownSessionError) and self.address.session is None:
-                    self._name = None  # it may be back under another name
-            if time.monotonic() - since + wait > self._patience:
-                self._finish(None if ended else failure)
-                return
-            attempt += 1
-            await asyncio.sleep(wait)
-
-    async def _leave(self) -> None:
-        """Close the connection and keep its figures."""
-        connection = self._connection
-        if connection is not None:
-            figures = self.figures
-            self._connection, self._replaced = None, 0
-            self._past = replace(figures, connected=False, kbps=0.0, round_trip_ms=None)
-            await connection.close()
+    def _left(self, connection: WatchConnection) -> None:
+        self._past = replace(self.figures, connected=False, kbps=0.0, round_trip_ms=None)
+        self._replaced = 0
 
     def _finish(self, error: RemoteError | None) -> None:
         """No frame will follow."""

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -17,12 +16,7 @@ from pydantic import SecretStr
 from stream.errors import ConfigError
 from stream.remote.refusals import RefusedError
 from stream.remote.server.http.limits import FAILED_TOKENS, RateLimit
-from stream.remote.settings import ServeSettings
-
-TOKEN_VARIABLE = "PROSOPON_TOKEN"
-
-SUBPROTOCOL = "prosopon.v1"
-"""What the server selects of a WebSocket's subprotocols."""
+from stream.remote.settings import TOKEN_VARIABLE, ServeSettings, is_loopback
 
 TOKEN_SUBPROTOCOL = "prosopon.token."
 """Before the token in unpadded base64url, for a browser can add no header to a WebSocket."""
@@ -68,26 +62,15 @@ class Tokens:
         if not self.required:
             return
         if token is None:
-            raise RefusedError(
-                401,
-                "This server wants a token: send it as Authorization: Bearer TOKEN.",
-                {"WWW-Authenticate": 'Bearer realm="prosopon"'},
-            )
+            raise _wanted(401, "This server wants a token: send it as Authorization: Bearer TOKEN.")
         self._failures.check(address, "wrong tokens")
         roles = self.roles(token)
         if not roles:
             self._failures.take(address)
-            raise RefusedError(
-                401,
-                "The token is wrong.",
-                {"WWW-Authenticate": 'Bearer realm="prosopon", error="invalid_token"'},
-            )
+            raise _wanted(401, "The token is wrong.", ', error="invalid_token"')
         if role not in roles:
-            raise RefusedError(
-                403,
-                f"This token does not allow to {role}.",
-                {"WWW-Authenticate": f'Bearer realm="prosopon", error="insufficient_scope", scope="{role}"'},
-            )
+            lacks = f', error="insufficient_scope", scope="{role}"'
+            raise _wanted(403, f"This token does not allow to {role}.", lacks)
 
     def roles(self, token: str | None) -> frozenset[Role]:
         """What the token allows; all where none is required. A wrong token takes as long as a right one."""
@@ -101,6 +84,10 @@ class Tokens:
         if matches[Role.PUBLISH]:
             return frozenset(Role)
         return frozenset({Role.VIEW}) if matches.get(Role.VIEW) else frozenset()
+
+
+def _wanted(status: int, message: str, why: str = "") -> RefusedError:
+    return RefusedError(status, message, {"WWW-Authenticate": f'Bearer realm="prosopon"{why}'})
 
 
 def bearer_token(headers: Mapping[str, str]) -> str | None:
@@ -148,14 +135,6 @@ def check_exposure(settings: ServeSettings, tokens_required: bool) -> None:
             f"Others can reach {settings.host}, which takes {' and '.join(missing)}; "
             "set what is missing, or say --insecure if you mean it."
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine can reach this address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _secret(token: SecretStr | None, name: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from stream.remote.server.http.guard import SECURITY_HEADERS, Guard, sentence
-from stream.remote.server.http.limits import ALL_CONNECTIONS, CONNECTIONS, Places, address_key
+from stream.remote.server.http.limits import Places, address_key
 
 KEEP_ALIVE_SECONDS = 20.0
 """How long a connection may be idle, or take to send a request's header: one that sends it by drops
@@ -21,31 +21,18 @@ MAX_LINE, MAX_FIELD, MAX_HEADERS = 4096, 8190, 64
 """Bytes of the request line and of a header field, and number of header fields."""
 
 
-class Doorkeeper:
-    """Makes the connections of a server.
+class HttpConnection(web.RequestHandler):
+    """A connection that has a place, or is closed at once.
 
     :param server: of the `aiohttp.web.AppRunner`.
-    :ivar places: what is open.
+    :param places: `Places` (`CONNECTIONS`, `ALL_CONNECTIONS`) of all connections.
     """
 
-    def __init__(self, server: web.Server, guard: Guard) -> None:
-        self.server = server
-        self.guard = guard
-        self.places = Places(CONNECTIONS, ALL_CONNECTIONS)
+    __slots__ = ("_address", "_guard", "_places")
 
-    def __call__(self) -> web.RequestHandler:
-        """A new connection."""
-        return HttpConnection(self)
-
-
-class HttpConnection(web.RequestHandler):
-    """A connection that has a place, or is closed at once."""
-
-    __slots__ = ("_address", "_keeper")
-
-    def __init__(self, keeper: Doorkeeper) -> None:
+    def __init__(self, server: web.Server, guard: Guard, places: Places) -> None:
         super().__init__(
-            keeper.server,
+            server,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             lingering_time=LINGER_SECONDS,
@@ -55,7 +42,7 @@ class HttpConnection(web.RequestHandler):
             max_headers=MAX_HEADERS,
             auto_decompress=False,
         )
-        self._keeper = keeper
+        self._guard, self._places = guard, places
         self._address: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -63,7 +50,7 @@ class HttpConnection(web.RequestHandler):
         peer = transport.get_extra_info("peername")
         host = peer[0] if isinstance(peer, tuple) else None
         address = address_key(host)
-        if not self._keeper.places.enter(address, limited=not self._keeper.guard.is_proxy(host)):
+        if not self._places.enter(address, limited=not self._guard.is_proxy(host)):
             cast(asyncio.Transport, transport).abort()
             return
         self._address = address
@@ -72,7 +59,7 @@ class HttpConnection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give the place back."""
         if self._address is not None:
-            self._keeper.places.leave(self._address)
+            self._places.leave(self._address)
             self._address = None
         super().connection_lost(exc)
 
@@ -84,7 +71,7 @@ class HttpConnection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what is no HTTP; aiohttp's own answer and log line would repeat it, tokens included."""
-        self._keeper.guard.answers[status] += 1
+        self._guard.answers[status] += 1
         response = sentence(status, "This is not a request that an HTTP server can read.")
         response.headers.update(SECURITY_HEADERS)
         response.force_close()

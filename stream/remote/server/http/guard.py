@@ -6,7 +6,8 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
@@ -112,18 +113,15 @@ class Guard:
 
     def count_offer(self, request: web.Request) -> None:
         """:raises RefusedError: 429 where the address made too many offers."""
-        address = self.address(request)
-        self._offers.check(address, "offers")
-        self._offers.take(address)
+        self._offers.spend(self.address(request), "offers")
 
     def count_change(self, request: web.Request) -> None:
         """:raises RefusedError: 429 where the address changed or ended sessions too often."""
-        address = self.address(request)
-        self._changes.check(address, "changes")
-        self._changes.take(address)
+        self._changes.spend(self.address(request), "changes")
 
-    def enter_socket(self, request: web.Request) -> str:
-        """A place for a WebSocket, to be given back with `leave_socket`.
+    @contextmanager
+    def socket_place(self, request: web.Request) -> Iterator[None]:
+        """A place for a WebSocket.
 
         :raises RefusedError: 429 where the address has too many open.
         """
@@ -132,11 +130,10 @@ class Guard:
             raise RefusedError(
                 429, "Your address has too many WebSockets open; close some.", {"Retry-After": "10"}
             )
-        return address
-
-    def leave_socket(self, address: str) -> None:
-        """Give the place back."""
-        self._sockets.leave(address)
+        try:
+            yield
+        finally:
+            self._sockets.leave(address)
 
     def options(self, request: web.Request, methods: str) -> web.Response:
         """The answer to OPTIONS; pages of other allowed origins learn what they may send (CORS)."""

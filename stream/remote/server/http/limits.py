@@ -75,6 +75,11 @@ class RateLimit:
         while len(self._buckets) > ADDRESSES:
             self._buckets.popitem(last=False)
 
+    def spend(self, address: str, what: str) -> None:
+        """Count one, if it may. :raises RefusedError: see `check`."""
+        self.check(address, what)
+        self.take(address)
+
     def check(self, address: str, what: str) -> None:
         """:raises RefusedError: 429, with the time to wait."""
         seconds = self.wait(address)

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,22 +59,20 @@ def write_metrics(
     return encode(registry), kind
 
 
+@dataclass(frozen=True, eq=False)
 class _Collector:
-    def __init__(
-        self, sessions: Mapping[str, Metrics], listing: Sequence[Mapping[str, Any]], server: Metrics
-    ) -> None:
-        self._sessions = sessions
-        self._listing = listing
-        self._server = server
+    sessions: Mapping[str, Metrics]
+    listing: Sequence[Mapping[str, Any]]
+    server: Metrics
 
     def collect(self) -> Iterator[Metric]:
-        yield from families(self._sessions)
-        yield GaugeMetricFamily("prosopon_sessions", "Sessions.", value=len(self._listing))
+        yield from families(self.sessions)
+        yield GaugeMetricFamily("prosopon_sessions", "Sessions.", value=len(self.listing))
         viewers = GaugeMetricFamily("prosopon_viewers", "Viewers of a session.", labels=["session"])
-        for session in self._listing:
+        for session in self.listing:
             viewers.add_metric([session["name"]], session["viewers"])
         yield viewers
-        yield lag_gauge(self._server)
+        yield lag_gauge(self.server)
 
 
 class LineFormatter(logging.Formatter):

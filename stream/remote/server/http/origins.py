@@ -9,8 +9,7 @@ from collections.abc import Iterable
 
 from stream.errors import ConfigError
 from stream.remote.refusals import RefusedError
-from stream.remote.server.http.access import is_loopback
-from stream.remote.settings import ServeSettings
+from stream.remote.settings import ServeSettings, is_loopback
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

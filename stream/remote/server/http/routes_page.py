@@ -73,19 +73,12 @@ class PageRoutes:
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
-        app.router.add_get("/", self.index)
-        app.router.add_get("/{name:assets/.+}", self.asset)
+        app.router.add_get("/", self.send)
+        app.router.add_get("/{name:assets/.+}", self.send)
 
-    async def index(self, request: web.Request) -> web.Response:
-        """The page itself."""
-        return self._send(request, INDEX)
-
-    async def asset(self, request: web.Request) -> web.Response:
-        """One of its files, by its exact name."""
-        return self._send(request, request.match_info["name"])
-
-    def _send(self, request: web.Request, name: str) -> web.Response:
-        asset = self._assets.get(name)
+    async def send(self, request: web.Request) -> web.Response:
+        """The page itself, or one of its files by its exact name."""
+        asset = self._assets.get(request.match_info.get("name", INDEX))
         if asset is None:
             raise web.HTTPNotFound
         return _answer(request, asset)

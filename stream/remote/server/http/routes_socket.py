@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from aiohttp import WSCloseCode, web
 
 from stream.errors import ProtocolError
-from stream.protocol.messages import MAX_BYTES, SESSION_NAME
+from stream.protocol.messages import MAX_BYTES, SESSION_NAME, SUBPROTOCOL
 from stream.remote.refusals import RefusedError, ServerFullError, UnknownSessionError
-from stream.remote.server.http.access import SUBPROTOCOL, Role, subprotocols
+from stream.remote.server.http.access import Role, subprotocols
 from stream.remote.server.http.guard import Guard
 
 if TYPE_CHECKING:
@@ -48,21 +48,18 @@ class SocketRoutes:
             raise RefusedError(426, "This address is for WebSockets.", {"Upgrade": "websocket"})
         if all(session != known["name"] for known in self._hub.listing()):
             raise UnknownSessionError(f"There is no session {session}.")
-        place = self._guard.enter_socket(request)
-        socket = web.WebSocketResponse(
-            protocols=(SUBPROTOCOL,),
-            heartbeat=HEARTBEAT_SECONDS,
-            max_msg_size=MAX_BYTES + 1,  # the first length that is refused
-            autoping=False,  # they are counted as all that a viewer sends
-            compress=False,  # what is sent is compressed, and what comes could be a bomb
-            timeout=1.0,
-        )
-        try:
+        with self._guard.socket_place(request):
+            socket = web.WebSocketResponse(
+                protocols=(SUBPROTOCOL,),
+                heartbeat=HEARTBEAT_SECONDS,
+                max_msg_size=MAX_BYTES + 1,  # the first length that is refused
+                autoping=False,  # they are counted as all that a viewer sends
+                compress=False,  # what is sent is compressed, and what comes could be a bomb
+                timeout=1.0,
+            )
             await socket.prepare(request)
             self._guard.accepted["watch"] += 1
             await self._run(session, socket)
-        finally:
-            self._guard.leave_socket(place)
         return socket
 
     async def _run(self, session: str, socket: web.WebSocketResponse) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
-from stream.errors import ProtocolError
-from stream.protocol.messages import SESSION_NAME
+from stream.protocol.messages import SESSION_NAME, check_name
 from stream.remote.refusals import RefusedError, StillLoadingError
 from stream.remote.server.http.access import Role
 from stream.remote.server.http.guard import SESSION, Guard
@@ -54,9 +53,8 @@ class WhipRoutes:
         """An offer of a camera or of captured meshes."""
         name = request.query.get("session")
         self._guard.require(request, Role.PUBLISH)
-        if name is not None and not re.fullmatch(SESSION_NAME, name):
-            raise ProtocolError("A session's name has 1 to 64 of the characters a to z, 0 to 9 and -.")
         if name is not None:
+            check_name(name)
             request[SESSION] = name
         offer = await self._offer(request)
         published = await self._hub.publish(offer, name)
@@ -73,7 +71,7 @@ class WhipRoutes:
         offer = await self._offer(request)
         watched = await self._hub.watch(session, offer)
         self._guard.accepted["watch"] += 1
-        return self._created(watched.answer, f"/whep/{session}/{watched.viewer}", watched.peer.etag)
+        return self._created(watched.answer, f"/whep/{session}/{watched.key}", watched.peer.etag)
 
     async def patch(self, request: web.Request) -> web.Response:
         """More ICE candidates, or an ICE restart: that is told by new credentials, whatever If-Match says."""
@@ -96,13 +94,12 @@ class WhipRoutes:
 
     async def end(self, request: web.Request) -> web.Response:
         """The end of a session or of a viewer."""
-        self._peer(request)
+        peer = self._peer(request)
         self._guard.count_change(request)
-        session = request.match_info["session"]
         if "viewer" in request.match_info:
-            self._hub.dismiss(session, request.match_info["viewer"])
+            peer.end()
         else:
-            self._hub.end(session, request.match_info["key"])
+            self._hub.end(request.match_info["session"], request.match_info["key"])
         return web.Response()
 
     async def look(self, request: web.Request) -> web.Response:

@@ -7,14 +7,16 @@ import contextlib
 import logging
 import socket
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from stream.errors import ConfigError
 from stream.remote.server.http.access import Tokens, check_exposure
-from stream.remote.server.http.connection import Doorkeeper
+from stream.remote.server.http.connection import HttpConnection
 from stream.remote.server.http.guard import Guard
+from stream.remote.server.http.limits import ALL_CONNECTIONS, CONNECTIONS, Places
 from stream.remote.server.http.monitoring import LoopWatch
 from stream.remote.server.http.routes_info import InfoRoutes
 from stream.remote.server.http.routes_page import Asset, PageRoutes, read_assets
@@ -130,10 +132,10 @@ class RemoteServer:
     async def _listen(self) -> None:
         assert self._runner is not None
         assert self._runner.server is not None
-        keeper = Doorkeeper(self._runner.server, self.guard)
+        places = Places(CONNECTIONS, ALL_CONNECTIONS)
         try:
             self._listening = await asyncio.get_running_loop().create_server(
-                keeper,
+                partial(HttpConnection, self._runner.server, self.guard, places),
                 self._settings.host or None,
                 self._settings.port,
                 ssl=self._tls,

@@ -12,18 +12,18 @@ from aiohttp import WSMsgType
 
 from stream.errors import ProtocolError
 from stream.pipeline.metrics import Metrics
-from stream.protocol.messages import CONTROL, MESH, Clock, Hello, State
+from stream.protocol.messages import CONTROL, Clock, Hello, State
 from stream.remote.refusals import ServerFullError, UnknownSessionError
 from stream.remote.server.sessions.broadcast import Broadcast
-from stream.remote.server.sessions.links import ChannelLink, SocketLink, ViewerLink
 from stream.remote.server.sessions.viewer import SEND, Viewer
 from stream.remote.settings import ServeSettings
+from stream.remote.transport.link import Link
 from stream.remote.transport.peer import Peer
 from stream.remote.transport.video import SharedVideo
+from stream.remote.transport.websocket import SocketLink
 
 if TYPE_CHECKING:
     from aiohttp import web
-    from aiortc import RTCDataChannel
 
 log = logging.getLogger(__name__)
 
@@ -70,15 +70,6 @@ class Audience:
             raise UnknownSessionError("There is no such viewer; it may have left.")
         return self._peers[viewer]
 
-    def end(self, viewer: str) -> None:
-        """Let a viewer go; does not wait.
-
-        :raises UnknownSessionError: there is no such viewer.
-        """
-        if viewer not in self._viewers:
-            raise UnknownSessionError("There is no such viewer; it may have left.")
-        self._viewers[viewer].end()
-
     async def join(self, offer: str) -> tuple[str, Peer, str]:
         """Answer the offer of a viewer by WebRTC: its id, its connection, the answer.
 
@@ -86,11 +77,11 @@ class Audience:
         :raises ProtocolError: the offer cannot be answered.
         :raises UnknownSessionError: the session is over.
         """
-        link = ChannelLink()
-        viewer = self._seat(link)
+        self._check_room()
         peer = Peer(self._settings.ice, self._settings.idle_seconds)
-        peer.on_channel = partial(self._on_channel, viewer, link, peer)
-        peer.on_closed = viewer.end
+        viewer = self._seat(peer)
+        peer.on_text = viewer.heard
+        peer.on_channel = partial(self._on_channel, viewer, peer)
         self._peers[viewer.name] = peer
         try:
             answer = await peer.accept(offer, receive=False, send=self._video.feed())
@@ -110,7 +101,9 @@ class Audience:
         :raises ProtocolError: it broke the rules.
         :raises UnknownSessionError: the session is over.
         """
-        viewer = self._seat(SocketLink(websocket), textures=True)
+        self._check_room()
+        link = SocketLink(websocket)
+        viewer = self._seat(link, textures=True)
         viewer.tell(self._hello)
         viewer.tell(self.state)
         viewer.begin()
@@ -120,6 +113,7 @@ class Audience:
         finally:
             hearing.cancel()
             self._forget(viewer)
+            await link.flush()
         if viewer.fault is not None:
             raise ProtocolError(viewer.fault)
         if self._closed:
@@ -139,13 +133,16 @@ class Audience:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
 
-    def _seat(self, link: ViewerLink, textures: bool = False) -> Viewer:
+    def _check_room(self) -> None:
         if self._closed:
             raise UnknownSessionError("The session is over.")
         if len(self._viewers) >= self._settings.max_viewers:
             raise ServerFullError("The session has as many viewers as it may have; try again later.")
+
+    def _seat(self, link: Link, textures: bool = False) -> Viewer:
         name = secrets.token_hex(8)
         viewer = Viewer(name, self._hello.session, link, self._metrics, self._broadcast.request_key, textures)
+        link.on_closed = viewer.end
         self._viewers[name] = viewer
         self._broadcast.join(viewer)
         return viewer
@@ -155,18 +152,13 @@ class Audience:
         self._viewers.pop(viewer.name, None)
         self._peers.pop(viewer.name, None)
 
-    def _on_channel(self, viewer: Viewer, link: ChannelLink, peer: Peer, channel: RTCDataChannel) -> None:
-        if channel.label == CONTROL and link.control is None:
-            link.control = channel
-            channel.on("message", viewer.heard)
+    def _on_channel(self, viewer: Viewer, peer: Peer, label: str) -> None:
+        if label == CONTROL:
             viewer.tell(self._hello)
             viewer.tell(self.state)
             _tell_clock(viewer, peer)
-        elif channel.label == MESH and link.mesh is None:
-            link.take_mesh(channel)
-            viewer.begin()
         else:
-            channel.close()
+            viewer.begin()
 
     async def _serve_peer(self, viewer: Viewer, peer: Peer) -> None:
         clock = asyncio.create_task(_wait_for_clock(viewer, peer))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stream.errors import ProtocolError
 from stream.pipeline.metrics import Metrics
-from stream.protocol.messages import SESSION_NAME
+from stream.protocol.messages import check_name
 from stream.remote.refusals import NameTakenError, ServerFullError, StillLoadingError, UnknownSessionError
 from stream.remote.server.sessions.models import SharedModels
 from stream.remote.server.sessions.session import RemoteSession
@@ -29,29 +27,16 @@ CLOSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """A session that has begun.
+class Accepted:
+    """A publisher or a viewer that was let in.
 
-    :ivar session: its name.
-    :ivar key: what its publisher names it by when it changes or ends it; nobody else knows it.
+    :ivar session: the session's name.
+    :ivar key: what it is named by when its connection changes or ends; nobody else knows a publisher's.
     :ivar answer: SDP.
     """
 
     session: str
     key: str
-    peer: Peer
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A viewer that was let in.
-
-    :ivar viewer: its id.
-    :ivar answer: SDP.
-    """
-
-    viewer: str
     peer: Peer
     answer: str
 
@@ -90,7 +75,7 @@ class SessionHub:
             )
         await asyncio.to_thread(self._models.close)
 
-    async def publish(self, offer: str, name: str | None) -> Published:
+    async def publish(self, offer: str, name: str | None) -> Accepted:
         """Begin a session with a publisher's offer.
 
         A name of a session whose publisher is gone or silent passes on to the new one.
@@ -99,8 +84,8 @@ class SessionHub:
         :raises NameTakenError: a live session has that name.
         :raises ServerFullError: there are as many sessions as may be, or the models are not loaded yet.
         """
-        if name is not None and re.fullmatch(SESSION_NAME, name) is None:
-            raise ProtocolError("A session's name has 1 to 64 of the characters a to z, 0 to 9 and -.")
+        if name is not None:
+            check_name(name)
         if not self.ready:
             raise StillLoadingError()
         check_offer(offer, receive=True)  # before it takes anybody's place
@@ -120,16 +105,16 @@ class SessionHub:
             self._forget(session)
             raise
         log.info("A session begins.", extra={"session": name})
-        return Published(name, session.key, session.peer, answer)
+        return Accepted(name, session.key, session.peer, answer)
 
-    async def watch(self, session: str, offer: str) -> Watched:
+    async def watch(self, session: str, offer: str) -> Accepted:
         """Let a viewer in by WebRTC.
 
         :raises UnknownSessionError: there is no such session.
         :raises ServerFullError: it has as many viewers as may be.
         :raises ProtocolError: the offer cannot be answered.
         """
-        return Watched(*await self._find(session).audience.join(offer))
+        return Accepted(session, *await self._find(session).audience.join(offer))
 
     async def watch_socket(self, session: str, socket: web.WebSocketResponse) -> None:
         """Serve a viewer by WebSocket, which is prepared, until it leaves.
@@ -164,13 +149,6 @@ class SessionHub:
         :raises UnknownSessionError: there is no such session, or it is another publisher's by now.
         """
         self._retire(self._find(session, key))
-
-    def dismiss(self, session: str, viewer: str) -> None:
-        """Let a viewer go; does not wait.
-
-        :raises UnknownSessionError: there is no such session or viewer.
-        """
-        self._find(session).audience.end(viewer)
 
     def listing(self) -> list[dict[str, Any]]:
         """Each session's ``name``, ``state``, ``faces``, ``viewers``, ``fps`` and age in ``seconds``."""

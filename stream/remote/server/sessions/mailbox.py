@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
 
-from stream.protocol.fragments import Kind, Message, split, whole
+from stream.protocol.fragments import Kind, Message
 
 
 class Tier(IntEnum):
@@ -17,7 +16,7 @@ class Tier(IntEnum):
     HALF = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Packet:
     """A message as it goes to many viewers.
 
@@ -35,16 +34,6 @@ class Packet:
     def place(self) -> tuple[Kind, int]:
         """Its kind and lane: newer packets of the same replace it."""
         return self.message.kind, self.message.lane
-
-    @cached_property
-    def datagrams(self) -> list[bytes]:
-        """For data channels; split once for all."""
-        return split(self.message)
-
-    @cached_property
-    def whole(self) -> bytes:
-        """For WebSockets."""
-        return whole(self.message)
 
 
 @dataclass(slots=True)

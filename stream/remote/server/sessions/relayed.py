@@ -19,6 +19,7 @@ from stream.protocol.fragments import Kind, Message, Reassembler
 from stream.remote.blank import NO_CAMERA, blank_picture
 from stream.remote.server.sessions.lanes import LANE_SECONDS, Lanes, Part, Place
 from stream.remote.server.sessions.mailbox import Mailbox, Packet
+from stream.remote.server.sessions.webrtc import WebRtcSource
 from stream.remote.transport.incoming import DecodedPicture, IncomingVideo
 from stream.types import Array, Capture, Frame, Person
 
@@ -53,7 +54,7 @@ class _Due(enum.Enum):
     END = "end"
 
 
-class RelayedSource:
+class RelayedSource(WebRtcSource):
     """Gives a publisher's people and pictures as they come (a `stream.pipeline.source.Source`).
 
     People are of one picture each, a place for every face that came lately, one without news with its face
@@ -70,12 +71,11 @@ class RelayedSource:
     """
 
     name = RELAY
-    rate: float | None = None
-    paced = True
     gives = ("face", "surface", "expression")
 
     def __init__(self, video: IncomingVideo, metrics: Metrics, request_key: Callable[[], None]) -> None:
-        self._video, self._metrics, self._request_key = video, metrics, request_key
+        super().__init__(video)
+        self._metrics, self._request_key = metrics, request_key
         metrics.add_stage(RELAY)
         self._loop = asyncio.get_running_loop()
         self._reassembler, self._key_asked = Reassembler(), float("-inf")  # the event loop's
@@ -119,9 +119,6 @@ class RelayedSource:
 
     # On the reading thread
 
-    def open(self) -> None:
-        """Nothing to take: the publisher is there already."""
-
     def read(self) -> Capture | None:
         """The next picture or people; nobody, once, when no face came lately. See `Source.read`."""
         while (news := self._next()) is not _Due.END:
@@ -134,14 +131,6 @@ class RelayedSource:
             if capture is not None:
                 return capture
         return None
-
-    def interrupt(self) -> None:
-        """See `Source.interrupt`."""
-        self._video.interrupt()
-
-    def close(self) -> None:
-        """Leave the video alone; its peer closes it."""
-        self._video.interrupt()
 
     def _next(self) -> Message | _Due:
         """What there is to do now, waiting for it."""

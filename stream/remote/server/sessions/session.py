@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -13,10 +14,10 @@ from stream.errors import ProsoponError
 from stream.expression.arkit import ARKIT_NAMES
 from stream.pipeline.metrics import Metrics
 from stream.protocol.fragments import VERSION
-from stream.protocol.messages import CONTROL, MESH, Clock, Hello, KeyRequest, State
+from stream.protocol.messages import CONTROL, AnyMessage, Clock, Hello, KeyRequest, State, write_message
 from stream.remote.server.sessions.audience import Audience
 from stream.remote.server.sessions.broadcast import Broadcast
-from stream.remote.server.sessions.control import PublisherControl
+from stream.remote.server.sessions.control import ControlInbox
 from stream.remote.server.sessions.models import SharedModels
 from stream.remote.server.sessions.relayed import RELAY, RELAY_POLICY, RelayedSource
 from stream.remote.server.sessions.sinks import ENCODE, TEXTURE, BroadcastSink, TextureSink
@@ -27,11 +28,8 @@ from stream.remote.transport.video import SharedVideo
 from stream.session import Session
 
 if TYPE_CHECKING:
-    from aiortc import RTCDataChannel
-
     from stream.pipeline.source import Source
     from stream.pipeline.stage import Sink
-    from stream.remote.transport.incoming import IncomingVideo
 
 log = logging.getLogger(__name__)
 
@@ -88,11 +86,10 @@ class RemoteSession:
             expressions=list(ARKIT_NAMES),
         )
         self.audience = Audience(self._hello, self._broadcast, self._video, self.metrics, settings)
-        self._incoming: IncomingVideo | None = None
-        self._control = PublisherControl(self._clock_told, self._broke_rules)
+        self._inbox = ControlInbox(self._tell, self._broke_rules)
         self._relay: RelayedSource | None = None
         self.running: Session | None = None
-        self._video_here, self._meshes_here, self._ending = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._over, self._settled = False, asyncio.Event()
         self._began = self._active = time.monotonic()
         self._activity = 0
         self._captures: tuple[float, int] = (self._began, 0)
@@ -106,7 +103,7 @@ class RemoteSession:
 
         :raises ProtocolError: the offer cannot be answered; the session is over.
         """
-        self.peer.on_video, self.peer.on_channel = self._on_video, self._on_channel
+        self.peer.on_channel, self.peer.on_text = self._on_channel, self._heard
         self.peer.on_closed = self.end
         try:
             answered = await self.peer.accept(offer, receive=True, send=None)
@@ -125,27 +122,21 @@ class RemoteSession:
 
     def listing(self) -> dict[str, Any]:
         """What `SessionHub.listing` says of it."""
-        state = self._look_state()
         seconds = time.monotonic() - self._began
-        return {
-            "name": self.name,
-            "state": state.state,
-            "faces": state.faces,
-            "viewers": state.viewers,
-            "fps": round(self._fps, 1),
-            "seconds": round(seconds, 1),
-        }
+        told = self._look_state().model_dump(exclude={"type"})
+        return {"name": self.name, **told, "fps": round(self._fps, 1), "seconds": round(seconds, 1)}
 
     def end(self) -> None:
         """Have it end; does not wait."""
-        self._ending.set()
+        self._over = True
+        self._settled.set()
         if self.running is not None:
             self.running.stop()
 
     @property
     def over(self) -> bool:
         """Whether it is ending or has ended."""
-        return self._ending.is_set()
+        return self._over
 
     async def ended(self) -> None:
         """Wait until it has ended."""
@@ -154,30 +145,24 @@ class RemoteSession:
 
     # What the publisher does
 
-    def _on_video(self, incoming: IncomingVideo) -> None:
-        if self._incoming is None:
-            self._incoming = incoming
-            self._video_here.set()
+    def _on_channel(self, label: str) -> None:
+        if label == CONTROL:
+            self._tell(self._hello)
+            self._tell(self.audience.state)
+            return
+        self._relay = RelayedSource(self.peer.video, self.metrics, lambda: self._tell(KeyRequest()))
+        self.peer.on_datagram = self._relay.datagram
+        self._settled.set()
+        if self.running is not None:  # it was taken for a camera
+            self.running.stop()
 
-    def _on_channel(self, channel: RTCDataChannel) -> None:
-        if channel.label == CONTROL and not self._control.taken:
-            self._control.take(channel)
-            self._control.tell(self._hello)
-            self._control.tell(self.audience.state)
-        elif channel.label == MESH and self._relay is None and self._incoming is not None:
-            self._relay = RelayedSource(
-                self._incoming, self.metrics, lambda: self._control.tell(KeyRequest())
-            )
-            channel.on("message", self._relay.datagram)
-            self._meshes_here.set()
-            if self.running is not None:  # it was taken for a camera
-                self.running.stop()
-        else:
-            channel.close()
+    def _heard(self, text: str | bytes) -> None:
+        message = self._inbox.read(text)
+        if isinstance(message, Clock):
+            self.peer.video.clock.offset = message.rtp
 
-    def _clock_told(self, clock: Clock) -> None:
-        if self._incoming is not None:
-            self._incoming.rtp_offset = clock.rtp
+    def _tell(self, message: AnyMessage) -> None:
+        self.peer.tell(write_message(message))
 
     def _broke_rules(self) -> None:
         self._log.warning("The publisher sends too many control messages; its session ends.")
@@ -200,18 +185,17 @@ class RemoteSession:
     async def _feed(self, may_relay: bool) -> None:
         """Work on what the publisher sends, as long as it does."""
         if may_relay:
-            await self._first(self._meshes_here, seconds=GRACE)
-        if not self._meshes_here.is_set():
-            await self._first(self._video_here, self._meshes_here)
-        if self._incoming is not None and not self._meshes_here.is_set():
-            await self._play(WebRtcSource(self._incoming), "The session is a camera's.")
-        if self._incoming is not None and self._relay is not None:
-            self._incoming.resume()  # where it was taken for a camera's before
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._settled.wait(), GRACE)
+        if self._relay is None:
+            await self._play(WebRtcSource(self.peer.video), "The session is a camera's.")
+        if self._relay is not None:
+            self.peer.video.resume()  # where it was taken for a camera's before
             await self._play(self._relay, "The session's publisher sends meshes.")
 
     async def _play(self, source: Source, what: str) -> None:
         """Work on what comes from a source, until it ends."""
-        if self._ending.is_set():
+        if self._over:
             return
         self._log.info(what)
         sinks: list[Sink] = [BroadcastSink(self._broadcast), TextureSink(self._broadcast, self._video)]
@@ -220,7 +204,7 @@ class RemoteSession:
         session = await asyncio.to_thread(
             self._models.session, source, sinks, self.metrics, policy=RELAY_POLICY if relays else None
         )
-        if self._ending.is_set() or (self._meshes_here.is_set() and not relays):
+        if self._over or (self._relay is not None and not relays):
             return
         self.running = session
         try:
@@ -228,18 +212,11 @@ class RemoteSession:
         finally:
             self.running = None
 
-    async def _first(self, *events: asyncio.Event, seconds: float | None = None) -> None:
-        """Wait for the first of the events or the end, or that many seconds."""
-        waiting = [asyncio.create_task(event.wait()) for event in (*events, self._ending)]
-        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()
-
     async def _finish(self) -> None:
         """Tell all that it is over, and let go of them."""
-        self._ending.set()
+        self._over = True
         over = State(state="ended", faces=0, viewers=len(self.audience))
-        self._control.tell(over)
+        self._tell(over)
         self.audience.tell(over)
         await asyncio.gather(self.audience.close(), self.peer.close())
         self._video.close()
@@ -295,5 +272,5 @@ class RemoteSession:
     def _share_state(self) -> None:
         state = self._look_state()
         if state != self.audience.state:
-            self._control.tell(state)
+            self._tell(state)
             self.audience.tell(state)

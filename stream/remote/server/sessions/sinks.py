@@ -22,7 +22,17 @@ class Video(Protocol):
     def offer(self, image: Array, captured_micros: int) -> None: ...
 
 
-class BroadcastSink:
+class _Sink:
+    """What both have in common: nothing to open or close; encoders are made when they are needed."""
+
+    def open(self) -> None:
+        """See `stream.pipeline.stage.Sink`."""
+
+    def close(self) -> None:
+        """See `stream.pipeline.stage.Sink`."""
+
+
+class BroadcastSink(_Sink):
     """Encodes each capture for those who watch (a `stream.pipeline.stage.Sink`)."""
 
     name = ENCODE
@@ -40,19 +50,13 @@ class BroadcastSink:
             wanted["expression"] = EVERY
         return wanted
 
-    def open(self) -> None:
-        """Nothing to open: encoders are made when they are needed."""
-
     def __call__(self, capture: Capture) -> Capture:
         """See `Broadcast.send_capture`."""
         self._broadcast.send_capture(capture)
         return capture
 
-    def close(self) -> None:
-        """Nothing to close."""
 
-
-class TextureSink:
+class TextureSink(_Sink):
     """Hands each new picture to the video encoder, and to those who take JPEGs."""
 
     name = TEXTURE
@@ -60,9 +64,6 @@ class TextureSink:
 
     def __init__(self, broadcast: Broadcast, video: Video) -> None:
         self._broadcast, self._video = broadcast, video
-
-    def open(self) -> None:
-        """Nothing to open: the video has a thread of its own."""
 
     def __call__(self, capture: Capture) -> Capture:
         """See `Broadcast.send_picture`."""
@@ -72,6 +73,3 @@ class TextureSink:
             self._video.offer(frame.image, captured)
             self._broadcast.send_picture(frame.image, frame.index, captured)
         return capture
-
-    def close(self) -> None:
-        """Nothing to close."""

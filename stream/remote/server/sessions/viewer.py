@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
@@ -13,11 +12,11 @@ from stream.errors import RemoteError
 from stream.pipeline.metrics import Metrics
 from stream.protocol.clock import monotonic_of
 from stream.protocol.fragments import Kind
-from stream.protocol.messages import AnyMessage, KeyRequest, Ping, Report, Subscribe, write_message
+from stream.protocol.messages import AnyMessage, KeyRequest, Report, Subscribe, write_message
 from stream.remote.server.sessions.adapt import Adaptation
-from stream.remote.server.sessions.control import ControlInbox, answer
-from stream.remote.server.sessions.links import ViewerLink
+from stream.remote.server.sessions.control import ControlInbox
 from stream.remote.server.sessions.mailbox import Mailbox, Packet, Tier
+from stream.remote.transport.link import Link
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +25,6 @@ SEND = "send"
 
 STALL_SECONDS = 10.0
 """How long a viewer may take nothing at all before it is let go."""
-
-WAITING_TEXTS = 64
-"""Control messages that may wait for a viewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +62,7 @@ class Viewer:
         self,
         name: str,
         session: str,
-        link: ViewerLink,
+        link: Link,
         metrics: Metrics,
         request_key: Callable[[Tier], None],
         textures: bool = False,
@@ -79,11 +75,9 @@ class Viewer:
         self._subscribed, self._begun = Subscribe(), False
         self._log = logging.LoggerAdapter(log, {"session": session, "viewer": name})
         self._adapt = Adaptation(time.monotonic())
-        self._inbox = ControlInbox()
+        self._inbox = ControlInbox(self.tell, self._flooded)
         self._mailbox = Mailbox()
-        self._texts: deque[str] = deque()
-        self._packets_wait, self._texts_wait = asyncio.Event(), asyncio.Event()
-        self._over = asyncio.Event()
+        self._packets_wait, self._over = asyncio.Event(), asyncio.Event()
 
     def begin(self) -> None:
         """There is a way for meshes from now on."""
@@ -92,20 +86,13 @@ class Viewer:
 
     def tell(self, message: AnyMessage) -> None:
         """Send a control message soon."""
-        if len(self._texts) >= WAITING_TEXTS:
+        if not self._link.tell(write_message(message)):
             self.dismiss("The viewer does not take its control messages.")
-            return
-        self._texts.append(write_message(message))
-        self._texts_wait.set()
 
     def heard(self, text: str | bytes) -> None:
         """Take a control message from the viewer; nothing in it is trusted."""
-        message = self._inbox.read(text, time.monotonic())
-        if self._inbox.flooded:
-            self.dismiss("The viewer sends too many control messages.")
-        elif isinstance(message, Ping):
-            self.tell(answer(message))
-        elif isinstance(message, KeyRequest) and self.wants.mesh is not None:
+        message = self._inbox.read(text)
+        if isinstance(message, KeyRequest) and self.wants.mesh is not None:
             self._request_key(self.wants.mesh)
         elif isinstance(message, Subscribe):
             self._subscribed = message
@@ -115,10 +102,7 @@ class Viewer:
 
     def counts(self) -> bool:
         """Count what the viewer sends besides, as its WebSocket's pings; False where it is too much."""
-        if not self._inbox.count(time.monotonic()):
-            self.dismiss("The viewer sends too many control messages.")
-            return False
-        return True
+        return self._inbox.count()
 
     def offer(self, packets: Sequence[Packet], late: bool = False) -> None:
         """New packets of the session; those that this viewer wants wait to be sent.
@@ -146,11 +130,9 @@ class Viewer:
 
     async def run(self) -> None:
         """Send until the viewer is gone, takes nothing any more, breaks the rules, or `end` is called."""
-        tasks = [asyncio.create_task(part) for part in (self._pump(), self._talk(), self._over.wait())]
+        tasks = [asyncio.create_task(part) for part in (self._pump(), self._over.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if self._over.is_set() and self._texts:  # the last words
-                await asyncio.wait(tasks[1:2], timeout=0.2)
         finally:
             self.wants = Wants()
             for task in tasks:
@@ -163,17 +145,18 @@ class Viewer:
                     self._log.warning("Sending failed.", exc_info=error)
 
     def end(self) -> None:
-        """Let `run` return once what was told is sent, 0.2 s at the longest."""
+        """Let `run` return."""
         self._over.set()
-        self._texts_wait.set()
 
     def dismiss(self, fault: str) -> None:
         """Let it go, for it broke the rules."""
         if self.fault is None:
             self.fault = fault
             self._log.warning("%s", fault)
-            self._texts.clear()
             self.end()
+
+    def _flooded(self) -> None:
+        self.dismiss("The viewer sends too many control messages.")
 
     def _want(self) -> None:
         """Work out anew what is sent."""
@@ -187,19 +170,10 @@ class Viewer:
             if tier is not None:
                 self._request_key(tier)
 
-    async def _talk(self) -> None:
-        while not self._over.is_set() or self._texts:
-            while self._texts:
-                await _in_time(self._link.tell(self._texts.popleft()))
-            if self._over.is_set():
-                return
-            self._texts_wait.clear()
-            await self._texts_wait.wait()
-
     async def _pump(self) -> None:
         while True:
             packet = await self._next()
-            await _in_time(self._link.send(packet))
+            await _in_time(self._link.send(packet.message))
             self._adapt.sent()
             self._metrics.done(SEND, None)
             if packet.captured:

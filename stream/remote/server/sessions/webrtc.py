@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stream.types import Frame
+from stream.types import Capture, Frame
 
 if TYPE_CHECKING:
     from stream.remote.transport.incoming import IncomingVideo
@@ -16,30 +16,30 @@ class WebRtcSource:
     Silence does not end it, the track's end does. `IncomingVideo.wait` runs on the reading thread, and with
     it the decoder.
 
-    :param incoming: the track; nobody else reads it.
+    :param video: the track; nobody else reads it.
     """
 
+    name = "webrtc"
+    rate: float | None = None
     paced = True
 
-    def __init__(self, incoming: IncomingVideo) -> None:
-        self.name = "webrtc"
-        self.rate: float | None = None
-        self._incoming = incoming
+    def __init__(self, video: IncomingVideo) -> None:
+        self._video = video
 
     def open(self) -> None:
         """Nothing to do: the track is there already."""
 
-    def read(self) -> Frame | None:
+    def read(self) -> Capture | Frame | None:
         """The newest picture not read yet; see `Source.read`."""
-        picture = self._incoming.wait()
+        picture = self._video.wait()
         if picture is None:
             return None
         return Frame(picture.image, picture.captured, picture.index, self.name)
 
     def interrupt(self) -> None:
         """See `Source.interrupt`."""
-        self._incoming.interrupt()
+        self._video.interrupt()
 
     def close(self) -> None:
         """Leave the track alone; its peer closes it."""
-        self._incoming.interrupt()
+        self._video.interrupt()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
@@ -10,8 +9,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from stream.errors import ConfigError
 from stream.protocol.messages import SESSION_NAME
-
-TOKEN_VARIABLE = "PROSOPON_TOKEN"
+from stream.remote.settings import TOKEN_VARIABLE, is_loopback
 
 SESSION = re.compile(SESSION_NAME)
 
@@ -44,7 +42,7 @@ class Address:
     def exposed(self) -> bool:
         """Whether the token would cross a network in the clear."""
         host = urlsplit(self.base).hostname or ""
-        return self.token is not None and self.base.startswith("http:") and not _is_loopback(host)
+        return self.token is not None and self.base.startswith("http:") and not is_loopback(host)
 
 
 def parse_address(url: str, session: str | None = None, token: str | None = None) -> Address:
@@ -77,12 +75,3 @@ def parse_address(url: str, session: str | None = None, token: str | None = None
 def shown_url(url: str) -> str:
     """An address as it may be printed and logged: without what follows ``#``, where a token can be."""
     return url.partition("#")[0]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

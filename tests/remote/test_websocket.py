@@ -1,10 +1,9 @@
-"""The ways to a viewer: nothing is given to them that would grow old there."""
+"""A WebSocket as a link: nothing is given to it that would grow old there."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import aiohttp
 import pytest
@@ -12,92 +11,18 @@ from aiohttp import web
 
 from stream.errors import RemoteError
 from stream.protocol.fragments import Kind, Message, Reassembler
-from stream.remote.server.sessions.control import MOST_TEXT
-from stream.remote.server.sessions.links import LOW, UNSENT, ChannelLink, SocketLink
-from stream.remote.server.sessions.mailbox import Packet
+from stream.remote.transport import websocket as websocket_module
+from stream.remote.transport.websocket import UNSENT, WAITING_TEXTS, SocketLink
 
 
-class FakeChannel:
-    def __init__(self) -> None:
-        self.readyState = "open"
-        self.bufferedAmount = 0
-        self.bufferedAmountLowThreshold = 0
-        self.sent: list[Any] = []
-        self.handlers: dict[str, Callable[[], None]] = {}
-
-    def on(self, event: str, handler: Callable[[], None]) -> None:
-        self.handlers[event] = handler
-
-    def send(self, data: Any) -> None:
-        self.sent.append(data)
-        self.bufferedAmount += len(data)
-
-    def drain(self) -> None:
-        self.bufferedAmount = 0
-        self.handlers["bufferedamountlow"]()
-
-
-def packet(size: int) -> Packet:
-    return Packet(Message(Kind.MESH, 0, 1, bytes(range(256)) * (size // 256)))
-
-
-def test_a_message_waits_until_the_channel_has_little_left() -> None:
-    async def play() -> None:
-        link, channel = ChannelLink(), FakeChannel()
-        waiting = asyncio.create_task(link.ready())
-        await asyncio.sleep(0)
-        assert not waiting.done()  # there is no channel yet
-        link.take_mesh(channel)
-        await asyncio.wait_for(waiting, 5)
-        assert channel.bufferedAmountLowThreshold == LOW
-        await link.send(packet(20_480))
-        reassembler = Reassembler()
-        (message,) = [done for datagram in channel.sent if (done := reassembler.accept(datagram))]
-        assert message == packet(20_480).message
-        waiting = asyncio.create_task(link.ready())
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        channel.drain()
-        await asyncio.wait_for(waiting, 5)
-
-    asyncio.run(play())
-
-
-def test_a_channel_that_closes_says_so_to_who_waits() -> None:
-    async def play() -> None:
-        link, channel = ChannelLink(), FakeChannel()
-        link.take_mesh(channel)
-        await link.send(packet(4096))
-        waiting = asyncio.create_task(link.ready())
-        await asyncio.sleep(0)
-        channel.readyState = "closed"
-        channel.handlers["close"]()
-        with pytest.raises(RemoteError, match="closed"):
-            await asyncio.wait_for(waiting, 5)
-        with pytest.raises(RemoteError, match="closed"):
-            await link.send(packet(256))
-
-    asyncio.run(play())
-
-
-def test_control_messages_go_their_own_way_or_none() -> None:
-    async def play() -> None:
-        link, channel = ChannelLink(), FakeChannel()
-        await link.tell("nobody hears this")
-        link.control = channel
-        await link.tell("hello")
-        assert channel.sent == ["hello"]
-        channel.bufferedAmount = MOST_TEXT + 1
-        with pytest.raises(RemoteError, match="control messages"):
-            await link.tell("too much")
-
-    asyncio.run(play())
+def message(size: int) -> Message:
+    return Message(Kind.MESH, 0, 1, bytes(range(256)) * (size // 256))
 
 
 async def send_for_ever(link: SocketLink) -> None:
     while True:
         await link.ready()
-        await link.send(packet(51_200))
+        await link.send(message(51_200))
         await asyncio.sleep(0)
 
 
@@ -134,14 +59,15 @@ async def with_socket(
 
 def test_a_websocket_carries_whole_messages_and_texts() -> None:
     async def serve(link: SocketLink) -> None:
-        await link.tell("hello")
+        assert link.tell("hello")
+        await link.flush()
         await link.ready()
-        await link.send(packet(51_200))
+        await link.send(message(51_200))
 
     async def watch(websocket: aiohttp.ClientWebSocketResponse) -> None:
         assert await websocket.receive_str(timeout=10) == "hello"
-        message = Reassembler(whole=True).accept(await websocket.receive_bytes(timeout=10))
-        assert message == packet(51_200).message
+        came = Reassembler(whole=True).accept(await websocket.receive_bytes(timeout=10))
+        assert came == message(51_200)
 
     asyncio.run(with_socket(serve, watch))
 
@@ -157,7 +83,7 @@ def test_a_websocket_that_is_not_read_soon_takes_nothing_more() -> None:
             try:
                 while True:
                     await asyncio.wait_for(link.ready(), 0.5)
-                    await link.send(packet(51_200))
+                    await link.send(message(51_200))
                     sent += 1
             except TimeoutError:
                 assert link._protocol.transport is not None
@@ -184,5 +110,33 @@ def test_a_websocket_that_is_gone_says_so() -> None:
 
     async def watch(websocket: aiohttp.ClientWebSocketResponse) -> None:
         websocket._conn.transport.abort()
+
+    asyncio.run(with_socket(serve, watch))
+
+
+def test_texts_that_nobody_takes_are_bounded_and_end_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_module, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(SocketLink, "ready", lambda self: asyncio.sleep(60))
+
+    async def serve(link: SocketLink) -> None:
+        over = asyncio.Event()
+        link.on_closed = over.set
+        assert all(link.tell("x") for _ in range(WAITING_TEXTS))
+        assert not link.tell("x")
+        await asyncio.wait_for(over.wait(), 10)
+
+    async def watch(websocket: aiohttp.ClientWebSocketResponse) -> None:
+        assert [message.data async for message in websocket] == []
+
+    asyncio.run(with_socket(serve, watch))
+
+
+def test_the_last_words_are_sent_before_the_end() -> None:
+    async def serve(link: SocketLink) -> None:
+        assert link.tell("goodbye")
+        await link.close()
+
+    async def watch(websocket: aiohttp.ClientWebSocketResponse) -> None:
+        assert [message.data async for message in websocket] == ["goodbye"]
 
     asyncio.run(with_socket(serve, watch))

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from stream.errors import RemoteError
-from stream.remote.client.watching.address import SESSION, Address
+from stream.remote.client.address import SESSION, Address
 from stream.remote.refusals import NameTakenError, ServerFullError, UnknownSessionError
 
 log = logging.getLogger(__name__)
