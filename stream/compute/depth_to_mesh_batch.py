@@ -92,7 +92,7 @@ def mesh_buffers(
     :raises InputError: there is no map, or too many, or the size is not within 1..2048.
     :raises BackendError: there is no driver, or its memory is full.
     """
-    _check_counts(maps, size)
+    check_counts(maps, size)
     empty: Callable[..., ComputeArray] = device_empty if device else np.empty
     shapes = buffer_shapes(maps, size)
     wanted = {"uv": uv, "draw": draw, "scratch": device}
@@ -156,7 +156,7 @@ def depth_to_mesh_batch(
     backend = chosen_backend(compute, depth, mask, *extra, *buffers)
     depth = check_array("depth maps", depth, np.float32, (None, None, None))
     maps, size = depth.shape[:2]
-    _check_counts(maps, size)
+    check_counts(maps, size)
     depth = check_array("depth maps", depth, np.float32, (maps, size, size))
     mask = check_array("masks", mask, np.float32, (maps, size, size))
     views = check_array("views", views, np.float64, (maps, COLUMNS))
@@ -204,7 +204,7 @@ def check_limits(mask_threshold: float, depth_jump: float) -> None:
         raise InputError(f"mask_threshold is {mask_threshold} but must be between 0 and 1.")
 
 
-def _check_counts(maps: int, size: int) -> None:
+def check_counts(maps: int, size: int) -> None:
     if not 1 <= maps <= MAX_MAPS:
         raise InputError(f"{maps} depth maps cannot become meshes at once; there must be 1 to {MAX_MAPS}.")
     if not 1 <= size <= MAX_SIZE:

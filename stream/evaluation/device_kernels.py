@@ -16,6 +16,7 @@ from stream.compute.cuda.graphs import captured
 from stream.compute.depth_to_mesh_batch import Smoothing, depth_to_mesh_batch, mesh_buffers
 from stream.compute.expression_solve import expression_solve
 from stream.compute.grid_views import grid_views
+from stream.compute.mend_surface import mend_surface, surface_buffers
 from stream.compute.mesh_quantize import mesh_quantize
 from stream.compute.texture_project import TextureLayout, texture_layout, texture_project
 from stream.types import Array
@@ -66,7 +67,8 @@ def kernel_times(driver: Driver, bandwidth: float, small: bool = False) -> list[
     :param small: tiny work, to see that it runs.
     """
     stream, rng = driver.stream(), np.random.default_rng(0)
-    cases = [*_meshes(driver, stream, rng, small), _crops(driver, stream, rng, small)]
+    cases = [*_meshes(driver, stream, rng, small), _surfaces(driver, stream, rng, small)]
+    cases.append(_crops(driver, stream, rng, small))
     cases += [_expressions(driver, stream, rng, small), _planes(driver, stream, rng, small)]
     cases.append(_texture(driver, stream, rng, small))
     driver.synchronize(driver.default_stream)  # on which the cases' arrays were uploaded
@@ -93,6 +95,14 @@ def _meshes(driver: Driver, stream: Stream, rng: np.random.Generator, small: boo
         ("depth_to_mesh", work, pixels * 65 / 1e9, run),
         ("depth_to_mesh, smoothed", work, pixels * 73 / 1e9, smooth),
     ]
+
+
+def _surfaces(driver: Driver, stream: Stream, rng: np.random.Generator, small: bool) -> _Case:
+    maps, size = (2, 24) if small else (64, 128)
+    depth, mask = _head(driver, maps, size, rng)
+    out = surface_buffers(maps, size, device=True)
+    run = partial(mend_surface, depth, mask, 0.1, out=out, stream=stream)
+    return "mend_surface", f"{maps} maps of {size} x {size}", None, run
 
 
 def _crops(driver: Driver, stream: Stream, rng: np.random.Generator, small: bool) -> _Case:
