@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from stream.compute.resize_maps import DepthMaps
-from stream.compute.smooth_depth import SmoothMaps, smooth_depth, smoothing_rates
+from stream.compute.smooth_depth import SmoothMaps, smooth_buffers, smoothing_rates
 from stream.depth.stillness import Seen, grey_picture, how_still
 from stream.errors import InputError
 from stream.types import Array, Depth
@@ -35,8 +35,9 @@ class _Past:
 class DepthSmoother:
     """Smoothing in time of one track's depth, in the frame of its crop, wherever nothing moves.
 
-    `smooth_depth` says how. Normals move with the depth, too. The crop moves with the face, so motion of the
-    head as a whole needs no compensation. What it achieves is measured by `prosopon eval jitter`.
+    `stream.compute.smooth_depth` says how. Normals move with the depth, too. The crop moves with the face, so
+    motion of the head as a whole needs no compensation. What it achieves is measured by `prosopon eval
+    jitter`.
 
     Not for use from two threads at once.
     """
@@ -67,16 +68,15 @@ class DepthSmoother:
 
 def _follow(past: _Past, seconds: float, depth: Depth, grey: Array) -> _Past:
     """The next state of a track."""
+    from stream.compute.numba_twin.smooth_depth import smooth_depth as smooth
+
     step, size = seconds - past.seconds, depth.map.shape[0]
     still, seen = how_still(past.seen, grey, past.depth.mask, step)
     before, large = _batch(past.depth), cv2.resize(still, (size, size))
-    made = smooth_depth(
-        _batch(depth),
-        SmoothMaps(before.depth, before.mask, past.drift[None], before.confidence),
-        large[None],
-        smoothing_rates(step)[None],
-        compute="numba",
-    )
+    state = SmoothMaps(before.depth, before.mask, past.drift[None], before.confidence)
+    made = smooth_buffers(1, size, depth.confidence is not None)
+    # The twin itself: to check a dozen arrays again would cost 0.1 ms.
+    smooth(_batch(depth), state, large[None], smoothing_rates(step)[None], None, made, None)
     assert made.keep is not None
     normal = _smooth_normal(past.depth.normal, depth.normal, made.keep[0])
     confidence = None if made.confidence is None else made.confidence[0]
@@ -112,8 +112,8 @@ def _alike(a: Depth, b: Depth) -> bool:
 
 def _check(seconds: float, depth: Depth) -> None:
     shape = depth.map.shape
-    if depth.mask.shape != shape or len(shape) != 2 or not math.isfinite(seconds):
-        raise InputError("Depth smoothing needs a map and a mask of the same shape and a finite time.")
+    if depth.mask.shape != shape or shape != (len(depth.map),) * 2 or not math.isfinite(seconds):
+        raise InputError("Depth smoothing needs a square map, a mask of its shape and a finite time.")
     if depth.map.dtype != np.float32 or depth.mask.dtype != np.float32:
         raise InputError("Depth smoothing needs a map and a mask of float32.")
     if depth.confidence is not None and depth.confidence.shape != shape:
