@@ -178,7 +178,7 @@ def make_stage(
     if step.name == "expression":
         from stream.expression.stage import ExpressionStage
 
-        return ExpressionStage(settings.camera.ipd_mm, memory)
+        return ExpressionStage(settings.camera.ipd_mm, memory, settings.max_faces, settings.compute)
     if step.name == "device":
         return device_stage(settings, memory=memory, side=side)
     if step.name == "depth":

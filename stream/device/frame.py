@@ -19,6 +19,7 @@ from stream.compute.crop_normalize import MAX_SIDE, crop_normalize, crop_table, 
 from stream.compute.cuda.arrays import DeviceArray, empty
 from stream.compute.cuda.driver import Driver
 from stream.compute.cuda.graphs import captured
+from stream.compute.cuda.mirrored import Mirrored
 from stream.compute.depth_to_mesh_batch import (
     GridMeshBatch,
     depth_to_mesh_batch,
@@ -27,7 +28,6 @@ from stream.compute.depth_to_mesh_batch import (
 )
 from stream.compute.grid_views import COLUMNS, check_views
 from stream.compute.nv12 import Decoding, PitchedNv12, layout_of
-from stream.device.mirrored import Mirrored
 from stream.device.surfaces import FramePasts, SurfaceMaker
 from stream.errors import BackendError, InputError
 from stream.inference.engine import TensorSpec

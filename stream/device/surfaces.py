@@ -8,10 +8,10 @@ from typing import Any
 
 from stream.compute.cuda.arrays import DeviceArray
 from stream.compute.cuda.driver import Driver, Stream
+from stream.compute.cuda.mirrored import Mirrored
 from stream.compute.mend_surface import SurfaceBatch, mend_surface, surface_buffers
 from stream.compute.resize_maps import DepthMaps, depth_maps, resize_maps
 from stream.compute.smooth_depth import smooth_buffers, smooth_depth
-from stream.device.mirrored import Mirrored
 from stream.mesh.silhouette import depth_jump
 from stream.types import Array
 
