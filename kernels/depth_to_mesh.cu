@@ -1,10 +1,10 @@
-// depth_to_mesh: depth maps over crops become triangle meshes, temporal smoothing included, in one pass.
+// depth_to_mesh: depth maps over crops become triangle meshes in one pass.
 //
 // A block takes a strip of whole rows of one map: 2048 pixels at most (4096 of maps wider than 512). It
-//  1. reads them and the row below and, where asked, smooths them in time; takes the view's tilt from them (`past`
-//     keeps it); what is not usable becomes NaN, so that every comparison with it is false;
+//  1. reads them and the rows above and below; what is not usable becomes NaN, so that every comparison with it is
+//     false;
 //  2. decides which triangles of each quad are kept (four bits), counts them and publishes the count;
-//  3. reads the row above, which a normal needs, and writes vertices, normals, uv and validity;
+//  3. writes vertices, normals, uv and validity;
 //  4. adds up the counts of the strips before it and writes its triangles behind theirs.
 // Strips are taken by an atomic ticket, so that those a block waits for have begun, whatever the order of
 // blocks, and a count is published before its block waits for anything: hence there is always progress.
@@ -13,19 +13,13 @@
 // a long scan has thousands of parts. A map has few strips (32 at 256x256), so each block reads all the counts
 // before its own at once, one thread each: one round trip to the L2 cache in place of a chain of them.
 //
-// `past` is updated in place. Of a strip's rows, the first is also read by the strip above and the last by the
-// strip below. The first is therefore written only once the strip above has published, which it does after it
-// read; the last is written before the strip's own count, and the strip below reads it after that count, already
-// smoothed. Strips other than a map's last have at least two rows.
-//
 // Bytes a pixel: reads depth 4, mask 4; writes vertex 12, normal 12, valid 1, two triangles of 12 each: 57.
-// uv where wanted writes 8: 65. Smoothing reads and writes 4 of past, and reads 4 of keep where it differs by
-// pixel: up to 77. Two more rows a strip are read, but come from the L2 cache. FLOPs: about 140 a pixel, twice that
-// at edges; instructions, mostly integer, are a few hundred a pixel, so that the memory decides.
+// uv where wanted writes 8: 65. Two more rows a strip are read, but come from the L2 cache. FLOPs: about 140 a pixel,
+// twice that at edges; instructions, mostly integer, are a few hundred a pixel, so that the memory decides.
 // Floor: N * S * S * 57 / bandwidth; e.g. N = 64, S = 256 with uv: 273 MB, 273 us at 1 TB/s of copy bandwidth.
 #include "prosopon.cuh"
 
-CONSTANT int THREADS = 256, VIEW = 15;
+CONSTANT int THREADS = 256, VIEW = 12;
 
 // A quad's corners are a b / c d. Bits of the triangles that are kept:
 CONSTANT u32 ACB = 1, BCD = 2, ACD = 4, ADB = 8;
@@ -40,9 +34,7 @@ CONSTANT u32 CORNERS = 0x18 | 0x39 << 6 | 0x38 << 12 | 0x1c << 18;
 
 struct MeshParams {
     const float *depth, *mask; // (N, S, S)
-    const double *views;       // (N, VIEW): image_from_crop, fx, fy, cx, cy, distance, mm in a crop unit, tilt
-    float *past;               // (N, S, S) or null: no smoothing
-    const float *keep;         // (N, S, S) if keep_each, else (N,)
+    const double *views;       // (N, VIEW): image_from_crop, fx, fy, cx, cy, distance, mm in a crop unit
     float *vertices, *normals; // (N, S * S, 3)
     float *uv;                 // (N, S * S, 2) or null
     int *triangles;            // (N, 2 * (S - 1)^2, 3)
@@ -51,8 +43,8 @@ struct MeshParams {
     u32 *draw;                 // (N, 5) or null: commands of glDrawElementsIndirect
     u32 *scratch;              // zeros: the next ticket, then one plus the triangles of each strip
     double least_z, reach;     // mm
-    float threshold, jump, inverse_change;
-    int keep_each, size, rows, strips; // rows of a strip, strips of a map
+    float threshold, jump;
+    int size, rows, strips; // rows of a strip, strips of a map
     u32 inverse;                       // 2^31 / size, rounded up
 };
 
@@ -67,10 +59,9 @@ union Word {
 };
 
 /// Pixel (i, j) looks along (ax j + bx i + cx, ay j + by i + cy, 1); depth d lies at distance + d scale.
-/// Between near and far a vertex is in reach whatever the rounding, on all axes. The tilt is the plane that is
-/// taken from the depths first.
+/// Between near and far a vertex is in reach whatever the rounding, on all axes.
 struct View {
-    float ax, bx, cx, ay, by, cy, distance, scale, near, far, tilt[3];
+    float ax, bx, cx, ay, by, cy, distance, scale, near, far;
 };
 
 /// A map's view in single precision. `row` is that of MeshParams::views.
@@ -80,7 +71,6 @@ DEVICE View view_of(const double *row, const MeshParams &p) {
     v.ax = float(row[0]) / fx, v.bx = float(row[1]) / fx, v.cx = float(row[2] - row[8]) / fx;
     v.ay = float(row[3]) / fy, v.by = float(row[4]) / fy, v.cy = float(row[5] - row[9]) / fy;
     v.distance = float(row[10]), v.scale = float(row[11]);
-    for (int k = 0; k < 3; ++k) v.tilt[k] = float(row[12 + k]);
     const float aside = (fabs(v.ax) + fabs(v.bx) + fabs(v.ay) + fabs(v.by)) * p.size + fabs(v.cx) + fabs(v.cy);
     v.near = max(2 * float(p.least_z), v.distance / 64), v.far = float(p.reach) / 2 / (1 + aside);
     return v;
@@ -100,20 +90,6 @@ DEVICE void add_cross(Vec &sum, const Vec &a, const Vec &b) {
 }
 
 DEVICE Vec minus(const Vec &a, const Vec &b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
-
-/// `now` drawn to `past` as stream.compute.depth_to_mesh_batch.Smoothing says; rounded as the CPU does, step by step.
-DEVICE float smoothed(float now, float past, float keep, float inverse_change) {
-    const float change = __fmul_rn(now - past, inverse_change);
-    const float rest = 1.0f - __fmul_rn(change, change);
-    const float weight = rest > 0.0f ? __fmul_rn(rest, rest) : 0.0f;
-    const float mixed = now + __fmul_rn(__fmul_rn(keep, weight), past - now);
-    return isfinite(mixed) ? mixed : now;
-}
-
-/// A depth without the tilt; rounded as the CPU does, step by step.
-DEVICE float untilted(const View &v, float depth, int i, int j) {
-    return depth - (__fmul_rn(v.tilt[0], float(j)) + __fmul_rn(v.tilt[1], float(i)) + v.tilt[2]);
-}
 
 /// The CPU's test of a vertex's range, for pixels near a limit.
 DEVICE bool in_reach(const MeshParams &p, const double *view, float depth, int i, int j) {
@@ -191,8 +167,6 @@ template <int OWN, int WIDEST> DEVICE void mesh_strip(const MeshParams &p) {
     const bool last_strip = strip == p.strips - 1;
     const u64 map_pixels = u64(map) * pixels;
     const float *depth = p.depth + map_pixels, *mask = p.mask + map_pixels;
-    const float *keep = p.past ? p.keep + (p.keep_each ? map_pixels : map) : nullptr;
-    float *past = p.past ? p.past + map_pixels : nullptr;
     u32 *state = p.scratch + 1 + map * p.strips;
     Word *here = tile + 1 + size; // of pixel 0; the row above begins `size` before it
     u8 *kept = reinterpret_cast<u8 *>(kept_words) + LEAD;
@@ -200,18 +174,14 @@ template <int OWN, int WIDEST> DEVICE void mesh_strip(const MeshParams &p) {
     each_thread([&](int t) {
         if (t == 0) shared_view = view_of(p.views + map * VIEW, p);
     });
-    // A value without the tilt where the vertex is usable, else NaN.
+    // The depth where the vertex is usable, else NaN.
     const auto masked = [&](const View &v, int q, float value) {
         const int row = row_of(q + size, p.inverse), i = top - 1 + row, j = q + size - row * size;
-        value = untilted(v, value, i, j);
         const float z = v.distance + v.scale * value;
         bool good = mask[first + q] >= p.threshold;
         if (good && !(z > v.near && z < v.far))
             good = isfinite(z) && in_reach(p, p.views + map * VIEW, value, i, j);
         return good ? value : nanf("");
-    };
-    const auto smooth = [&](int pixel) {
-        return smoothed(depth[pixel], past[pixel], keep[p.keep_each ? pixel : 0], p.inverse_change);
     };
     const auto decide = [&](int q, int j) {
         const Word *at = here + q;
@@ -221,15 +191,13 @@ template <int OWN, int WIDEST> DEVICE void mesh_strip(const MeshParams &p) {
 
     each_thread([&](int t) {
         const View v = shared_view;
-        for (int q = (past ? 0 : -size) + t; q < own + size; q += THREADS) {
+        for (int q = t - size; q < own + size; q += THREADS) {
             const int pixel = first + q;
             if (pixel < 0 || pixel >= pixels) {
                 here[q].depth = nanf("");
                 continue;
             }
-            const float value = past ? smooth(pixel) : depth[pixel];
-            if (past && q >= size && q < own) past[pixel] = value;
-            here[q].depth = masked(v, q, value);
+            here[q].depth = masked(v, q, depth[pixel]);
         }
     });
     each_thread([&](int t) {
@@ -247,18 +215,8 @@ template <int OWN, int WIDEST> DEVICE void mesh_strip(const MeshParams &p) {
     const u32 *ends = sums[side];
 
     each_thread([&](int t) {
-        if (t > 0) return;
-        store_release(state + strip, ends[THREADS - 1] + 1);
-        while (past && strip > 0 && load_acquire(state + strip - 1) == 0) {}
+        if (t == 0) store_release(state + strip, ends[THREADS - 1] + 1);
     });
-    if (past)
-        each_thread([&](int t) {
-            const View v = shared_view;
-            for (int q = t; q < size; q += THREADS) {
-                past[first + q] = smooth(first + q);
-                here[q - size].depth = strip > 0 ? masked(v, q - size, past[first + q - size]) : nanf("");
-            }
-        });
     each_thread([&](int t) {
         if (t == 0) kept[-size - 1] = 0;
         for (int j = t; j < size; j += THREADS) kept[j - size] = decide(j - size, j);
@@ -290,6 +248,7 @@ template <int OWN, int WIDEST> DEVICE void mesh_strip(const MeshParams &p) {
         each_thread([&](int t) {
             const int count = min(THREADS, own - start);
             const u64 to = map_pixels + first + start;
+#pragma unroll 3 // as often as it runs; more costs registers
             for (int f = t; f < 3 * count; f += THREADS) {
                 p.vertices[3 * to + f] = stage[0][f];
                 p.normals[3 * to + f] = stage[1][f];

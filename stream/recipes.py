@@ -123,7 +123,13 @@ def capture_nodes(settings: CaptureSettings, shared: bool = False) -> list[Node]
     return [
         Node("face", (FRAME,), ("face",), "host", _choose_face),
         Node("expression", ("face",), ("expression",), "host", lambda: Choice(True, "the only one", "numpy")),
-        Node("device", (FRAME, "face"), ("depth", "mesh"), "gpu", lambda: _choose_device(settings, shared)),
+        Node(
+            "device",
+            (FRAME, "face"),
+            ("depth", "surface", "mesh"),
+            "gpu",
+            lambda: _choose_device(settings, shared),
+        ),
         Node("depth", (FRAME, "face"), ("depth",), "host", lambda: _choose_depth(settings)),
         Node("surface", ("depth",), ("surface",), "host", lambda: Choice(True, "the only one", "numpy")),
         Node("mesh", (FRAME, "face", "surface"), ("mesh",), "host", lambda: _choose_mesh(settings)),
@@ -171,9 +177,9 @@ def make_stage(
     if step.name == "expression":
         from stream.expression.stage import ExpressionStage
 
-        return ExpressionStage(settings.camera.ipd_mm, memory)
+        return ExpressionStage(settings.camera.ipd_mm, memory, settings.max_faces, settings.compute)
     if step.name == "device":
-        return device_stage(settings, memory=memory)
+        return device_stage(settings, memory=memory, side=side)
     if step.name == "depth":
         from stream.depth.stage import DepthStage
 
@@ -190,13 +196,16 @@ def make_stage(
 
 
 def device_stage(
-    settings: CaptureSettings, graphs: bool = True, memory: TrackMemory | None = None
+    settings: CaptureSettings,
+    graphs: bool = True,
+    memory: TrackMemory | None = None,
+    side: int = LIVE_SIDE,
 ) -> DeviceStage:
-    """The stage that makes depth and meshes on the GPU, not yet open (see `DeviceStage`)."""
+    """The stage that makes depth, surfaces and meshes on the GPU, not yet open (see `DeviceStage`)."""
     from stream.device.stage import DeviceStage
 
     return DeviceStage(
-        lambda: load_device_depth(settings), settings.max_faces, settings.smooth, graphs, memory
+        lambda: load_device_depth(settings), side, settings.max_faces, settings.smooth, graphs, memory
     )
 
 

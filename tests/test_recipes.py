@@ -57,7 +57,7 @@ def test_with_a_gpu_network_and_kernels_decide_together(
         assert names(**settings) == expected
 
 
-def test_on_a_gpu_surfaces_are_made_of_the_depth_that_came_from_there(
+def test_on_a_gpu_surfaces_come_from_there_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ready = [BackendStatus("tensorrt", True, "", "")]
@@ -68,7 +68,6 @@ def test_on_a_gpu_surfaces_are_made_of_the_depth_that_came_from_there(
         ("face", ()),
         ("expression", ("face",)),
         ("device", ("face",)),
-        ("surface", ("device",)),
     ]
     device = plan.steps[2]
     assert (device.place, device.backend, device.model) == ("gpu", "tensorrt, cuda", "depth")

@@ -44,8 +44,13 @@ constexpr int MAX_THREADS = 1024;
     extern "C" unsigned name##_params() { return sizeof(Params); }                                                   \
     static void name##_block(const Params &p)
 
+// The order of threads within a phase must not matter, so that a test may turn it round.
 template <class Phase> inline void each_thread(Phase phase) {
+#ifdef PROSOPON_BACKWARDS
+    for (int t = blockDim.x; t-- > 0;) phase(t);
+#else
     for (int t = 0; t < blockDim.x; ++t) phase(t);
+#endif
 }
 
 template <class T> struct PerThread {
@@ -56,6 +61,12 @@ template <class T> struct PerThread {
 template <class T> inline T atomicAdd(T *place, T value) {
     T before = *place;
     *place = before + value;
+    return before;
+}
+
+template <class T> inline T atomicMin(T *place, T value) {
+    T before = *place;
+    *place = std::min(before, value);
     return before;
 }
 

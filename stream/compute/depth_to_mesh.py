@@ -14,7 +14,7 @@ from stream.compute.depth_to_mesh_batch import (
     check_limits,
     depth_to_mesh_batch,
 )
-from stream.compute.grid_views import MAX_MM, MIN_Z_MM, TILT, check_views, grid_views
+from stream.compute.grid_views import MAX_MM, MIN_Z_MM, check_views, grid_views
 from stream.errors import InputError
 from stream.types import Array
 
@@ -116,7 +116,7 @@ def depth_to_mesh(
         np.ascontiguousarray(depth),
         np.ascontiguousarray(mask),
         views[0, :6].reshape(2, 3),
-        *views[0, 6 : TILT.start].tolist(),
+        *views[0, 6:].tolist(),
         float(mask_threshold),
         float(depth_jump),
         MIN_Z_MM,

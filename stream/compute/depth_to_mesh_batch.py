@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -66,23 +66,6 @@ class GridMeshBatch:
     scratch: ComputeArray | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Smoothing:
-    """Temporal smoothing of each pixel's depth (`stream.depth.smoothing`; ``keep`` holds its other weights).
-
-    Depth d becomes d + k (p - d) with k = keep * (1 - u^2)^2 where u = (d - p) / change is within -1..1, else
-    0 (Tukey's biweight); and stays d where that is not finite.
-
-    :ivar past: (N, S, S) float32 p, replaced by the smoothed depth; NaN where there is none.
-    :ivar keep: (N,) or (N, S, S) float32 in 0..1.
-    :ivar change: crop units by which only motion changes a pixel at once.
-    """
-
-    past: ComputeArray
-    keep: ComputeArray
-    change: float
-
-
 def mesh_buffers(
     maps: int, size: int, device: bool = False, uv: bool = True, draw: bool = True
 ) -> GridMeshBatch:
@@ -92,7 +75,7 @@ def mesh_buffers(
     :raises InputError: there is no map, or too many, or the size is not within 1..2048.
     :raises BackendError: there is no driver, or its memory is full.
     """
-    _check_counts(maps, size)
+    check_counts(maps, size)
     empty: Callable[..., ComputeArray] = device_empty if device else np.empty
     shapes = buffer_shapes(maps, size)
     wanted = {"uv": uv, "draw": draw, "scratch": device}
@@ -128,22 +111,20 @@ def depth_to_mesh_batch(
     views: ComputeArray,
     mask_threshold: float = MASK_THRESHOLD,
     depth_jump: float = DEPTH_JUMP,
-    smoothing: Smoothing | None = None,
     out: GridMeshBatch | None = None,
     stream: Stream | None = None,
     compute: str = AUTO,
 ) -> GridMeshBatch:
-    """`stream.compute.depth_to_mesh.depth_to_mesh` for N maps at once, in one pass, with temporal smoothing.
+    """`stream.compute.depth_to_mesh.depth_to_mesh` for N maps at once, in one pass.
 
     On the device nothing is waited for, and with ``out`` and ``views`` there nothing is copied or allocated.
 
     :param depth: (N, S, S) float32 crop units, positive away from the camera; NaN and inf are not usable.
     :param mask: (N, S, S) float32 in 0..1; NaN is not usable.
-    :param views: (N, 15) float64 of `grid_views`. Those on the host are checked; for maps on the device views
+    :param views: (N, 12) float64 of `grid_views`. Those on the host are checked; for maps on the device views
         may be there too, and are to be checked by `check_views` before they are uploaded.
     :param mask_threshold: least mask value of a usable pixel.
     :param depth_jump: crop units between neighbours from which on they are different surfaces.
-    :param smoothing: of the depth, before all else.
     :param out: buffers to write to, of `mesh_buffers`; a ``uv`` or ``draw`` that is ``None`` is not written.
     :param stream: the CUDA stream to queue on; the driver's default one otherwise.
     :param compute: ``auto``, ``numba`` or ``cuda``; maps on the device become meshes there.
@@ -151,12 +132,11 @@ def depth_to_mesh_batch(
     :raises InputError: a shape, dtype or value does not fit.
     :raises ConfigError, BackendError: the backend is unknown or cannot run here.
     """
-    extra = () if smoothing is None else (smoothing.past, smoothing.keep)
     buffers = () if out is None else [getattr(out, field.name) for field in fields(out)]
-    backend = chosen_backend(compute, depth, mask, *extra, *buffers)
+    backend = chosen_backend(compute, depth, mask, *buffers)
     depth = check_array("depth maps", depth, np.float32, (None, None, None))
     maps, size = depth.shape[:2]
-    _check_counts(maps, size)
+    check_counts(maps, size)
     depth = check_array("depth maps", depth, np.float32, (maps, size, size))
     mask = check_array("masks", mask, np.float32, (maps, size, size))
     views = check_array("views", views, np.float64, (maps, COLUMNS))
@@ -165,31 +145,24 @@ def depth_to_mesh_batch(
     elif not is_device(depth):
         raise InputError("Views on the device need depth maps on the device; bring all to one place.")
     check_limits(mask_threshold, depth_jump)
-    smoothing = None if smoothing is None else _checked(smoothing, maps, size)
     if out is not None:
         out = _check_buffers(out, maps, size, is_device(depth))
     limits = (mask_threshold, depth_jump, MIN_Z_MM, MAX_MM)
     kernel = load_twin("depth_to_mesh", backend).depth_to_mesh_batch
     if backend == "numba":
         result = out or mesh_buffers(maps, size)
-        kernel(depth, mask, views, *limits, smoothing, result, None)
+        kernel(depth, mask, views, *limits, result, None)
         return result
     queue = current_driver().default_stream if stream is None else stream
     if is_device(depth):
         result = out or mesh_buffers(maps, size, device=True)
-        kernel(depth, mask, on_device(views, queue), *limits, smoothing, result, queue)
+        kernel(depth, mask, on_device(views, queue), *limits, result, queue)
         return result
     there = mesh_buffers(
         maps, size, True, out is None or out.uv is not None, out is None or out.draw is not None
     )
-    moved = None
-    if smoothing is not None:
-        past, keep = on_device(smoothing.past, queue), on_device(smoothing.keep, queue)
-        moved = replace(smoothing, past=past, keep=keep)
     arrays = [on_device(array, queue) for array in (depth, mask, views)]
-    kernel(*arrays, *limits, moved, there, queue)
-    if smoothing is not None and moved is not None:
-        on_host(moved.past, smoothing.past, queue)
+    kernel(*arrays, *limits, there, queue)
     return _download(there, out, queue)
 
 
@@ -204,24 +177,13 @@ def check_limits(mask_threshold: float, depth_jump: float) -> None:
         raise InputError(f"mask_threshold is {mask_threshold} but must be between 0 and 1.")
 
 
-def _check_counts(maps: int, size: int) -> None:
+def check_counts(maps: int, size: int) -> None:
     if not 1 <= maps <= MAX_MAPS:
         raise InputError(f"{maps} depth maps cannot become meshes at once; there must be 1 to {MAX_MAPS}.")
     if not 1 <= size <= MAX_SIZE:
         raise InputError(
             f"A depth map of size {size} cannot become a mesh; the size must be 1 to {MAX_SIZE}."
         )
-
-
-def _checked(smoothing: Smoothing, maps: int, size: int) -> Smoothing:
-    if not (math.isfinite(smoothing.change) and smoothing.change > 0):
-        raise InputError(f"The smoothing's change is {smoothing.change} but must be a positive number.")
-    shape = (maps,) if len(getattr(smoothing.keep, "shape", ())) == 1 else (maps, size, size)
-    return Smoothing(
-        check_out("past", smoothing.past, np.float32, (maps, size, size)),
-        check_array("smoothing's keep", smoothing.keep, np.float32, shape),
-        smoothing.change,
-    )
 
 
 def _check_buffers(out: GridMeshBatch, maps: int, size: int, device: bool) -> GridMeshBatch:

@@ -12,11 +12,8 @@ from stream.types import Array
 MIN_Z_MM, MAX_MM = 1.0, 1e6
 """A vertex nearer than the first, or beyond the second on any axis, is not usable."""
 
-NAMES = ("fx", "fy", "cx", "cy", "distance", "mm_per_unit", "tilt", "tilt", "tilt")
+NAMES = ("fx", "fy", "cx", "cy", "distance", "mm_per_unit")
 """The last columns of a view; the first six are image_from_crop, row by row."""
-
-TILT = slice(12, 15)
-"""Its columns."""
 
 COLUMNS = 6 + len(NAMES)
 
@@ -31,7 +28,6 @@ def grid_views(
     cy: float | Array,
     distance: float | Array,
     mm_per_unit: float | Array,
-    tilt: Array | None = None,
 ) -> Array:
     """How N depth maps lie before their cameras, for `stream.compute.depth_to_mesh_batch`.
 
@@ -39,8 +35,6 @@ def grid_views(
     :param fx, fy, cx, cy: the pinhole cameras, image pixels; one number or (N,), like what follows.
     :param distance: Z of depth 0, mm.
     :param mm_per_unit: millimetres in one crop unit at that distance.
-    :param tilt: (N, 3) planes over pixels that are subtracted from the depths, crop units: p0 j + p1 i + p2
-        at column j and row i (`stream.depth.sight.sight_plane`); none where not given.
     :returns: (N, `COLUMNS`) float64, not checked yet.
     :raises InputError: a shape does not fit.
     """
@@ -52,7 +46,6 @@ def grid_views(
         views[:, :6] = matrices.reshape(-1, 6)
         for column, values in enumerate((fx, fy, cx, cy, distance, mm_per_unit), 6):
             views[:, column] = values
-        views[:, TILT] = 0 if tilt is None else tilt
     except (TypeError, ValueError) as error:
         raise InputError(f"The cameras must be one number or one for each map: {error}.") from error
     return views

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
 
@@ -25,26 +23,11 @@ def resized_surface(depth: Array, side: int) -> Array:
     """
     if len(depth) >= side:
         return resized(depth, side)
-    across = _cubic(len(depth), side)
-    return np.asarray(across @ depth @ across.T)
+    from stream.compute.numba_twin.resize_maps import resize_map
 
-
-@lru_cache(maxsize=8)
-def _cubic(size: int, side: int) -> Array:
-    """(side, size) float32: what each of ``side`` pixels takes of ``size``, beyond them of the last."""
-    place = (np.arange(side) + 0.5) * size / side - 0.5
-    first = np.floor(place).astype(int) - 1
-    matrix = np.zeros((side, size))
-    for tap in range(4):
-        x = np.abs(place - (first + tap))
-        near = 1.5 * x**3 - 2.5 * x**2 + 1
-        far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-        np.add.at(
-            matrix,
-            (np.arange(side), np.clip(first + tap, 0, size - 1)),
-            np.where(x <= 1, near, np.where(x < 2, far, 0.0)),
-        )
-    return matrix.astype(np.float32)
+    result = np.empty((side, side), np.float32)
+    resize_map(np.ascontiguousarray(depth), True, result)
+    return result
 
 
 def resized_depth(depth: Depth, side: int) -> Depth:

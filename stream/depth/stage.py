@@ -47,7 +47,8 @@ class DepthStage:
 
         :raises ModelError, BackendError, ConfigError: as `DepthEstimator` and what loads the network.
         """
-        load_twin("temporal", "numba")
+        load_twin("smooth_depth", "numba")
+        load_twin("stillness", "numba")
         self._estimator = DepthEstimator(normals=False, engine=self._load())
 
     def __call__(self, capture: Capture) -> Capture:

@@ -15,11 +15,8 @@ import numpy as np
 from stream.errors import InputError
 from stream.types import Array
 
-PICTURE_SIDE = 128
-"""Side of the picture of the crop by which motion is seen, where none has been cut for something else."""
-
 SIDE = 64
-"""What such a picture is shrunk to by averaging, against its noise."""
+"""What the picture of a crop is shrunk to by averaging, against its noise."""
 
 PICTURE_SECONDS = 0.05
 """Time constant of the picture that a new one is compared with."""
@@ -68,7 +65,7 @@ def how_still(past: Seen, grey: Array, head: Array, step: float) -> tuple[Array,
     :param step: seconds since the past.
     :returns: grey's shape, float32: 1 where nothing moves, 0 where something clearly does.
     """
-    from stream.compute.numba_twin.temporal import look
+    from stream.compute.numba_twin.stillness import look
 
     still, picture = np.empty_like(grey), np.empty_like(grey)
     risen = past.noise * math.exp(NOISE_RISE * step)

@@ -1,4 +1,4 @@
-"""A frame that stays on the GPU: picture up, crops, network, meshes, on one stream with one wait at the end.
+"""A frame that stays on the GPU: picture up, crops, network, surfaces, meshes, on one stream with one wait.
 
 What changes from frame to frame (the picture, where the crops lie, the cameras, how still the face is) is
 written to page-locked memory at fixed addresses, so that the whole frame, copies included, is captured once
@@ -9,7 +9,7 @@ already is read where it lies: its address is part of what is written there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -19,31 +19,27 @@ from stream.compute.crop_normalize import MAX_SIDE, crop_normalize, crop_table, 
 from stream.compute.cuda.arrays import DeviceArray, empty
 from stream.compute.cuda.driver import Driver
 from stream.compute.cuda.graphs import captured
+from stream.compute.cuda.mirrored import Mirrored
 from stream.compute.depth_to_mesh_batch import (
     GridMeshBatch,
-    Smoothing,
     depth_to_mesh_batch,
     mesh_buffers,
     strip_rows,
 )
 from stream.compute.grid_views import COLUMNS, check_views
 from stream.compute.nv12 import Decoding, PitchedNv12, layout_of
-from stream.depth.smoothing import DEPTH_CHANGE
-from stream.device.mirrored import Mirrored
+from stream.device.surfaces import FramePasts, SurfaceMaker
 from stream.errors import BackendError, InputError
 from stream.inference.engine import TensorSpec
-from stream.mesh.silhouette import depth_jump
+from stream.mesh.build import connect_jump
 from stream.types import Array
 
 WARM_UPS = 2
 """Frames of one kind before their graph is captured: libraries compile and allocate in the first ones."""
 
-NAN_BYTE = 0xFF
-"""A float32 of such bytes is NaN: a past that does not count."""
-
 DOWNLOADED = ("vertices", "normals", "triangles", "valid", "counts")
 
-STEPS = ("upload", "crop", "network", "mesh", "download")
+STEPS = ("upload", "crop", "network", "surface", "mesh", "download")
 """The parts of a frame, in their order on the stream."""
 
 _Kind = tuple[int, Decoding | None]
@@ -59,10 +55,11 @@ class DeviceNetwork(Protocol):
     """
 
     inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     capturable: bool
 
     def run_device(self, inputs: Mapping[str, Any], stream: Any) -> dict[str, DeviceArray]:
-        """``image`` (N, 3, S, S) to ``depth`` and ``mask`` (N, 1, S, S) float32, queued on ``stream``."""
+        """``image`` to ``depth``, ``mask`` and perhaps ``confidence`` (N, 1, M, M) float32, queued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +67,27 @@ class FrameResult:
     """What came back, in arrays of the caller's own.
 
     :ivar meshes: N meshes on the host; of ``triangles`` only the first ``counts``.
-    :ivar depth: (N, S, S) float32 crop units along the line of sight, smoothed.
+    :ivar depth: (N, S, S) float32 crop units along the camera's axis, smoothed.
     :ivar mask: (N, S, S) float32.
+    :ivar surface, alpha: (N, S, S) float32 of the surfaces that the meshes show.
+    :ivar confidence: (N, S, S) float32, or ``None`` where the network does not say.
     """
 
     meshes: GridMeshBatch
     depth: Array
     mask: Array
+    surface: Array
+    alpha: Array
+    confidence: Array | None = None
 
 
 class DeviceFrame:
     """Buffers and graphs for frames of up to ``faces`` faces; not to be used from two threads at once.
 
     :param driver: the one in use (`stream.compute.cuda.current`).
-    :param size: S, side of the network's crops.
+    :param side: S, side of the surfaces and meshes.
     :param graphs: replay captured graphs where the network allows; without, the steps are timed.
+    :ivar size: side of the network's crops.
     :ivar meshes: where the meshes are made on the device, over and over (`stream.device.pool`).
     :ivar source: the picture of the frame that is under way, on the device.
     :ivar replayed: frames that were one graph launch.
@@ -92,18 +95,18 @@ class DeviceFrame:
     """
 
     def __init__(
-        self, driver: Driver, network: DeviceNetwork, size: int, faces: int = 1, graphs: bool = True
+        self, driver: Driver, network: DeviceNetwork, side: int, faces: int = 1, graphs: bool = True
     ) -> None:
-        self._driver, self._network, self.size, self._faces = driver, network, size, faces
+        self._driver, self._network, self.side, self._faces = driver, network, side, faces
+        size = self.size = network.inputs[0].shape[-1] or 0
         self._graphs_wanted = graphs and network.capturable
         self.stream = driver.stream()
         self._table = crop_table(faces)
         self._crops = empty(driver, (faces, 3, size, size), network.inputs[0].dtype)
         self._views = Mirrored(driver, (faces, COLUMNS), "float64")
-        self._keep = Mirrored(driver, (faces, size, size), "float32")
-        self._past = empty(driver, (faces, size, size), "float32")
-        self._tracks: list[int | None] = [None] * faces
-        self.meshes = mesh_buffers(faces, size, device=True, uv=False, draw=False)
+        sure = any(spec.name == "confidence" for spec in network.outputs)
+        self._maker = SurfaceMaker(driver, faces, side, sure)
+        self.meshes = mesh_buffers(faces, side, device=True, uv=False, draw=False)
         self._picture: Mirrored | None = None
         self.source: DeviceArray | PitchedNv12 | None = None
         self._host = self._host_buffers()
@@ -119,29 +122,27 @@ class DeviceFrame:
         image: Array,
         image_from_crop: Array,
         views: Array,
-        keep: Array,
-        tracks: Sequence[int],
+        pasts: FramePasts,
         device: PitchedNv12 | None = None,
     ) -> None:
         """Queue a frame; the host is free until `finish`.
 
         :param image: (H, W, 3) uint8 RGB.
         :param image_from_crop: (N, 2, 3) for crops of ``size`` pixels.
-        :param views: (N, 15) float64 of `grid_views`.
-        :param keep: (N, S, S) float32, how much of its past each pixel may keep (`Smoothing`).
-        :param tracks: who each face is: another one at the same place has no past.
+        :param views: (N, 12) float64 of `grid_views`, of the surfaces.
+        :param pasts: who the faces are, and how still.
         :param device: the same picture on the device: where it is of this frame's driver nothing is uploaded,
             and it is kept until `finish`.
         :raises InputError: there are too many faces, a shape or value does not fit, or a frame is pending.
         :raises BackendError: CUDA refuses.
         """
-        count = len(tracks)
+        count = len(pasts.tracks)
         self._check(count, views)
         source = self.source = self._source_of(image, device)
         crops = np.zeros(count, int)
         plan_crops([source], crops, image_from_crop, self.size, layout_of(source), self._table.host)
-        self._views.host[:count], self._keep.host[:count] = views, keep
-        self._forget(tracks)
+        self._views.host[:count] = views
+        self._maker.prepare(pasts, self.stream)
         kind = count, source.decoding if isinstance(source, PitchedNv12) else None
         graph = self._graphs.get(kind)
         if graph is None:
@@ -168,8 +169,8 @@ class DeviceFrame:
         else:
             self.milliseconds = {}
         arrays = {name: self._host[name][:count].copy() for name in self._host}
-        depth, mask = arrays.pop("depth"), arrays.pop("mask")
-        return FrameResult(GridMeshBatch(**arrays), depth, mask)
+        meshes = GridMeshBatch(**{name: arrays.pop(name) for name in DOWNLOADED})
+        return FrameResult(meshes, **arrays)
 
     def abandon(self) -> None:
         """Wait for the frame that is under way, if any, and forget it.
@@ -225,24 +226,21 @@ class DeviceFrame:
         mark(2)
         outputs = self._network.run_device({self._network.inputs[0].name: crops}, stream)
         mark(3)
-        mask = outputs["mask"].reshape(count, size, size)
+        surfaces = self._maker.queue(outputs, count, stream)
+        mark(4)
         self._views.upload(stream, count)
-        self._keep.upload(stream, count)
-        past = self._past[:count]
         depth_to_mesh_batch(
-            outputs["depth"].reshape(count, size, size),
-            mask,
+            surfaces.depth,
+            surfaces.alpha,
             self._views.device[:count],
-            depth_jump=depth_jump(size),
-            smoothing=Smoothing(past, self._keep.device[:count], DEPTH_CHANGE),
+            depth_jump=connect_jump(self.side),
             out=self._meshes_of(count),
             stream=stream,
         )
-        mark(4)
-        sources = {name: getattr(self.meshes, name) for name in DOWNLOADED} | {"depth": past, "mask": mask}
-        for name, made in sources.items():
-            driver.download(self._host[name][:count], made.pointer, stream)
         mark(5)
+        for name, made in self._results().items():
+            driver.download(self._host[name][:count], made.pointer, stream)
+        mark(6)
 
     def _check(self, count: int, views: Array) -> None:
         if self._pending:
@@ -251,7 +249,7 @@ class DeviceFrame:
             raise InputError(f"{count} faces do not fit a frame made for 1 to {self._faces}.")
         if views.shape != (count, COLUMNS):
             raise InputError(f"The views must be ({count}, {COLUMNS}), not {views.shape}.")
-        check_views(views, self.size)
+        check_views(views, self.side)
 
     def _source_of(self, image: Array, device: PitchedNv12 | None) -> DeviceArray | PitchedNv12:
         """What the crops are cut from: the picture on this device, or the place the image is uploaded to."""
@@ -276,16 +274,9 @@ class DeviceFrame:
             self._picture = Mirrored(self._driver, image.shape, "uint8")
         return self._picture
 
-    def _forget(self, tracks: Sequence[int]) -> None:
-        for place, track in enumerate(tracks):
-            if self._tracks[place] != track:
-                past = self._past[place]
-                self._driver.fill(past.pointer, NAN_BYTE, past.nbytes, self.stream)
-        self._tracks[:] = [*tracks, *[None] * (self._faces - len(tracks))]
-
     def _meshes_of(self, count: int) -> GridMeshBatch:
         """The buffers of the first ``count`` meshes."""
-        _, strips = strip_rows(self.size)
+        _, strips = strip_rows(self.side)
         ends = {"scratch": 1 + count * strips}
         parts: dict[str, Any] = {
             field.name: getattr(self.meshes, field.name) for field in fields(self.meshes)
@@ -297,11 +288,11 @@ class DeviceFrame:
             }
         )
 
+    def _results(self) -> dict[str, DeviceArray]:
+        """What is downloaded, by name."""
+        return {name: getattr(self.meshes, name) for name in DOWNLOADED} | self._maker.results()
+
     def _host_buffers(self) -> dict[str, Array]:
         """Page-locked memory for what is downloaded."""
-        shapes = {name: getattr(self.meshes, name) for name in DOWNLOADED}
-        maps = {"depth": self._past, "mask": self._past}
-        return {
-            name: self._driver.pinned(array.shape, array.dtype.name)
-            for name, array in (shapes | maps).items()
-        }
+        found = self._results()
+        return {name: self._driver.pinned(array.shape, array.dtype.name) for name, array in found.items()}

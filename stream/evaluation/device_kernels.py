@@ -13,10 +13,13 @@ from stream.compute.crop_normalize import crop_normalize, crop_table
 from stream.compute.cuda.arrays import DeviceArray, empty, to_device
 from stream.compute.cuda.driver import Driver, Stream
 from stream.compute.cuda.graphs import captured
-from stream.compute.depth_to_mesh_batch import Smoothing, depth_to_mesh_batch, mesh_buffers
+from stream.compute.depth_to_mesh_batch import depth_to_mesh_batch, mesh_buffers
 from stream.compute.expression_solve import expression_solve
 from stream.compute.grid_views import grid_views
+from stream.compute.mend_surface import mend_surface, surface_buffers
 from stream.compute.mesh_quantize import mesh_quantize
+from stream.compute.resize_maps import DepthMaps, resize_maps
+from stream.compute.smooth_depth import smooth_buffers, smooth_depth, smoothing_rates
 from stream.compute.texture_project import TextureLayout, texture_layout, texture_project
 from stream.types import Array
 
@@ -66,7 +69,8 @@ def kernel_times(driver: Driver, bandwidth: float, small: bool = False) -> list[
     :param small: tiny work, to see that it runs.
     """
     stream, rng = driver.stream(), np.random.default_rng(0)
-    cases = [*_meshes(driver, stream, rng, small), _crops(driver, stream, rng, small)]
+    cases = [_meshes(driver, stream, rng, small), *_surfaces(driver, stream, rng, small)]
+    cases.append(_crops(driver, stream, rng, small))
     cases += [_expressions(driver, stream, rng, small), _planes(driver, stream, rng, small)]
     cases.append(_texture(driver, stream, rng, small))
     driver.synchronize(driver.default_stream)  # on which the cases' arrays were uploaded
@@ -77,21 +81,35 @@ _Case = tuple[str, str, float | None, Callable[[], object]]
 """Name, work, 1e9 bytes moved, and what queues one run."""
 
 
-def _meshes(driver: Driver, stream: Stream, rng: np.random.Generator, small: bool) -> list[_Case]:
+def _meshes(driver: Driver, stream: Stream, rng: np.random.Generator, small: bool) -> _Case:
     maps, size = (2, 24) if small else (64, 256)
     depth, mask = _head(driver, maps, size, rng)
     scale = 200 / size
     matrices = np.tile(np.array([[scale, 0, 220], [0, scale, 140]]), (maps, 1, 1))
     views = to_device(driver, grid_views(matrices, 700, 700, 319.5, 239.5, 600, 85))
     out = mesh_buffers(maps, size, device=True)
-    past = to_device(driver, np.zeros((maps, size, size), np.float32))
-    keep = to_device(driver, np.full(maps, 0.5, np.float32))
     run = partial(depth_to_mesh_batch, depth, mask, views, out=out, stream=stream)
     pixels, work = maps * size * size, f"{maps} maps of {size} x {size}"
-    smooth = partial(run, smoothing=Smoothing(past, keep, 0.05))
+    return "depth_to_mesh", work, pixels * 65 / 1e9, run
+
+
+def _surfaces(driver: Driver, stream: Stream, rng: np.random.Generator, small: bool) -> list[_Case]:
+    """What stands between the network and the meshes."""
+    maps, larger, size = (2, 36, 24) if small else (64, 192, 128)
+    raw = DepthMaps(*_head(driver, maps, larger, rng))
+    new = resize_maps(raw, size, stream=stream)
+    state = smooth_buffers(maps, size, False, device=True)
+    driver.fill(state.depth.pointer, 0, state.depth.nbytes, stream)
+    still = to_device(driver, np.ones((maps, size, size), np.float32))
+    rates = to_device(driver, np.tile(smoothing_rates(1 / 30), (maps, 1)))
+    out = surface_buffers(maps, size, device=True)
+    work = f"{maps} maps of {size} x {size}"
+    smooth = partial(smooth_depth, new, state, still, rates, out=state, stream=stream)
+    mend = partial(mend_surface, new.depth, new.mask, 0.1, out=out, stream=stream)
     return [
-        ("depth_to_mesh", work, pixels * 65 / 1e9, run),
-        ("depth_to_mesh, smoothed", work, pixels * 73 / 1e9, smooth),
+        ("resize_maps", f"{work} of {larger} x {larger}", None, partial(resize_maps, raw, size, new, stream)),
+        ("smooth_depth", work, None, smooth),
+        ("mend_surface", work, None, mend),
     ]
 
 

@@ -1,7 +1,7 @@
 """Coefficients of one picture of a face, with its pose and identity free to move as far as they are unsure.
 
 Least squares over all that moves the landmarks. Pose and identity are eliminated from the normal equations
-(Schur's complement), which leaves a small problem within 0 and 1 for `stream.compute.expression_solve`.
+(Schur's complement), which leaves a small problem within 0 and 1 for `stream.expression.bounded`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream.compute.expression_solve import expression_solve
 from stream.expression.arkit import ARKIT_NAMES
 from stream.expression.basis import expression_basis
+from stream.expression.bounded import Bounded
 from stream.expression.gaze import LOOK_PLACES
-from stream.expression.least_squares import add_up, eliminate, factorise
+from stream.expression.least_squares import add_up, eliminate
 from stream.expression.observation import PointView
 from stream.expression.regions import SKIN, skin_weights
 from stream.face.head_model import head_model
@@ -67,8 +67,25 @@ class Solution:
     pull: Array
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one picture asks.
+
+    :ivar normal, pull: the normal equations of pose, identity and coefficients together, (N, N) and (N,)
+        float64.
+    :ivar bounded: those of the coefficients alone, to be solved within 0 and 1 (`BoundedSolver`).
+    """
+
+    normal: Array
+    pull: Array
+    bounded: Bounded
+
+
 class ExpressionSolver:
-    """Solves one picture after another; holds what it needs of the basis in the order in which it is used."""
+    """Asks what one picture after another shows, and tells what follows of the answers.
+
+    It holds what it needs of the basis in the order in which it is used.
+    """
 
     def __init__(self) -> None:
         basis = expression_basis()
@@ -78,10 +95,8 @@ class ExpressionSolver:
         self._roots = np.sqrt(skin_weights() / VARIANCE)
         self._factors = np.array([COST_FACTORS.get(ARKIT_NAMES[place], 1.0) for place in SOLVED])
 
-    def __call__(
-        self, displacement: Array, view: PointView, precision: Array, previous: Array | None
-    ) -> Solution:
-        """Solve one picture.
+    def ask(self, displacement: Array, view: PointView, precision: Array, previous: Array | None) -> Question:
+        """What one picture asks.
 
         :param displacement: (3, 478) float32 from the neutral face as `stream.expression.observation.observe`
             gives it, less what the lids do that follow the gaze.
@@ -94,13 +109,16 @@ class ExpressionSolver:
         normal, pull = np.empty((count, count)), np.empty(count)
         add_up(rows, displacement[:, :SKIN] * self._roots, normal, pull)
         before = None if previous is None else previous[SOLVED]
-        chosen = self._coefficients(normal, pull, precision, before)
+        return Question(normal, pull, self._bounded(normal, pull, precision, before))
+
+    def answer(self, question: Question, chosen: Array) -> Solution:
+        """What follows of the ``chosen`` coefficients (K,) that solve the question's problem."""
         coefficients = np.zeros(len(ARKIT_NAMES), np.float32)
         coefficients[SOLVED] = chosen
-        return Solution(coefficients, *self._told_of_identity(normal, pull, chosen))
+        return Solution(coefficients, *self._told_of_identity(question.normal, question.pull, chosen))
 
-    def _coefficients(self, normal: Array, pull: Array, precision: Array, before: Array | None) -> Array:
-        """(K,) float32, the solved coefficients; pose and identity are free as far as they are unsure."""
+    def _bounded(self, normal: Array, pull: Array, precision: Array, before: Array | None) -> Bounded:
+        """The problem of the coefficients; pose and identity are free as far as they are unsure."""
         strength = np.diagonal(normal)[self._free :].copy()
         normal, pull = normal.copy(), pull.copy()
         normal[_POSE_DIAGONAL] += 1.0
@@ -112,9 +130,9 @@ class ExpressionSolver:
         left[diagonal] += RIDGE * cost
         asked -= DEAD * cost
         if before is None:
-            return _within_bounds(left, asked, np.zeros(len(asked), np.float32))
+            return Bounded(left, asked, np.zeros(len(asked), np.float32))
         left[diagonal] += SLOW * strength
-        return _within_bounds(left, asked + SLOW * strength * before, before)
+        return Bounded(left, asked + SLOW * strength * before, before)
 
     def _told_of_identity(self, normal: Array, pull: Array, chosen: Array) -> tuple[Array, Array]:
         """`Solution.information` and ``pull``: what the ``chosen`` coefficients (K,) leave to identity."""
@@ -124,27 +142,6 @@ class ExpressionSolver:
         left = pull[:free] - (normal[:free, free:] * chosen).sum(axis=1)
         eliminate(block, left, _POSE)
         return block[_POSE:, _POSE:].copy(), left[_POSE:].copy()
-
-
-def _within_bounds(normal: Array, pull: Array, previous: Array) -> Array:
-    """The (K,) float32 in 0..1 nearest to solving the normal equations, which are overwritten."""
-    # The kernel takes points: three rows of a square root of the normal matrix make one.
-    factorise(normal, pull)
-    count = len(pull)
-    points = -(-count // 3)
-    basis = np.zeros((count, points * 3), np.float32)
-    basis[:, :count] = normal
-    target = np.zeros(points * 3, np.float32)
-    target[:count] = pull
-    return expression_solve(
-        target.reshape(1, points, 3),
-        basis.reshape(count, points, 3),
-        np.ones((1, points), np.float32),
-        previous[None],
-        l2=0.0,
-        temporal=0.0,
-        compute="numba",  # a problem this small is solved before a GPU would have been told of it
-    )[0]
 
 
 def _pose_moves() -> Array:

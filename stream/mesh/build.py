@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from stream.compute.backends import AUTO
 from stream.compute.depth_to_mesh import GridMesh, check_maps, depth_to_mesh
+from stream.compute.mend_surface import mend_surface
 from stream.errors import InputError
 from stream.face.crop import crop_image
 from stream.geometry import image_from_crop, mm_per_crop_unit
-from stream.mesh.edges import smooth_rims
-from stream.mesh.silhouette import clean_mask, depth_jump
+from stream.mesh.silhouette import depth_jump
 from stream.types import Array, Crop, Depth, Face, Frame, Intrinsics, Mesh, Surface
 
 TEXTURE_SIZES = (256, 384, 512, 768, 1024, 1536, 2048)
@@ -17,7 +17,7 @@ that 512 would take to cut and to draw."""
 
 ISOLATED = 1.3
 """A step between just two pixels, up to this many times `depth_jump`, is kept: a slit there looks worse.
-Wider ones are cut, with a smooth outline, by `smooth_rims`."""
+Wider ones are cut, with a smooth outline, by `mend_surface`."""
 
 
 def texture_size(crop: Crop) -> int:
@@ -30,8 +30,8 @@ def build_mesh(frame: Frame, face: Face, depth: Depth, compute: str = AUTO) -> M
     """Mesh of one face, textured with its full-resolution crop.
 
     The face's distance is that of its pose, which fixes the scale: millimetres in the camera frame. The
-    mask is cleaned first (`stream.mesh.silhouette`) and edges are made smooth (`stream.mesh.edges`). A mask
-    without a face gives a mesh without triangles.
+    mask is cleaned first and edges are made smooth (`mend_surface`). A mask without a face gives a mesh
+    without triangles.
 
     :raises InputError: depth or pose have wrong shapes, dtypes or values.
     :raises ConfigError, BackendError: the compute backend is unknown or cannot run here.
@@ -51,9 +51,9 @@ def surface_of(depth: Depth) -> Surface:
     :raises InputError: the maps have wrong shapes or dtypes.
     """
     size = check_maps(depth.map, depth.mask)
-    mask = clean_mask(depth.map, depth.mask, depth.confidence)
-    smooth, head = smooth_rims(depth.map, mask > 0, depth_jump(size))
-    return Surface(smooth, mask * head)
+    sure = None if depth.confidence is None else depth.confidence[None]
+    made = mend_surface(depth.map[None], depth.mask[None], depth_jump(size), sure, compute="numba")
+    return Surface(made.depth[0], made.alpha[0])
 
 
 def connect_jump(size: int) -> float:

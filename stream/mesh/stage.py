@@ -19,7 +19,7 @@ class SurfaceStage:
 
     def open(self) -> None:
         """Load the kernels, which may compile them for some seconds the first time."""
-        load_twin("rims", "numba")
+        load_twin("mend_surface", "numba")
 
     def __call__(self, capture: Capture) -> Capture:
         """Make the surfaces.

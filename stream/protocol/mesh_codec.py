@@ -29,7 +29,7 @@ KEY = 1
 """The one flag: the levels are not predicted from another message's."""
 
 RANGE = 1.25
-"""Depths from -RANGE to RANGE crop units can be sent: `stream.mesh.silhouette.FARTHEST` cuts at 1.2."""
+"""Depths from -RANGE to RANGE crop units can be sent: `stream.compute.mend_surface.FARTHEST` cuts at 1.2."""
 
 MAX_SIDE = 512
 """Largest side of a map on the wire."""

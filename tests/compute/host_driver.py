@@ -148,6 +148,13 @@ class HostDriver:
             self.captured.append(work)
 
 
+class BackwardsDriver(HostDriver):
+    """Runs the threads of each phase from the last to the first: what depends on their order shows."""
+
+    def kernel(self, family: str, name: str) -> Any:
+        return library(family, "-DPROSOPON_BACKWARDS"), name
+
+
 class CountingDriver(HostDriver):
     """Counts allocations, and what comes back to the host."""
 
@@ -169,10 +176,11 @@ def compiler() -> str | None:
 
 
 @cache
-def library(family: str) -> ctypes.CDLL:
+def library(family: str, *defines: str) -> ctypes.CDLL:
     """kernels/``family``.cu as a shared library, kept by the hash of its sources."""
     sources = [KERNELS / f"{family}.cu", *sorted(KERNELS.glob("*.cuh")), *sorted(KERNELS.glob("host/*"))]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    contents = [*(path.read_bytes() for path in sources), *(define.encode() for define in defines)]
+    digest = hashlib.sha256(b"".join(contents)).hexdigest()[:16]
     folder = Path(__file__).parents[2] / "cache" / "host_kernels"
     built = folder / f"{family}-{digest}.so"
     if not built.exists():
@@ -180,7 +188,7 @@ def library(family: str) -> ctypes.CDLL:
         part = built.with_suffix(f".{os.getpid()}.part")  # another process may build it, too
         program = compiler()
         assert program is not None
-        command = [program, *FLAGS, *CHECKS, f"-I{KERNELS}", str(sources[0]), "-o", str(part)]
+        command = [program, *FLAGS, *defines, *CHECKS, f"-I{KERNELS}", str(sources[0]), "-o", str(part)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         part.rename(built)

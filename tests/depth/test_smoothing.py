@@ -4,12 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.depth.smoothing import DEPTH_CHANGE, MAX_GAP, DepthSmoother
-from stream.depth.stillness import PICTURE_SIDE
+from stream.compute.smooth_depth import DEPTH_CHANGE
+from stream.depth.smoothing import MAX_GAP, DepthSmoother
 from stream.errors import InputError
 from stream.types import Array, Depth
 
 FRAME = 1 / 30
+PICTURE_SIDE = 128
 GREY = np.full((PICTURE_SIDE, PICTURE_SIDE, 3), 128, np.uint8)
 
 

@@ -13,7 +13,7 @@ from stream.geometry import intrinsics_from_fov
 from stream.inference.engine import TensorSpec
 from stream.types import Array, Capture, Crop, Face, Frame
 
-SIZE = 48
+SIZE = 64
 CAMERA = intrinsics_from_fov(512, 512, 60.0)
 
 
@@ -30,14 +30,17 @@ class Network:
 
     backend, capturable = "made up", True
     inputs: tuple[TensorSpec, ...] = (TensorSpec("image", (2, 3, SIZE, SIZE), "float32"),)
+    outputs: tuple[TensorSpec, ...] = tuple(
+        TensorSpec(name, (2, 1, SIZE, SIZE), "float32") for name in ("depth", "mask")
+    )
 
     def __init__(self, driver: HostDriver) -> None:
         self.driver, self.closed = driver, False
-        self.outputs = {name: empty(driver, (2, 1, SIZE, SIZE), "float32") for name in ("depth", "mask")}
+        self.made = {spec.name: empty(driver, (2, 1, SIZE, SIZE), "float32") for spec in self.outputs}
 
     def run_device(self, inputs: Mapping[str, Any], stream: Any) -> dict[str, DeviceArray]:
         crops = inputs["image"]
-        given = {name: array[: crops.shape[0]] for name, array in self.outputs.items()}
+        given = {name: array[: crops.shape[0]] for name, array in self.made.items()}
 
         def work() -> None:
             for name, values in zip(("depth", "mask"), maps_of(look(crops)), strict=True):

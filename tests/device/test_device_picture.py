@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from compute.host_driver import HostDriver, compiler
-from device.device_network import CAMERA, Network, capture_of, face_at
+from device.device_network import CAMERA, SIZE, Network, capture_of, face_at
 from people import depths_of
 from skimage import data
 
@@ -20,6 +20,7 @@ from stream.compute.grid_views import grid_views
 from stream.compute.nv12 import BT601, Decoding, PitchedNv12, decoding
 from stream.device.frame import STEPS, WARM_UPS, DeviceFrame
 from stream.device.stage import DeviceStage
+from stream.device.surfaces import FramePasts
 from stream.errors import InputError
 from stream.geometry import image_from_crop
 from stream.types import Array, Capture
@@ -138,13 +139,15 @@ def test_a_picture_that_is_not_the_image_is_refused(driver: CountingDriver) -> N
 
 
 def test_the_picture_is_kept_until_the_frame_is_finished(driver: CountingDriver) -> None:
-    frame = DeviceFrame(driver, Network(driver), 48)
-    matrix = image_from_crop(face_at(220, 110).crop, 48)[None]
+    frame = DeviceFrame(driver, Network(driver), SIZE)
+    matrix = image_from_crop(face_at(220, 110).crop, SIZE)[None]
     views = grid_views(matrix, CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy, 600, 80)
+    nothing = np.zeros((1, 3), np.float32)
+    pasts = FramePasts([0], np.zeros((1, SIZE, SIZE), np.float32), nothing, nothing)
     for _ in range(WARM_UPS + 2):
         device = on_device(driver, PHOTO)
         owner = weakref.ref(device.luma.owner)
-        frame.begin(PHOTO, matrix, views, np.zeros((1, 48, 48), np.float32), [0], device)
+        frame.begin(PHOTO, matrix, views, pasts, device)
         del device
         gc.collect()
         assert owner() is not None

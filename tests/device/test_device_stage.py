@@ -18,7 +18,8 @@ from stream.device.pool import SLOTS, MeshPool
 from stream.device.stage import DeviceStage
 from stream.errors import BackendError, InputError
 from stream.geometry import image_from_crop, mm_per_crop_unit
-from stream.mesh.silhouette import depth_jump
+from stream.mesh.build import connect_jump, surface_of
+from stream.types import Depth
 
 
 def open_stage(driver: HostDriver, **options: Any) -> DeviceStage:
@@ -38,9 +39,9 @@ def test_meshes_are_those_of_the_cpu(driver: HostDriver) -> None:
         level = along[0, 0] - sight_tilt(line_of_sight(face.crop, CAMERA), SIZE)
         unit = mm_per_crop_unit(face.crop, CAMERA, 600)
         camera = (CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy)
-        expected = depth_to_mesh(
-            level, mask[0, 0], matrix, *camera, 600, unit, depth_jump=depth_jump(SIZE), compute="numba"
-        )
+        surface, jump = surface_of(Depth(level, mask[0, 0])), connect_jump(SIZE)
+        maps = surface.depth, surface.alpha
+        expected = depth_to_mesh(*maps, matrix, *camera, 600, unit, depth_jump=jump, compute="numba")
         np.testing.assert_allclose(depth.map, level, atol=1e-5)
         np.testing.assert_array_equal(mesh.valid, expected.valid)
         np.testing.assert_array_equal(mesh.triangles, expected.triangles)
@@ -104,7 +105,7 @@ def test_more_faces_than_it_was_made_for_are_left_out(driver: HostDriver) -> Non
         capture_of(data.astronaut(), 0, face_at(200, 100), face_at(300, 200, 1))
     )
     assert len(result.people) == 2
-    assert filled(result) == [{"face", "depth", "mesh"}, {"face"}]
+    assert filled(result) == [{"face", "depth", "surface", "mesh"}, {"face"}]
 
 
 def test_bad_frames_are_refused_and_the_next_one_is_made(driver: HostDriver) -> None:

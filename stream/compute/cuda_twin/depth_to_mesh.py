@@ -7,7 +7,7 @@ import numpy as np
 from stream.compute.cuda.arrays import DeviceArray
 from stream.compute.cuda.current import current_driver
 from stream.compute.cuda.driver import Stream
-from stream.compute.depth_to_mesh_batch import WIDE, GridMeshBatch, Smoothing, strip_rows
+from stream.compute.depth_to_mesh_batch import WIDE, GridMeshBatch, strip_rows
 
 THREADS = 256
 
@@ -15,8 +15,6 @@ _POINTERS = (
     "depth",
     "mask",
     "views",
-    "past",
-    "keep",
     "vertices",
     "normals",
     "uv",
@@ -30,8 +28,8 @@ _POINTERS = (
 PARAMS = np.dtype(
     [(name, "u8") for name in _POINTERS]
     + [("least_z", "f8"), ("reach", "f8")]
-    + [("threshold", "f4"), ("jump", "f4"), ("inverse_change", "f4")]
-    + [("keep_each", "i4"), ("size", "i4"), ("rows", "i4"), ("strips", "i4"), ("inverse", "u4")],
+    + [("threshold", "f4"), ("jump", "f4")]
+    + [("size", "i4"), ("rows", "i4"), ("strips", "i4"), ("inverse", "u4")],
     align=True,
 )
 """Mirrors MeshParams."""
@@ -45,7 +43,6 @@ def depth_to_mesh_batch(
     depth_jump: float,
     least_z: float,
     reach: float,
-    smoothing: Smoothing | None,
     out: GridMeshBatch,
     stream: Stream,
 ) -> None:
@@ -53,16 +50,12 @@ def depth_to_mesh_batch(
     maps, size = depth.shape[:2]
     rows, strips = strip_rows(size)
     params = np.zeros(1, PARAMS)
-    past, keep = (None, None) if smoothing is None else (smoothing.past, smoothing.keep)
-    arrays = {"depth": depth, "mask": mask, "views": views, "past": past, "keep": keep}
+    arrays = {"depth": depth, "mask": mask, "views": views}
     for name in _POINTERS:
         array = arrays[name] if name in arrays else getattr(out, name)
         params[name] = 0 if array is None else array.pointer
     params["least_z"], params["reach"] = least_z, reach
     params["threshold"], params["jump"] = float32_at_least(mask_threshold), depth_jump
-    if smoothing is not None:
-        params["inverse_change"] = 1 / smoothing.change
-        params["keep_each"] = smoothing.keep.ndim == 3
     params["size"], params["rows"], params["strips"] = size, rows, strips
     params["inverse"] = -(-(1 << 31) // size)
     driver, scratch = current_driver(), out.scratch

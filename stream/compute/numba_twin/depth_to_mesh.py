@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from stream.compute.depth_to_mesh_batch import GridMeshBatch, Smoothing
-from stream.compute.grid_views import TILT
+from stream.compute.depth_to_mesh_batch import GridMeshBatch
 from stream.compute.numba_twin.back_project import place
 from stream.compute.numba_twin.compiling import compiled, inline
-from stream.compute.numba_twin.depth_smooth import smooth, untilted
 from stream.types import Array
 
 ACB, BCD, ACD, ADB = range(4)
@@ -227,28 +225,19 @@ def depth_to_mesh_batch(
     depth_jump: float,
     least_z: float,
     reach: float,
-    smoothing: Smoothing | None,
     out: GridMeshBatch,
     stream: None,
 ) -> None:
     """Fill ``out``, one map after another (`stream.compute.depth_to_mesh_batch`)."""
     limits = (mask_threshold, depth_jump, least_z, reach)
-    keeps = None if smoothing is None else smoothing.keep.reshape(len(depth), -1)
     depth, mask, views = (np.ascontiguousarray(array) for array in (depth, mask, views))
     for n, (one, view) in enumerate(zip(depth, views, strict=True)):
-        if smoothing is not None and keeps is not None:
-            keep = keeps[n].reshape(one.shape) if keeps.shape[1] > 1 else np.broadcast_to(keeps[n], one.shape)
-            smooth(one, smoothing.past[n], keep, np.float32(1 / smoothing.change))
-            one = smoothing.past[n]
-        tilt = view[TILT].astype(np.float32)
-        if tilt.any():
-            one = untilted(one, *tilt)
         uv = np.empty((one.size, 2), np.float32) if out.uv is None else out.uv[n]
         out.counts[n] = depth_to_mesh(
             one,
             mask[n],
             view[:6].reshape(2, 3),
-            *view[6 : TILT.start].tolist(),
+            *view[6:].tolist(),
             *limits,
             out.vertices[n],
             out.normals[n],

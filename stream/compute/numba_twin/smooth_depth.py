@@ -1,4 +1,4 @@
-"""The passes over pixels of `stream.depth.smoothing` and `stream.depth.stillness`, on the CPU only.
+"""`smooth_depth` on the CPU.
 
 What is constant there comes as an argument: numba's cache does not notice a constant that changed
 elsewhere.
@@ -8,16 +8,46 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numba import types
 
 from stream.compute.numba_twin.compiling import compiled, inline
+from stream.compute.resize_maps import DepthMaps
+from stream.compute.smooth_depth import DEPTH_CHANGE, DRIFT, MASK_CHANGE, SmoothMaps, patch_side
 from stream.types import Array
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
 _given = types.Array(types.float32, 2, "C", readonly=True)
 _made = types.Array(types.float32, 2, "C")
+
+
+def smooth_depth(
+    new: DepthMaps,
+    past: SmoothMaps,
+    still: Array,
+    rates: Array,
+    tilt: Array | None,
+    out: SmoothMaps,
+    stream: None,
+) -> None:
+    """Fill ``out``, one map after another (`stream.compute.smooth_depth`)."""
+    side = patch_side(new.depth.shape[1])
+    changes = np.empty(new.depth.shape[1:], np.float32)
+    given = (new.depth, past.depth, new.mask, past.mask, still, past.drift)
+    limits = 1 / DEPTH_CHANGE, 1 / DRIFT, 1 / MASK_CHANGE
+    for n, rate in enumerate(rates.tolist()):
+        *maps, its_still, drift = (np.ascontiguousarray(array[n]) for array in given)
+        patch_change(*maps, DEPTH_CHANGE, changes)
+        patch = cv2.blur(changes, (side, side))
+        made: list[Array] = [getattr(out, name)[n] for name in ("depth", "mask", "drift", "keep")]
+        smooth_pixels(*maps, its_still, patch, drift, *rate, *limits, *made)
+        if new.confidence is not None and past.confidence is not None and out.confidence is not None:
+            now, before = (np.ascontiguousarray(array[n]) for array in (new.confidence, past.confidence))
+            toward(now, before, made[-1], out.confidence[n])
+        if tilt is not None and out.level is not None:
+            level(made[0], *tilt[n].tolist(), out.level[n])
 
 
 @inline
@@ -83,7 +113,7 @@ def smooth_pixels(
             if np.isfinite(change) and np.isfinite(sum_of_masks):
                 calm = still[i, j] * _biweight(drift, per_drift) * _biweight(change, per_change)
             keep[i, j] = calm * depth_keep
-            out_drift[i, j] = drift * calm
+            out_drift[i, j] = drift * calm if calm > ZERO else ZERO
             out[i, j] = _toward(new[i, j], past[i, j], keep[i, j])
             kept = _biweight(mask[i, j] - past_mask[i, j], per_mask) * mask_keep
             out_mask[i, j] = _toward(mask[i, j], past_mask[i, j], kept)
@@ -97,57 +127,9 @@ def toward(new: Array, past: Array, keep: Array, out: Array) -> None:
             out[i, j] = _toward(new[i, j], past[i, j], keep[i, j])
 
 
-@inline
-def _largest_nearby(values: Array, i: int, j: int) -> Any:
-    """The largest of the 3 x 3 values around one, or what of them there is."""
-    largest = values[i, j]
-    for y in range(max(i - 1, 0), min(i + 2, values.shape[0])):
-        for x in range(max(j - 1, 0), min(j + 2, values.shape[1])):
-            largest = max(largest, values[y, x])
-    return largest
-
-
-@compiled(types.float32(_given, _given, _given, *[types.float32] * 5, _made, _made))
-def look(
-    grey: Array,
-    past: Array,
-    head: Array,
-    risen: float,
-    least: float,
-    still: float,
-    moving: float,
-    keep: float,
-    out: Array,
-    picture: Array,
-) -> Any:
-    """How still each pixel of a picture is (``out``), and the picture drawn to its past where it is.
-
-    :param head: above 0.5 where the noise counts; NaN where not.
-    :param risen, least: the highest and the lowest noise that may be found.
-    :param still, moving: multiples of the noise; see `stream.depth.stillness`.
-    :return: the noise, or -1 where there is no head.
-    """
-    inside, count = np.empty(grey.size, np.float32), 0
-    for i in range(grey.shape[0]):
-        for j in range(grey.shape[1]):
-            if head[i, j] > np.float32(0.5):
-                inside[count] = grey[i, j] - past[i, j]
-                count += 1
-    if count == 0:
-        return np.float32(-1)
-    brighter = np.float32(np.median(inside[:count]))
-    size = np.empty_like(grey)
-    for i in range(grey.shape[0]):
-        for j in range(grey.shape[1]):
-            size[i, j] = abs(grey[i, j] - past[i, j] - brighter)
-    for n in range(count):
-        inside[n] = abs(inside[n] - brighter)
-    noise = max(min(risen, np.float32(np.median(inside[:count]))), least)
-    per_step = ONE / (moving - still)
-    for i in range(grey.shape[0]):
-        for j in range(grey.shape[1]):
-            # What moves takes its neighbourhood along: depth is blurrier than the picture's edges.
-            excess = _largest_nearby(size, i, j) / noise - still
-            out[i, j] = _biweight(max(excess, ZERO), per_step)
-            picture[i, j] = grey[i, j] - keep * out[i, j] * (grey[i, j] - past[i, j] - brighter)
-    return noise
+@compiled(types.void(_given, types.float32, types.float32, types.float32, _made))
+def level(depth: Array, across: float, down: float, offset: float, out: Array) -> None:
+    """A map without a plane."""
+    for i in range(depth.shape[0]):
+        for j in range(depth.shape[1]):
+            out[i, j] = depth[i, j] - (across * np.float32(j) + down * np.float32(i) + offset)
