@@ -11,10 +11,10 @@
 // with another root. Sums are of whole numbers, exact in any order.
 //
 // Bytes a pixel: reads depth 4 and mask 4 from DRAM, writes depth 4 and alpha 4: 16; confidence is read in holes
-// only. The scratch, 27 a pixel, stays in the caches (0.44 MB at 128 x 128) and is passed over some twenty times; a
-// rim's pixel, one in ten, reads 49 neighbours. FLOPs: next to none, comparisons decide.
+// only. The scratch, 27 a pixel, stays in the caches (0.44 MB at 128 x 128); a rim's pixel reads 49 neighbours. FLOPs:
+// next to none, comparisons decide.
 // Floor: N * S * S * 16 / bandwidth; e.g. N = 16, S = 128: 4.2 MB, 4 us at 1 TB/s. One map is far above it, since one
-// block has one multiprocessor: about 20 phases with a barrier behind each, 16 pixels a thread in each.
+// block has one multiprocessor: 18 phases with a barrier behind each, of 16 pixels a thread.
 #include "prosopon.cuh"
 
 CONSTANT int THREADS = 1024;

@@ -13,6 +13,7 @@ import argparse
 import sys
 from dataclasses import asdict
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from numpy.random import default_rng
 
 from stream.cli.tables import console, device_tables, write_json
 from stream.compute.cuda.current import current_driver
+from stream.device.frame import STEPS
 from stream.device.stage import DeviceStage
 from stream.errors import ProsoponError
 from stream.evaluation.device_frames import frame_times
@@ -29,6 +31,7 @@ from stream.files import atomic_path
 from stream.geometry import intrinsics_from_fov
 from stream.inference.backends import DEVICE_BACKENDS, load_engine
 from stream.models.store import open_model
+from stream.recipes import LIVE_SIDE
 from stream.types import Capture, Crop, Face, Frame, Person
 
 PAGE = Path(__file__).parents[1] / "docs" / "gpu.md"
@@ -88,7 +91,8 @@ def measure() -> dict[str, Any]:
 def _maker(backend: str) -> Any:
     def make(graphs: bool) -> DeviceStage:
         model = open_model("depth")
-        return DeviceStage(lambda: load_engine(model, backend, precision="f16"), graphs=graphs)
+        load = partial(load_engine, model, backend, precision="f16")
+        return DeviceStage(load, LIVE_SIDE, graphs=graphs)
 
     return make
 
@@ -135,12 +139,12 @@ def results(result: dict[str, Any]) -> str:
         lines.append(f"| `{kernel['name']}` | {kernel['work']} | {times} | {share} |")
     lines += [
         "",
-        "| a frame with | p50 ms | p95 ms | upload | crop | network | mesh | download |",
-        "|" + "---|" * 8,
+        f"| a frame with | p50 ms | p95 ms | {' | '.join(STEPS)} |",
+        "|" + "---|" * (3 + len(STEPS)),
     ]
     for backend, frame in result["frames"].items():
         if "error" in frame:
-            lines.append(f"| {backend} | not run: {frame['error']} |" + " |" * 6)
+            lines.append(f"| {backend} | not run: {frame['error']} |" + " |" * (1 + len(STEPS)))
             continue
         wall = frame["wall_ms"]
         shares = " | ".join(f"{step['share']:.0%}" for step in frame["steps_ms"].values())

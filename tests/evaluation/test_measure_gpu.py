@@ -10,15 +10,14 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import measure_gpu
 
 from stream.compute.cuda.current import why_no_driver
+from stream.device.frame import STEPS
 
 FRAME = {
     "wall_ms": {"p50": 1.5, "p95": 2.25, "p99": 3.0},
     "replayed": 1.0,
     "steps_ms": {
         name: {"p50": 0.1, "p95": 0.2, "share": share}
-        for name, share in zip(
-            ("upload", "crop", "network", "mesh", "download"), (0.1, 0.1, 0.5, 0.1, 0.2), strict=True
-        )
+        for name, share in zip(STEPS, (0.1, 0.1, 0.4, 0.1, 0.1, 0.2), strict=True)
     },
 }
 KERNEL = {"name": "depth_to_mesh", "work": "2 maps", "p50": 0.5, "p95": 0.6, "gbytes": 0.1, "share": 0.625}
@@ -46,10 +45,10 @@ def test_the_page_names_card_and_figures_and_is_replaced_between_its_marks(tmp_p
     assert "Some GPU (sm_90), CUDA 13.0 by cuda-core, 2026-01-02. Its memory copies 3210 GB/s" in text
     assert "| `depth_to_mesh` | 2 maps | 0.500 | 0.600 | 62% |" in text
     assert "| `expression_solve` | 2 maps | 0.500 | 0.600 | - |" in text
-    assert "| torch | 1.50 | 2.25 | 10% | 10% | 50% | 10% | 20% |" in text
+    assert "| torch | 1.50 | 2.25 | 10% | 10% | 40% | 10% | 10% | 20% |" in text
     assert "| tensorrt | not run: Not here. |" in text
     columns = {line.count("|") for line in text.splitlines() if line.startswith(("| a frame", "| t"))}
-    assert columns == {9}
+    assert columns == {10}
 
 
 def test_the_repositorys_page_has_the_marks() -> None:
