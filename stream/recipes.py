@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ class CaptureSettings(Settings):
     :ivar camera: the camera, and the scale.
     :ivar inference: backend of the networks, by name.
     :ivar compute: backend of the kernels, by name.
-    :ivar threads: threads of the depth network; ``None`` lets the library choose.
+    :ivar threads: threads of the depth network; ``None`` takes half of the cores.
     """
 
     max_faces: int = Field(1, ge=1, le=16)
@@ -90,10 +91,12 @@ def load_depth(settings: CaptureSettings, batch: int = 1) -> Engine:
     from stream.models.store import open_model
 
     names = depth_backends(settings.inference)
+    # The other cores track, mesh and draw meanwhile: on two, a second thread costs CPU and wins no time.
+    threads = settings.threads or max(1, (os.cpu_count() or 1) // 2)
     for name in names:
         try:
             model = open_model(live_model(name))
-            return load_engine(model, name, settings.threads, LIVE_PRECISION, batch)
+            return load_engine(model, name, threads, LIVE_PRECISION, batch)
         except (BackendError, ModelError) as error:
             if name == names[-1]:
                 raise
