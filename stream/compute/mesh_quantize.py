@@ -7,20 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream.compute.backends import AUTO, load_twin
-from stream.compute.cuda.current import current_driver
-from stream.compute.cuda.driver import Stream
+from stream.compute.backends import load_twin
 from stream.compute.depth_to_mesh_batch import MASK_THRESHOLD, MAX_MAPS, MAX_SIZE
-from stream.compute.dispatch import (
-    ComputeArray,
-    check_array,
-    check_out,
-    chosen_backend,
-    device_empty,
-    is_device,
-    on_device,
-    on_host,
-)
+from stream.compute.dispatch import check_array
 from stream.errors import InputError
 from stream.types import Array
 
@@ -35,8 +24,8 @@ class QuantisedPlanes:
     :ivar levels: (N, S, S) uint16 in 0..2^bits - 1, the ``previous`` of the next delta frame.
     """
 
-    planes: ComputeArray
-    levels: ComputeArray
+    planes: Array
+    levels: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +45,7 @@ class Steps:
 
 
 def mesh_quantize(
-    depth: ComputeArray,
-    mask: ComputeArray,
-    low: float,
-    high: float,
-    bits: int = MAX_BITS,
-    previous: ComputeArray | None = None,
-    mask_threshold: float = MASK_THRESHOLD,
-    out: QuantisedPlanes | None = None,
-    stream: Stream | None = None,
-    compute: str = AUTO,
+    depth: Array, mask: Array, low: float, high: float, bits: int = MAX_BITS, previous: Array | None = None
 ) -> QuantisedPlanes:
     """Depth maps as levels, predicted, in byte planes that a general compressor makes small.
 
@@ -82,66 +62,33 @@ def mesh_quantize(
 
     whose sums along rows and columns give D back. This residual is taken modulo 2^bits, wrapped
     to -2^(bits-1)..2^(bits-1) - 1, zigzag coded (0, -1, 1, -2, ... as 0, 1, 2, 3, ...) as unsigned 16 bits,
-    and split: a plane of the low bytes of all pixels, then one of the high bytes, which are mostly 0. The
-    levels are the same bit for bit on every backend.
+    and split: a plane of the low bytes of all pixels, then one of the high bytes, which are mostly 0.
 
     :param depth: (N, S, S) float32 crop units.
     :param mask: (N, S, S) float32 in 0..1; NaN is no surface.
     :param low, high: the depths of levels 1 and 2^bits - 1, crop units.
     :param bits: 10..14.
     :param previous: (N, S, S) uint16, the ``levels`` of the frame before; ``None`` for a key frame.
-    :param mask_threshold: least mask value of the surface.
-    :param out: buffers to write to; its ``levels`` must not be ``previous``.
-    :param stream: the CUDA stream to queue on; the driver's default one otherwise.
-    :param compute: ``auto``, ``numba`` or ``cuda``; device maps are quantised on the device.
-    :returns: ``out`` where it was given.
     :raises InputError: a shape, dtype or value does not fit.
-    :raises ConfigError, BackendError: the backend is unknown or cannot run here.
     """
-    buffers = () if out is None else (out.planes, out.levels)
-    backend = chosen_backend(compute, depth, mask, previous, *buffers)
     depth = check_array("depth maps", depth, np.float32, (None, None, None))
     maps, size = depth.shape[:2]
     _check_counts(maps, size)
-    shape, plane_shape = (maps, size, size), (maps, 2, size * size)
+    shape = (maps, size, size)
     depth = check_array("depth maps", depth, np.float32, shape)
     mask = check_array("masks", mask, np.float32, shape)
     if previous is not None:
         previous = check_array("previous levels", previous, np.uint16, shape)
-    if not 0 <= mask_threshold <= 1:
-        raise InputError(f"mask_threshold is {mask_threshold} but must be between 0 and 1.")
     steps = steps_of(low, high, bits)
-    if out is not None:
-        planes = check_out("planes", out.planes, np.uint8, plane_shape)
-        out = QuantisedPlanes(planes, check_out("levels", out.levels, np.uint16, shape))
-        if previous is not None and _same_memory(out.levels, previous):
-            raise InputError(
-                "The previous levels are still being read; give another buffer for the new ones."
-            )
-    kernel = load_twin("mesh_quantize", backend).mesh_quantize
-    if backend == "numba":
-        result = out or QuantisedPlanes(np.empty(plane_shape, np.uint8), np.empty(shape, np.uint16))
-        kernel(depth, mask, steps, previous, mask_threshold, result, None)
-        return result
-    queue = current_driver().default_stream if stream is None else stream
-    arrays = [None if array is None else on_device(array, queue) for array in (depth, mask, previous)]
-    if out is not None and is_device(out.planes):
-        there = out
-    else:
-        there = QuantisedPlanes(device_empty(plane_shape, np.uint8), device_empty(shape, np.uint16))
-    kernel(*arrays[:2], steps, arrays[2], mask_threshold, there, queue)
-    if is_device(depth):
-        return there
-    room = QuantisedPlanes(None, None) if out is None else out
-    return QuantisedPlanes(
-        on_host(there.planes, room.planes, queue), on_host(there.levels, room.levels, queue)
-    )
+    result = QuantisedPlanes(np.empty((maps, 2, size * size), np.uint8), np.empty(shape, np.uint16))
+    load_twin("mesh_quantize", "numba").mesh_quantize(depth, mask, steps, previous, MASK_THRESHOLD, result)
+    return result
 
 
 def mesh_dequantize(
     planes: Array, low: float, high: float, bits: int = MAX_BITS, previous: Array | None = None
 ) -> tuple[Array, Array]:
-    """The depth maps of `mesh_quantize`, on the host. Any bytes give levels in range and depths in low..high.
+    """The depth maps of `mesh_quantize`. Any bytes give levels in range and depths in low..high.
 
     :param planes: (N, 2, S * S) uint8.
     :param low, high, bits: as they were given to `mesh_quantize`.
@@ -149,8 +96,6 @@ def mesh_dequantize(
     :returns: (N, S, S) float32 depth, NaN where there is no surface, and (N, S, S) uint16 levels.
     :raises InputError: a shape, dtype or value does not fit.
     """
-    if is_device(planes):
-        raise InputError("Planes are decoded on the host; download them first.")
     planes = check_array("planes", planes, np.uint8, (None, 2, None))
     maps, _, pixels = planes.shape
     size = math.isqrt(pixels)
@@ -159,18 +104,10 @@ def mesh_dequantize(
         raise InputError(f"Planes of {pixels} bytes are no square map; the wire's data is damaged.")
     steps = steps_of(low, high, bits)
     if previous is not None:
-        if is_device(previous):
-            raise InputError("Planes are decoded on the host; download the previous levels first.")
         previous = check_array("previous levels", previous, np.uint16, (maps, size, size))
     depth, levels = np.empty((maps, size, size), np.float32), np.empty((maps, size, size), np.uint16)
     load_twin("mesh_quantize", "numba").mesh_dequantize(planes, steps, previous, depth, levels)
     return depth, levels
-
-
-def _same_memory(one: ComputeArray, other: ComputeArray) -> bool:
-    if is_device(one) and is_device(other):
-        return bool(one.pointer == other.pointer)
-    return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.shares_memory(one, other)
 
 
 def steps_of(low: float, high: float, bits: int) -> Steps:

@@ -17,7 +17,6 @@ from stream.compute.depth_to_mesh_batch import depth_to_mesh_batch, mesh_buffers
 from stream.compute.expression_solve import expression_solve
 from stream.compute.grid_views import grid_views
 from stream.compute.mend_surface import mend_surface, surface_buffers
-from stream.compute.mesh_quantize import mesh_quantize
 from stream.compute.resize_maps import DepthMaps, resize_maps
 from stream.compute.smooth_depth import smooth_buffers, smooth_depth, smoothing_rates
 from stream.compute.texture_project import TextureLayout, texture_layout, texture_project
@@ -70,9 +69,7 @@ def kernel_times(driver: Driver, bandwidth: float, small: bool = False) -> list[
     """
     stream, rng = driver.stream(), np.random.default_rng(0)
     cases = [_meshes(driver, stream, rng, small), *_surfaces(driver, stream, rng, small)]
-    cases.append(_crops(driver, stream, rng, small))
-    cases += [_expressions(driver, stream, rng, small), _planes(driver, stream, rng, small)]
-    cases.append(_texture(driver, stream, rng, small))
+    cases += [make(driver, stream, rng, small) for make in (_crops, _expressions, _texture)]
     driver.synchronize(driver.default_stream)  # on which the cases' arrays were uploaded
     return [_timed(driver, stream, bandwidth, *case) for case in cases]
 
@@ -140,14 +137,6 @@ def _expressions(driver: Driver, stream: Stream, rng: np.random.Generator, small
         expression_solve, displacement, there, weights, previous, 1e-3, 1e-2, out=out, stream=stream
     )
     return "expression_solve", f"{faces} faces, {points} points, {count} coefficients", None, run
-
-
-def _planes(driver: Driver, stream: Stream, rng: np.random.Generator, small: bool) -> _Case:
-    maps, size = (2, 24) if small else (256, 256)
-    depth, mask = _head(driver, maps, size, rng)
-    out = mesh_quantize(depth, mask, -1.0, 1.0, 12, stream=stream)
-    run = partial(mesh_quantize, depth, mask, -1.0, 1.0, 12, out=out, stream=stream)
-    return "mesh_quantize", f"{maps} maps of {size} x {size}", maps * size * size * 12 / 1e9, run
 
 
 def _texture(driver: Driver, stream: Stream, rng: np.random.Generator, small: bool) -> _Case:

@@ -1,7 +1,7 @@
 """The mesh protocol's mesh messages: a face's surface as a few kilobytes, and back (docs/protocol.md).
 
 A height field needs only its depths: x, y, texture coordinates and triangles follow from the grid, the crop
-and the camera. The kernel `stream.compute.mesh_quantize` turns depths into byte planes, Zstandard makes them
+and the camera. `stream.compute.mesh_quantize` turns depths into byte planes, Zstandard makes them
 small.
 """
 
@@ -131,11 +131,11 @@ class MeshEncoder:
         if size > MAX_SIDE:
             raise InputError(f"A map of {size}x{size} is too large to send; shrink it to {MAX_SIDE}.")
         maps = surface.depth[None], surface.alpha[None], -RANGE, RANGE, self._precision.bits
-        key = mesh_quantize(*maps, compute="numba")
-        packed, reference = self._compressor.compress(key.planes), 0
+        key = mesh_quantize(*maps)
+        packed, reference = self._compressor.compress(key.planes.data), 0
         if self._may_predict(size, face.track_id, captured):
-            delta = mesh_quantize(*maps, self._levels, compute="numba")
-            smaller = self._compressor.compress(delta.planes)
+            delta = mesh_quantize(*maps, self._levels)
+            smaller = self._compressor.compress(delta.planes.data)
             if len(smaller) < len(packed):
                 packed, reference = smaller, self._reference[0]
         body = self._header(face, size, reference, index, captured) + packed

@@ -5,13 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compute.places import every_place, place_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.compute.cuda.arrays import DeviceArray, to_device, to_host
-from stream.compute.cuda.current import current_driver
-from stream.compute.mesh_quantize import QuantisedPlanes, mesh_dequantize, mesh_quantize
+from stream.compute.mesh_quantize import mesh_dequantize, mesh_quantize
 from stream.errors import InputError
 from stream.types import Array
 
@@ -54,7 +51,6 @@ def planes_by_definition(levels: Array, bits: int, previous: Array | None) -> Ar
     return np.stack([code % 256, code // 256], axis=1).astype(np.uint8)
 
 
-@every_place
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     maps=st.integers(1, 3),
@@ -64,13 +60,12 @@ def planes_by_definition(levels: Array, bits: int, previous: Array | None) -> Ar
     delta=st.booleans(),
 )
 def test_planes_are_those_of_the_definition_and_come_back(
-    place: str, maps: int, size: int, bits: int, seed: int, delta: bool
+    maps: int, size: int, bits: int, seed: int, delta: bool
 ) -> None:
     depth, mask = maps_of(maps, size, seed)
     rng = np.random.default_rng(seed + 1)
     previous = rng.integers(0, 2**bits, depth.shape).astype(np.uint16) if delta else None
-    with place_for(place) as compute:
-        sent = mesh_quantize(depth, mask, LOW, HIGH, bits, previous, compute=compute)
+    sent = mesh_quantize(depth, mask, LOW, HIGH, bits, previous)
     levels = sent.levels.astype(np.int64)
     expected = levels_by_definition(depth, mask, bits)
     # Where a depth lies between two steps to within float32's rounding, either is right.
@@ -87,75 +82,26 @@ def test_planes_are_those_of_the_definition_and_come_back(
     assert not seen.any() or (back[seen].min() >= LOW and back[seen].max() <= HIGH)
 
 
-def test_levels_are_the_same_everywhere_bit_for_bit() -> None:
-    depth, mask = maps_of(3, 150, 5)
-    results = []
-    for place in ("numba", "host"):
-        with place_for(place) as compute:
-            results.append(mesh_quantize(depth, mask, -0.9, 1.1, compute=compute))
-    np.testing.assert_array_equal(results[0].levels, results[1].levels)
-    np.testing.assert_array_equal(results[0].planes, results[1].planes)
-
-
-@every_place
-def test_a_stream_of_key_and_delta_frames_comes_back(place: str) -> None:
+def test_a_stream_of_key_and_delta_frames_comes_back() -> None:
     mine: Array | None = None
     theirs: Array | None = None
-    with place_for(place) as compute:
-        for number in range(6):
-            depth, mask = face_like(48, 0.02 * number)
-            key = number % 4 == 0
-            sent = mesh_quantize(depth, mask, LOW, HIGH, 12, None if key else mine, compute=compute)
-            back, theirs = mesh_dequantize(sent.planes, LOW, HIGH, 12, None if key else theirs)
-            mine = sent.levels
-            np.testing.assert_array_equal(theirs, mine)
-            np.testing.assert_array_equal(np.isfinite(back), mask > 0)
-            half = 0.505 * (HIGH - LOW) / (2**12 - 2)
-            np.testing.assert_allclose(back[mask > 0], depth[mask > 0], atol=half, rtol=0)
-
-
-@every_place
-def test_buffers_are_written_but_not_over_the_previous_levels(place: str) -> None:
-    first, second = maps_of(2, 33, 1), maps_of(2, 33, 2)
-    with place_for(place) as compute:
-        key = mesh_quantize(*first, LOW, HIGH, compute=compute)
-        fresh = mesh_quantize(*second, LOW, HIGH, 14, key.levels, compute=compute)
-        out = QuantisedPlanes(np.full_like(key.planes, 7), np.full_like(key.levels, 7))
-        same = mesh_quantize(*second, LOW, HIGH, 14, key.levels, out=out, compute=compute)
-        with pytest.raises(InputError, match="another buffer"):
-            mesh_quantize(*second, LOW, HIGH, 14, out.levels, out=out, compute=compute)
-    assert same.planes is out.planes
-    np.testing.assert_array_equal(out.planes, fresh.planes)
-    np.testing.assert_array_equal(out.levels, fresh.levels)
-
-
-@pytest.mark.parametrize("place", ["host", "cuda"])
-def test_device_arrays_in_and_out(place: str) -> None:
-    depth, mask = maps_of(4, 65, 3)
-    expected = mesh_quantize(depth, mask, LOW, HIGH, compute="numba")
-    again = mesh_quantize(depth, mask, LOW, HIGH, 14, expected.levels, compute="numba")
-    with place_for(place):
-        driver = current_driver()
-        there, where = (to_device(driver, array) for array in (depth, mask))
-        key = mesh_quantize(there, where, LOW, HIGH)
-        assert isinstance(key.planes, DeviceArray)
-        np.testing.assert_array_equal(to_host(driver, key.planes), expected.planes)
-        delta = mesh_quantize(there, where, LOW, HIGH, 14, key.levels)
-        np.testing.assert_array_equal(to_host(driver, delta.planes), again.planes)
-        assert not to_host(driver, delta.planes).any()
-        with pytest.raises(InputError):
-            mesh_dequantize(key.planes, LOW, HIGH)  # type: ignore[arg-type]
-        with pytest.raises(InputError):
-            mesh_quantize(there, mask, LOW, HIGH)
-        with pytest.raises(InputError, match="another buffer"):
-            mesh_quantize(there, where, LOW, HIGH, 14, key.levels, out=key)
+    for number in range(6):
+        depth, mask = face_like(48, 0.02 * number)
+        key = number % 4 == 0
+        sent = mesh_quantize(depth, mask, LOW, HIGH, 12, None if key else mine)
+        back, theirs = mesh_dequantize(sent.planes, LOW, HIGH, 12, None if key else theirs)
+        mine = sent.levels
+        np.testing.assert_array_equal(theirs, mine)
+        np.testing.assert_array_equal(np.isfinite(back), mask > 0)
+        half = 0.505 * (HIGH - LOW) / (2**12 - 2)
+        np.testing.assert_allclose(back[mask > 0], depth[mask > 0], atol=half, rtol=0)
 
 
 def test_a_smooth_face_becomes_small() -> None:
     depth, mask = face_like(128)
-    key = mesh_quantize(depth, mask, LOW, HIGH, 12, compute="numba")
+    key = mesh_quantize(depth, mask, LOW, HIGH, 12)
     moved, _ = face_like(128, 0.01)
-    delta = mesh_quantize(moved, mask, LOW, HIGH, 12, key.levels, compute="numba")
+    delta = mesh_quantize(moved, mask, LOW, HIGH, 12, key.levels)
     plain, small = mask.size * 2, len(zlib.compress(key.planes.tobytes(), 1))
     assert small < plain / 6
     assert len(zlib.compress(delta.planes.tobytes(), 1)) < small
@@ -199,15 +145,12 @@ GOOD = np.zeros((2, 4, 4), np.float32)
         {"bits": 12.5},
         {"previous": np.zeros((2, 4, 4), np.int16)},
         {"previous": np.zeros((1, 4, 4), np.uint16)},
-        {"mask_threshold": -0.1},
-        {"out": QuantisedPlanes(np.zeros((2, 2, 15), np.uint8), np.zeros((2, 4, 4), np.uint16))},
-        {"out": QuantisedPlanes(np.zeros((2, 2, 16), np.uint8), None)},
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"depth": GOOD, "mask": GOOD, "low": LOW, "high": HIGH} | changes
     with pytest.raises(InputError):
-        mesh_quantize(**arguments, compute="numba")
+        mesh_quantize(**arguments)
 
 
 PLANES = np.zeros((1, 2, 16), np.uint8)

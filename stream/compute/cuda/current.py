@@ -75,7 +75,7 @@ def _open() -> Driver:
     try:
         driver = open_driver()
         # A small kernel, kept afterwards: a compiler or driver too old for this GPU shows only here.
-        driver.kernel("mesh_quantize", "mesh_quantize")
+        driver.kernel("texture_project", "texture_bytes")
         return driver
     except BackendError as error:
         _refusal = str(error)

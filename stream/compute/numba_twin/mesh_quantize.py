@@ -111,7 +111,6 @@ def mesh_quantize(
     previous: Array | None,
     mask_threshold: float,
     out: QuantisedPlanes,
-    stream: None,
 ) -> None:
     """Fill ``out`` (`stream.compute.mesh_quantize`)."""
     given = out.levels if previous is None else previous
