@@ -23,13 +23,12 @@ class Demands:
 
     def __init__(self, plan: Plan, demands: Sequence[Callable[[], Demand]]) -> None:
         self._plan, self._demands = plan, demands
-        self._last: dict[str, float] = {}
+        self._turns: dict[str, float] = {}
         self._steps: dict[frozenset[str], frozenset[str]] = {}
 
     def __call__(self, now: float) -> frozenset[str]:
         """Names of the steps to run on a frame that comes at ``now``, seconds on a steady clock."""
-        due = frozenset(thing for thing, rate in self._rates().items() if self._due(thing, rate, now))
-        self._last.update(dict.fromkeys(due, now))
+        due = frozenset(thing for thing, rate in self._rates().items() if self._takes_turn(thing, rate, now))
         if due not in self._steps:
             self._steps[due] = self._plan.steps_for(due)
         return self._steps[due]
@@ -41,5 +40,11 @@ class Demands:
                 rates[thing] = max(rate, rates.get(thing, 0.0))
         return rates
 
-    def _due(self, thing: str, rate: float, now: float) -> bool:
-        return rate > 0 and now - self._last.get(thing, -math.inf) >= 1 / rate
+    def _takes_turn(self, thing: str, rate: float, now: float) -> bool:
+        """Whether it is time; turns are counted from when the last was due, so that their rate comes out
+        though no frame comes just then."""
+        turn = self._turns.get(thing, -math.inf) + 1 / rate if rate > 0 else math.inf
+        if now < turn:
+            return False
+        self._turns[thing] = turn if now - turn < 1 / rate else now
+        return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from pipeline.test_plan import ON_HOST
 
 from stream.pipeline.demand import EVERY, Demand, Demands
@@ -23,15 +25,24 @@ def test_nothing_wanted_is_nothing_done() -> None:
 
 def test_a_rate_is_kept_whatever_the_frames_rate() -> None:
     demands = Demands(PLAN, [lambda: {"face": 4.0}])
-    looked = [number for number in range(60) if demands(number / 30)]
-    assert looked == [0, 8, 16, 24, 32, 40, 48, 56]
+    looked = [number for number in range(601) if demands(number / 30)]
+    assert len(looked) == 20 * 4 + 1
+    assert {later - earlier for earlier, later in pairwise(looked)} == {7, 8}
+
+
+def test_a_late_turn_is_not_made_up_for() -> None:
+    demands = Demands(PLAN, [lambda: {"face": 4.0}])
+    assert demands(0.0)
+    assert demands(3.0)
+    assert not demands(3.2)
+    assert demands(3.25)
 
 
 def test_a_slow_demand_does_not_slow_another() -> None:
     demands = Demands(PLAN, [lambda: {"face": 4.0}, lambda: {"surface": 16.0}])
     steps = [demands(number / 30) for number in range(30)]
-    assert [set(one) for one in steps[::2]] == [TO_SURFACE] * 15
-    assert sum(bool(one) for one in steps[1::2]) <= 4
+    assert sum(one == TO_SURFACE for one in steps) == 16
+    assert all(one in (TO_SURFACE, {"face"}, set()) for one in steps)
 
 
 def test_a_change_counts_from_the_next_frame_on() -> None:

@@ -219,7 +219,7 @@ def test_a_busy_event_loop_gets_the_newest_and_the_rest_is_counted() -> None:
     assert broadcast.dropped == 3
     assert len(listener.packets) == UNDELIVERED
     assert listener.packets[-1].message.sequence == UNDELIVERED + 3
-    assert listener.late
+    assert broadcast.mesh_rate < 40, "less is worked out while the loop is behind"
 
 
 def test_who_has_left_gets_nothing_more() -> None:

@@ -17,6 +17,7 @@ from stream.protocol.fragments import MAX_LANES, Kind, Message
 from stream.protocol.mesh_codec import MeshEncoder
 from stream.protocol.textures import encode_texture
 from stream.remote.server.sessions.mailbox import Packet, Tier
+from stream.remote.server.sessions.pace import Pace
 from stream.remote.server.sessions.viewer import Wants
 from stream.remote.settings import SendSettings
 from stream.types import Array, Capture, Expression, Face, Surface
@@ -46,7 +47,8 @@ class Listener(Protocol):
     wants: Wants
 
     def offer(self, packets: Sequence[Packet], late: bool) -> None:
-        """Take what is new; on the event loop, which is behind with its work where it comes ``late``."""
+        """Take what is new; on the event loop, which is behind with its work where it comes ``late`` though
+        the pace is as slow as it gets."""
 
 
 class Broadcast:
@@ -72,6 +74,7 @@ class Broadcast:
         self._picture_due = 0.0
         self._moment = float("-inf")
         self._lock = threading.Lock()
+        self._pace = Pace()
         self._undelivered: list[tuple[float, list[Packet]]] = []
 
     # On the event loop
@@ -90,9 +93,12 @@ class Broadcast:
             self._keys_wanted.add(tier)
 
     @property
-    def meshes_wanted(self) -> bool:
-        """Whether anybody wants meshes now; from any thread."""
-        return any(listener.wants.mesh is not None for listener in self._listeners)
+    def mesh_rate(self) -> float:
+        """How many meshes a second are wanted now: what somebody takes, if the server keeps up with it; 0
+        where nobody wants any. From any thread."""
+        wants = [listener.wants for listener in self._listeners]
+        taken = max((one.rate for one in wants if one.mesh is not None), default=0.0)
+        return min(taken, self._pace.rate)
 
     @property
     def expressions_wanted(self) -> bool:
@@ -102,10 +108,12 @@ class Broadcast:
     def _deliver(self) -> None:
         with self._lock:
             captures, self._undelivered = self._undelivered, []
-        late = time.monotonic() - captures[0][0] > LATE_SECONDS
+        now = time.monotonic()
+        late = now - captures[0][0] > LATE_SECONDS
+        self._pace.delivered(late, now)
         for _, packets in captures:
             for listener in self._listeners:
-                listener.offer(packets, late)
+                listener.offer(packets, late and self._pace.exhausted)
 
     # On worker threads
 

@@ -43,9 +43,7 @@ class BroadcastSink(_Sink):
     @property
     def wants(self) -> Demand:
         """What the viewers want now; else faces, `LOOKS` times a second."""
-        wanted = {"face": LOOKS}
-        if self._broadcast.meshes_wanted:
-            wanted["surface"] = EVERY
+        wanted = {"face": LOOKS, "surface": self._broadcast.mesh_rate}
         if self._broadcast.expressions_wanted:
             wanted["expression"] = EVERY
         return wanted

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from stream.errors import RemoteError
+from stream.pipeline.demand import EVERY
 from stream.pipeline.metrics import Metrics
 from stream.protocol.clock import monotonic_of
 from stream.protocol.fragments import Kind
@@ -32,11 +33,13 @@ class Wants:
     """What a viewer is to be sent; read by the threads that encode.
 
     :ivar mesh: the tier of its meshes, or None where it wants none.
+    :ivar rate: how many meshes a second it can take.
     """
 
     mesh: Tier | None = None
     expression: bool = False
     texture: bool = False
+    rate: float = EVERY
 
     def includes(self, packet: Packet) -> bool:
         """Whether the packet is for this viewer."""
@@ -163,8 +166,10 @@ class Viewer:
         if not self._begun:
             return
         told, before = self._subscribed, self.wants
-        tier = self._adapt.level.tier if told.mesh else None
-        self.wants = Wants(tier, told.expression, told.texture and self._textures)
+        level = self._adapt.level
+        tier = level.tier if told.mesh else None
+        rate = 1 / level.interval if level.interval else EVERY
+        self.wants = Wants(tier, told.expression, told.texture and self._textures, rate)
         if tier is not before.mesh:
             self._mailbox.clear(Kind.MESH)
             if tier is not None:
