@@ -93,7 +93,7 @@ def _attempt(kind: str, name: str, look: Callable[[], str]) -> Check:
 
 
 def _cameras() -> Check:
-    devices = sorted(str(path) for path in Path("/dev").glob("video*"))
+    devices = sorted(str(path) for path in Path("/dev").glob("video*") if path.is_char_device())
     if devices:
         return Check("source", "webcam", True, ", ".join(devices), "")
     return Check("source", "webcam", False, "no camera is connected", "plug one in, or use --source sample")

@@ -58,7 +58,7 @@ class ImagesSource(TimedSource):
 
         :raises SourceError: there is none, or the folder cannot be read.
         """
-        if self._path.is_file():
+        if not self._path.is_dir() and self._path.exists():
             self._files = [self._path]
             return
         try:

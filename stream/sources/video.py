@@ -18,6 +18,7 @@ from av.sidedata.sidedata import Type as SideData
 from stream.compute.nv12 import PitchedNv12
 from stream.errors import InputError, SourceError
 from stream.sources.convert import check_size, to_rgb
+from stream.sources.pipe import PipeFile
 from stream.types import Array
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ class VideoFile:
         # Without these a playlist could make the library read from the network.
         options = {"protocol_whitelist": "file"}
         try:
-            self._container: InputContainer = av.open(f"file:{path}", options=options, hwaccel=hwaccel)
+            file = PipeFile(path) if path.is_fifo() else f"file:{path}"
+            self._container: InputContainer = av.open(file, options=options, hwaccel=hwaccel)
         except UNDECODABLE as error:
             raise SourceError(
                 f"Cannot open {path.name} as a video ({_reason(error)}); choose another file."
