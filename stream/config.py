@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from stream.errors import ConfigError
+from stream.yaml_text import Written, load_yaml
 
 
 class Settings(BaseModel):
-    """Base of every settings object: immutable, and unknown keys are refused."""
+    """Base of every settings object: immutable, and unknown keys are refused.
+
+    A number in a file that stands where a text belongs (a token, a name, a folder) is that text.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _as_written(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError as error:
+            if not isinstance(value, Written):
+                raise
+            try:
+                return check(value.text)
+            except ValidationError:
+                raise error from None
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -31,10 +47,10 @@ def load_config(path: Path, kind: type[SettingsT]) -> SettingsT:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ConfigError(f"{path} is larger than a settings file may be (1 MiB).")
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"Cannot read the settings file {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from error
     return parse_settings(values or {}, kind, str(path))
 

@@ -10,13 +10,14 @@ import stream
 
 PACKAGE = Path(stream.__file__).parent
 
-GROUND = {"types", "geometry", "errors", "config", "files", "memory", "blas"}
+GROUND = {"types", "geometry", "errors", "yaml_text", "config", "files", "memory", "blas"}
 """Modules that everybody may import; among themselves they keep the order of their names in `ORDER`."""
 
 ORDER = (
     "errors",
     "types",
     "geometry",
+    "yaml_text",
     "config",
     "files",
     "memory",

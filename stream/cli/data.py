@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from stream.cli.tables import console
 from stream.config import load_config, parse_settings
 from stream.errors import InputError
 from stream.files import atomic_path
@@ -41,15 +42,20 @@ def faces(
     data = shared / "data"
     if not data.is_dir():
         raise InputError(f"There is no folder {data}; say with --shared where the training data lies.")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(done: int, total: int, what: str) -> None:
             bar.update(task, completed=done, total=total, description=what)
 
         summary = build_dataset(settings, data, show)
-    typer.echo(f"{settings.out}: {summary['counts']} samples, {summary['seconds']} s")
+    console.print(f"{settings.out}: {summary['counts']} samples, {summary['seconds']} s")
 
 
 @app.command()
@@ -72,7 +78,7 @@ def sheet(
     encoded = cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()
     with atomic_path(out) as path:
         path.write_bytes(encoded)
-    typer.echo(f"{out}: samples of {data}")
+    console.print(f"{out}: samples of {data}")
 
 
 @app.command()
@@ -98,4 +104,4 @@ def stats(
     if report is not None:
         with atomic_path(report) as path:
             path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    typer.echo(f"{out}: " + ", ".join(f"{len(group)} faces of {name}" for name, group in groups.items()))
+    console.print(f"{out}: " + ", ".join(f"{len(group)} faces of {name}" for name, group in groups.items()))

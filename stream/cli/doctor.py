@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from stream.cli.system_libraries import missing_library
 from stream.cli.tables import console
@@ -50,8 +50,8 @@ def doctor(
     for heading in ("kind", "name", "state", "why", "how to get it"):
         table.add_column(heading, overflow="fold")
     for check in checks:
-        state = "[green]ready[/]" if check.ready else "[yellow]missing[/]"
-        table.add_row(check.kind, check.name, state, escape(check.why), escape(check.how))
+        state = Text("ready", "green") if check.ready else Text("missing", "yellow")
+        table.add_row(check.kind, check.name, state, check.why, check.how)
     console.print(table)
 
 
@@ -93,7 +93,7 @@ def _attempt(kind: str, name: str, look: Callable[[], str]) -> Check:
 
 
 def _cameras() -> Check:
-    devices = sorted(str(path) for path in Path("/dev").glob("video*"))
+    devices = sorted(str(path) for path in Path("/dev").glob("video*") if path.is_char_device())
     if devices:
         return Check("source", "webcam", True, ", ".join(devices), "")
     return Check("source", "webcam", False, "no camera is connected", "plug one in, or use --source sample")

@@ -120,11 +120,17 @@ def _landmark_mesh(stack: ExitStack) -> Method | None:
 def _compare(methods: dict[str, Method], sets: dict[str, Samples]) -> dict[str, Comparison]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from stream.cli.tables import console
     from stream.evaluation.comparison import compare
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     done = {}
-    with Progress(*columns, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("measuring", total=sum(map(len, sets.values())))
         for name, samples in sets.items():
             bar.update(task, description=name)

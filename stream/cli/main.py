@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
+import warnings
 
 import typer
 
 from stream import __version__
 from stream.cli import bench, data, doctor, evaluate, export, live, models, reconstruct, serve, train, view
 from stream.cli.system_libraries import missing_library
+from stream.cli.words import keep_streams, printable
 from stream.errors import ConfigError, ProsoponError
 
 app = typer.Typer(
@@ -50,14 +51,27 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; never returns (0 done, 1 failed, 2 wrong usage)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
-    # Libraries that are loaded quietly take descriptor 2 away for that time; what we say must not go there.
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s", force=True)
+    keep_streams()
+    _log_plainly(debug)
     try:
         app(args=[argument for argument in arguments if argument != "--debug"])
     except (ProsoponError, ImportError) as error:
         sentence = str(error) if isinstance(error, ProsoponError) else missing_library(error)
         if debug or sentence is None:
             raise
-        print(sentence, file=sys.stderr)
+        print(printable(sentence), file=sys.stderr)
         sys.exit(WRONG_USAGE if isinstance(error, ConfigError) else FAILED)
+
+
+def _log_plainly(debug: bool) -> None:
+    """One sentence a line on standard error; what libraries warn programmers of only with ``--debug``."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PlainFormatter("%(message)s"))
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler], force=True)
+    if not debug and not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))

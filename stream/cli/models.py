@@ -32,9 +32,9 @@ def models(
         console.print(_table(states))
         for state in states:
             if not state.ready:
-                typer.echo(state.why)
+                console.print(state.why)
     else:
-        typer.echo("No models are shipped with this version.")
+        console.print("No models are shipped with this version.")
 
 
 @imports.command()
@@ -55,7 +55,7 @@ def dpt(
 
     with console.status("Reading and checking the weights"):
         path = store_dpt(file, name, licence)
-    typer.echo(f"{name}: {path}; begin a training with it by `start: {path}`, `architecture: dpt`")
+    console.print(f"{name}: {path}; begin a training with it by `start: {path}`, `architecture: dpt`")
 
 
 def _as_json(state: ModelStatus) -> dict[str, Any]:

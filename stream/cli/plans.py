@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
 
 from stream.pipeline.plan import Plan
@@ -35,8 +34,8 @@ def plan_table(plan: Plan, title: str) -> Table:
     for step in plan.steps:
         where = " ".join(part for part in (step.backend, step.model) if part)
         after = ", ".join(step.after) or "the source"
-        table.add_row(step.name, f"{step.place}: {where}", after, ", ".join(step.gives), escape(step.why))
+        table.add_row(step.name, f"{step.place}: {where}", after, ", ".join(step.gives), step.why)
     table.add_section()
     for node in plan.left_out:
-        table.add_row(node.name, "not used", "", "", escape(node.why))
+        table.add_row(node.name, "not used", "", "", node.why)
     return table

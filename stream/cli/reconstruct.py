@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stream.cli.tables import console
 from stream.config import parse_settings
 from stream.errors import ConfigError
 from stream.geometry import DEFAULT_FOV, INTER_PUPIL_MM
@@ -41,4 +42,4 @@ def reconstruct(
         write_arrays(capture, output)
     else:
         write_mesh(mesh, output)
-    typer.echo(f"{output}: {int(mesh.valid.sum())} vertices, {len(mesh.triangles)} triangles")
+    console.print(f"{output}: {int(mesh.valid.sum())} vertices, {len(mesh.triangles)} triangles")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from stream.cli.tables import given
+from stream.cli.tables import console, given
 from stream.config import load_config, parse_settings
 from stream.remote.settings import ServeSettings
 
@@ -54,7 +54,7 @@ def serve(
     if json:
         typer.echo(json_format.dumps(figures, indent=2))
     else:
-        typer.echo(_closing(figures))
+        console.print(_closing(figures))
 
 
 def _log_lines(form: str) -> None:

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from stream.cli.words import PlainConsole
 from stream.files import atomic_path
 
-console = Console()
+console = PlainConsole()
 """Standard output; narrower terminals fold the tables."""
 
 

@@ -52,9 +52,7 @@ def live(
 def _run(task: str, config: Path | None, out: Path | None, resume: bool, **changes: object) -> None:
     """One run of the training loop on a task whose samples are shards of faces."""
     _let_threads_spin()
-    from rich.console import Console
-
-    from stream.cli.tables import given
+    from stream.cli.tables import console, given
     from stream.config import load_config, parse_settings
     from stream.training.extra import require_train_extra
 
@@ -63,7 +61,6 @@ def _run(task: str, config: Path | None, out: Path | None, resume: bool, **chang
     from stream.training.loop import CHECKPOINT, Trainer
     from stream.training.tasks import settings_of, task_of
 
-    console = Console()
     kind = settings_of(task)
     values = (load_config(config, kind) if config else kind()).model_dump() | given(**changes)
     settings = parse_settings(values, kind, "the command line")
@@ -88,9 +85,7 @@ def study(
 ) -> None:
     """Train several networks on more and more samples and compare them; Ctrl-C stops, --resume goes on."""
     _let_threads_spin()
-    from rich.console import Console
-
-    from stream.cli.tables import given
+    from stream.cli.tables import console, given
     from stream.config import load_config, parse_settings
     from stream.training.extra import require_train_extra
 
@@ -103,7 +98,6 @@ def study(
     from stream.training.study_report import write_report
     from stream.training.study_sets import StudySets
 
-    console = Console()
     settings = load_config(config, StudySettings) if config else StudySettings()
     settings = parse_settings(settings.model_dump() | given(data=data), StudySettings, "the command line")
     folder = out or Path("out/train") / settings.name
@@ -153,7 +147,7 @@ class _Progress:
 
         self._console = console
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),

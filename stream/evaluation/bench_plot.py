@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.evaluation.machine import machine_sentence
+from stream.evaluation.plain_figure import plain
 from stream.files import atomic_path
 
 LATENCY = "capture to output"
@@ -33,7 +34,7 @@ def draw_benchmark(result: dict[str, Any], path: Path) -> None:
     source = result["settings"]["source"]
     figure.suptitle(f"prosopon bench, source {source}\n{machine_sentence()}", fontsize=10)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+        plain(figure).savefig(temporary, dpi=120, format="png")
 
 
 def _draw_run(axes: Any, name: str, run: dict[str, Any]) -> None:

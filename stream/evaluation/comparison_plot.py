@@ -9,6 +9,7 @@ import numpy as np
 
 from stream.evaluation.comparison import Comparison
 from stream.evaluation.metrics import mean
+from stream.evaluation.plain_figure import plain
 from stream.evaluation.summary import correlation_of, strata, summarise_confidence
 from stream.files import atomic_path
 
@@ -44,7 +45,7 @@ def draw_strata(comparison: Comparison, title: str, path: Path) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=min(8, len(labels)), frameon=False)
     figure.suptitle(f"{title}: error after scale, offset and tilt, by what was drawn (samples)")
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+        plain(figure).savefig(temporary, dpi=100)
 
 
 def draw_details(comparison: Comparison, title: str, path: Path) -> None:
@@ -64,7 +65,7 @@ def draw_details(comparison: Comparison, title: str, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+        plain(figure).savefig(temporary, dpi=100)
 
 
 def _yaw(axes: Any, comparison: Comparison) -> None:

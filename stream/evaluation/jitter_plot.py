@@ -8,6 +8,7 @@ import numpy as np
 
 from stream.evaluation.clips import RATE
 from stream.evaluation.jitter import TRACES, Measurement
+from stream.evaluation.plain_figure import plain
 from stream.files import atomic_path
 
 COLOURS = {"raw": "#94a3b8", "smooth": "#dc2626"}
@@ -47,4 +48,4 @@ def draw_traces(measurements: dict[str, Measurement], path: Path) -> None:
         *panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False
     )
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+        plain(figure).savefig(temporary, dpi=110, format="png")

@@ -13,6 +13,7 @@ from stream.data.shards import Samples
 from stream.evaluation import metrics, regions
 from stream.evaluation.alignment import fit_depth
 from stream.evaluation.judge import Prediction
+from stream.evaluation.plain_figure import plain
 from stream.evaluation.surface import crop_unit_mm
 from stream.files import atomic_path
 from stream.types import Array
@@ -68,7 +69,7 @@ def draw_case(samples: Samples, prediction: Prediction, title: str, path: Path) 
         axis.set(xticks=[], yticks=[])
     figure.suptitle(title, fontsize=10)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=80)
+        plain(figure).savefig(temporary, dpi=80)
 
 
 def draw_index(paths: Sequence[Path], path: Path) -> None:

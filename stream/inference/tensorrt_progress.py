@@ -65,7 +65,8 @@ def run_with_bar(title: str, work: Callable[[Progress], T]) -> T:
 
     stop, results, errors = threading.Event(), list[T](), list[BaseException]()
     console = Console(stderr=True)
-    columns = (TextColumn(title), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=1.0)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -18,6 +17,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from stream.errors import ConfigError, InputError, OutputError
+from stream.files import put_in_place, target_of, temporary_beside, try_output
 from stream.pipeline.demand import EVERY, Demand
 from stream.types import Array, Capture
 
@@ -71,7 +71,8 @@ class VideoRecorder:
         self.frames = 0
         self.finished = False
         self._rate = Fraction(rate).limit_denominator(1001)
-        self._temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:12]}.mp4")
+        self._target = target_of(path)
+        self._temporary = temporary_beside(self._target)
         self._file: IO[bytes]
         self._failure: OutputError | None = None
         self._container: Any = None
@@ -86,9 +87,7 @@ class VideoRecorder:
         :raises OutputError: it cannot be written there.
         """
         with self._guard():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.is_dir():
-                raise OutputError(f"Cannot write {self.path}: it is a folder; choose another name.")
+            try_output(self.path)
             # FFmpeg's own files are closed without a word when the disk is full; Python's raise.
             self._file = self._temporary.open("wb")
             self._container = av.open(self._file, "w", format="mp4", options={"movflags": FLAGS})
@@ -160,7 +159,7 @@ class VideoRecorder:
         if self._failure is not None:
             raise self._failure
         if self.frames:
-            self._temporary.replace(self.path)
+            put_in_place(self._temporary, self._target)
             self.finished = True
         else:
             _log.info("Nothing was recorded to %s: no picture came.", self.path)

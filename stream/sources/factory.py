@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +19,7 @@ SAMPLES: dict[str, Literal["carphone", "astronaut"] | None] = {
 
 SPECS = (
     "webcam or webcam:N or a device such as /dev/video0 (a camera), sample or sample:carphone or "
-    "sample:astronaut (built in), or the path of a video, an image, or a folder of images"
+    "sample:astronaut (built in), or the path of a video, an image, a folder of images, or a pipe"
 )
 
 
@@ -60,20 +62,29 @@ def _camera(spec: str) -> int | str | None:
         return 0
     if match := re.fullmatch(r"webcam:(\d{1,3})", spec):
         return int(match[1])
-    return spec if spec.startswith("/dev/") else None
+    mode = _mode(spec)
+    if mode is None:
+        # Not plugged in, perhaps; what else lies in /dev (shared memory, pipes) is there, or is no camera.
+        return spec if re.fullmatch(r"/dev/(video\d+|v4l/.+)", spec) else None
+    return str(Path(spec).expanduser()) if stat.S_ISCHR(mode) else None
+
+
+def _mode(spec: str) -> int | None:
+    """What kind of file a path names, links followed; None where there is none."""
+    try:
+        return os.stat(Path(spec).expanduser()).st_mode if spec else None
+    except (OSError, ValueError, RuntimeError):
+        return None
 
 
 def _recorded(spec: str, rate: float | None, loop: bool, fast: bool, decode: str) -> FrameSource:
-    path = Path(spec).expanduser()
-    try:
-        is_folder, is_file = path.is_dir(), path.is_file()
-    except (OSError, ValueError):
-        is_folder = is_file = False
-    if not spec or not (is_folder or is_file):
+    mode = _mode(spec)
+    if mode is None or not (stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
         raise SourceError(f"There is no source {spec[:200]!r}; possible are: {SPECS}.")
+    path = Path(spec).expanduser()
     from stream.sources.images import DEFAULT_RATE, ImagesSource, is_image
 
-    if is_folder or is_image(path):
+    if stat.S_ISDIR(mode) or is_image(path):
         return ImagesSource(path, rate=DEFAULT_RATE if rate is None else rate, loop=loop, fast=fast)
     from stream.sources.file import FileSource
 

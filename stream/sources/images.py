@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 from collections.abc import Iterator
@@ -9,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from stream.errors import InputError, SourceError
+from stream.sources import metadata
 from stream.sources.convert import check_size, to_rgb
 from stream.sources.timed import TimedPicture, TimedSource
 from stream.types import Array
@@ -26,12 +28,15 @@ FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 DEFAULT_RATE = 30.0
 
+MAX_BYTES = 1 << 30
+"""Files larger than this are refused before they are read."""
+
 
 class ImagesSource(TimedSource):
     """The images of a folder in natural order (img2 before img10), or one image.
 
     EXIF orientation is honoured; see `stream.sources.convert` for 16-bit, grey and alpha. Files that
-    cannot be read, or are too large, are told in the log and left out.
+    cannot be read, or are too large, are named in the log, left out and counted.
 
     :param path: a folder, whose sub-folders are not entered, or an image file.
     :param rate: images per second.
@@ -53,7 +58,7 @@ class ImagesSource(TimedSource):
 
         :raises SourceError: there is none, or the folder cannot be read.
         """
-        if self._path.is_file():
+        if not self._path.is_dir() and self._path.exists():
             self._files = [self._path]
             return
         try:
@@ -69,19 +74,23 @@ class ImagesSource(TimedSource):
         if len(self._files) == 1:
             yield from self._repeat(read_image(self._files[0]))
             return
-        index = 0
+        index, bad = 0, set[Path]()
         while True:
             before = index
             for path in self._files:
                 try:
                     image = read_image(path)
                 except SourceError as error:
-                    log.warning("%s It is left out.", error)
+                    if path not in bad:
+                        log.warning("%s It is left out.", error)
+                    bad.add(path)
                     continue
                 yield TimedPicture(index / self.rate, partial(_same, image))
                 index += 1
             if index == before:
                 raise SourceError(f"Not one image in {self._path} can be read.")
+            if bad and not before:
+                log.warning("%d of %d images of %s were left out.", len(bad), len(self._files), self._path)
             if not self._loop:
                 return
 
@@ -96,20 +105,33 @@ class ImagesSource(TimedSource):
 def read_image(path: Path) -> Array:
     """(H, W, 3) uint8 RGB of an image file, the right way up.
 
-    :raises SourceError: it cannot be read, is damaged, not an image, or larger than 100 megapixels.
+    :raises SourceError: it cannot be read, is damaged, not an image, or larger than 100 megapixels or 1 GiB.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            check_size(image.width, image.height, path.name)
-            return to_rgb(_samples(ImageOps.exif_transpose(image)), path.name)
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise SourceError(f"{path.name} is larger than an image may be (1 GiB); choose another file.")
+        return _decode(data, path.name)
+    except SourceError:
+        raise
     except UnidentifiedImageError as error:
         raise SourceError(f"{path.name} is not an image that can be read; choose another file.") from error
     except Image.DecompressionBombError as error:
         raise SourceError(f"{path.name} has more than 100 megapixels; shrink it.") from error
     except InputError as error:
         raise SourceError(str(error)) from error
-    except (OSError, ValueError, SyntaxError, MemoryError) as error:
-        raise SourceError(f"{path.name} cannot be read ({error}).") from error
+    except Exception as error:  # decoders raise nearly anything on a damaged file
+        reason = getattr(error, "strerror", None) or error
+        raise SourceError(f"{path.name} cannot be read ({reason}); choose another file.") from error
+
+
+def _decode(data: bytes, name: str) -> Array:
+    """The picture (H, W, 3) uint8 RGB that an image file shows."""
+    turned, bare = metadata.part(data)
+    with Image.open(io.BytesIO(bare), formats=FORMATS) as image:
+        check_size(image.width, image.height, name)
+        return metadata.upright(to_rgb(_samples(image), name), turned)
 
 
 def _samples(image: Image.Image) -> Array:

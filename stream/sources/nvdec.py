@@ -58,11 +58,13 @@ class NvdecFile(VideoFile):
     """An open video file whose pictures are decoded into the memory of the current driver's GPU.
 
     :raises BackendError: there is no such GPU, PyAV was built without it, it does not decode this kind of
-        video, or the pictures must be turned, stretched or rounded to 8 bits on the host.
+        video, the pictures must be turned, stretched or rounded to 8 bits on the host, or it is a pipe.
     :raises SourceError: as `VideoFile`; or CUDA refused.
     """
 
     def __init__(self, path: Path) -> None:
+        if path.is_fifo():
+            raise BackendError("A pipe is read once, and what the GPU cannot decode is opened again.")
         if "cuda" not in hwdevices_available():
             raise BackendError("PyAV was built without CUDA; install its wheel.")
         self._driver = current_driver()

@@ -18,6 +18,8 @@ from av.sidedata.sidedata import Type as SideData
 from stream.compute.nv12 import PitchedNv12
 from stream.errors import InputError, SourceError
 from stream.sources.convert import check_size, to_rgb
+from stream.sources.pipe import PipeFile
+from stream.sources.video_stream import choose_stream
 from stream.types import Array
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ MAX_ASPECT = 4
 
 
 class VideoFile:
-    """An open video file's first video stream.
+    """An open video file's default video stream (`choose_stream`).
 
     :param hwaccel: the hardware that decodes (`stream.sources.nvdec`); the CPU otherwise.
     :ivar rate: average frames per second, or None where the file does not say.
@@ -45,7 +47,8 @@ class VideoFile:
         # Without these a playlist could make the library read from the network.
         options = {"protocol_whitelist": "file"}
         try:
-            self._container: InputContainer = av.open(f"file:{path}", options=options, hwaccel=hwaccel)
+            file = PipeFile(path) if path.is_fifo() else f"file:{path}"
+            self._container: InputContainer = av.open(file, options=options, hwaccel=hwaccel)
         except UNDECODABLE as error:
             raise SourceError(
                 f"Cannot open {path.name} as a video ({_reason(error)}); choose another file."
@@ -57,9 +60,7 @@ class VideoFile:
             raise
 
     def _choose_stream(self) -> None:
-        if not self._container.streams.video:
-            raise SourceError(f"{self._path.name} holds no video; choose another file.")
-        self._stream = self._container.streams.video[0]
+        self._stream = choose_stream(self._container, self._path.name)
         self._stream.thread_type = "AUTO"
         try:
             check_size(self._stream.width, self._stream.height, self._path.name)
