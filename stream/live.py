@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, SecretStr, field_serializer
 
 from stream.config import Settings
+from stream.errors import ConfigError
+from stream.files import try_output
 from stream.outputs.latest import LatestCapture
 from stream.pipeline.runner import Summary
 from stream.recipes import CaptureSettings
@@ -28,6 +31,9 @@ SAMPLE_SECONDS = 10.0
 
 PREVIEW_RATE = 30.0
 
+WRITTEN = ("preview.mp4", "face.glb", "live.json")
+"""Names of what a session writes into its folder."""
+
 
 class LiveSettings(Settings):
     """What a live session does.
@@ -39,7 +45,8 @@ class LiveSettings(Settings):
     :ivar duration: seconds after which to stop; None runs until the source ends (the sample 10 s where
         there is no window and nothing is published).
     :ivar show: a window, a preview video without one, or nothing drawn; ``auto`` takes what is there.
-    :ivar out: folder for ``preview.mp4``, ``face.glb``, ``live.json``, screenshots and recordings.
+    :ivar out: folder for ``preview.mp4``, ``face.glb`` (of more faces ``face-2.glb``, ...), ``live.json``,
+        screenshots and recordings.
     :ivar decode: who decodes a video file, the CPU or the GPU (NVDEC), where it can.
     :ivar metrics_port: serve Prometheus' ``/metrics`` on 127.0.0.1 at this port.
     :ivar publish: address of a server (`prosopon serve`) that the meshes are sent to, and the expressions.
@@ -71,7 +78,7 @@ class LiveResult:
     """What a session left behind.
 
     :ivar summary: how the run went.
-    :ivar files: what was written, by what it is (``preview``, ``mesh``).
+    :ivar files: what was written, by what it is (``preview``, ``mesh``, ``mesh-2``, ...).
     :ivar published: how publishing went, as `PublisherFigures`
         (`stream.remote.client.publishing.publisher`) and the session's name; empty where nothing was.
     """
@@ -94,6 +101,7 @@ class LiveSession:
     def __init__(self, settings: LiveSettings) -> None:
         self._settings = settings
         self.drawing = choose_drawing(settings.show)
+        _keep_source(settings)
         self._latest = LatestCapture()
         self._recorder: VideoRecorder | None = None
         self._publisher = self._publish_stage()
@@ -110,21 +118,26 @@ class LiveSession:
             metrics_port=settings.metrics_port,
         )
 
+    @property
+    def _mesh_path(self) -> Path:
+        return self._settings.out / "face.glb"
+
     def run(self) -> LiveResult:
-        """Run to the end (or Ctrl-C) and write the last mesh.
+        """Run to the end (or Ctrl-C) and write the last meshes, one file for each face.
 
         :raises ProsoponError: the source, a model or a backend is not to be had, or the server to publish to.
         :raises OutputError: a result cannot be written.
         """
-        from stream.mesh.export import write_mesh
+        from stream.mesh.export import write_meshes
 
+        try_output(self._mesh_path)
         summary = self.session.run()
         files = {}
         if self._recorder is not None and self._recorder.finished:
             files["preview"] = self._recorder.path
         if self._latest.capture is not None:
-            files["mesh"] = self._settings.out / "face.glb"
-            write_mesh(self._latest.capture.meshes[0], files["mesh"])
+            written = write_meshes(self._latest.capture.meshes, self._mesh_path)
+            files |= {f"mesh-{place}" if place > 1 else "mesh": path for place, path in enumerate(written, 1)}
         return LiveResult(summary, files, self._published())
 
     def _open_source(self) -> FrameSource:
@@ -177,3 +190,14 @@ class LiveSession:
     def _panel(self) -> list[str]:
         lines = panel_lines(self.session.metrics.snapshot())
         return lines if self._publisher is None else [*lines[:3], *self._publisher.panel(), *lines[3:]]
+
+
+def _keep_source(settings: LiveSettings) -> None:
+    """Refuse to write over what is played.
+
+    :raises ConfigError: the source is one of the files that the session writes.
+    """
+    with suppress(OSError, ValueError):
+        for name in WRITTEN:
+            if (settings.out / name).samefile(Path(settings.source).expanduser()):
+                raise ConfigError(f"{settings.source} would be overwritten; choose another --out.")

@@ -101,7 +101,7 @@ class Session:
         return self.pipeline.metrics
 
     def run(self) -> Summary:
-        """Run to the end on an event loop of its own; Ctrl-C and SIGTERM stop it cleanly.
+        """Run to the end on an event loop of its own; Ctrl-C, SIGTERM and SIGHUP stop it cleanly.
 
         :raises ProsoponError: see `Pipeline.run`.
         """

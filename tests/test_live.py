@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from people import capture_with
+from shared_folder import SHARED
 
 from stream import live
-from stream.errors import BackendError, OutputError
+from stream.errors import BackendError, ConfigError, OutputError
 from stream.live import LiveSession, LiveSettings
 from stream.outputs.latest import LatestCapture
 from stream.pipeline.metrics import Metrics
@@ -116,3 +117,21 @@ def test_the_last_mesh_with_triangles_is_kept() -> None:
     for capture in (good, capture_with(frame, (face,), meshes=(mesh(0),)), Capture(frame)):
         keep(capture)
     assert keep.capture is good
+
+
+def test_a_session_does_not_write_over_its_source(tmp_path: Path) -> None:
+    (tmp_path / "preview.mp4").write_bytes(b"a recording of before")
+    with pytest.raises(ConfigError, match="another --out"):
+        LiveSession(LiveSettings(source=str(tmp_path / "preview.mp4"), show="off", out=tmp_path))
+
+
+def test_every_face_that_was_followed_is_written(tmp_path: Path) -> None:
+    if SHARED is None:
+        pytest.skip("no shared folder beside the checkout")
+    source = SHARED / "data/cases/two_faces.jpg"
+    settings = LiveSettings.model_validate(
+        {"source": str(source), "show": "off", "out": tmp_path, "capture": {"max_faces": 2}}
+    )
+    files = LiveSession(settings).run().files
+    assert files == {"mesh": tmp_path / "face.glb", "mesh-2": tmp_path / "face-2.glb"}
+    assert all(path.stat().st_size > 10_000 for path in files.values())

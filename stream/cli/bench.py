@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream.cli.tables import console, device_tables, given, remote_table, stage_table, unit_table, write_json
+from stream.cli.tables import (
+    console,
+    device_tables,
+    given,
+    remote_table,
+    stage_table,
+    try_outputs,
+    unit_table,
+    write_json,
+)
 from stream.config import load_config, parse_settings
 from stream.errors import ConfigError
 
@@ -40,6 +49,7 @@ def bench(
     frame, frames a unit when unpaced, and p95 from capture to the drawn picture (--no-render: to the mesh).
     """
     from stream.evaluation.benchmark import BenchSettings
+    from stream.evaluation.plain_figure import is_plot
 
     values = (load_config(config, BenchSettings) if config else BenchSettings()).model_dump()
     values |= given(source=source, frames=frames, warmup=warmup, render=render, decode=decode)
@@ -48,15 +58,19 @@ def bench(
     picture = plot or (json.with_suffix(".png") if json else None)
     if picture is not None and (picture == json or picture.suffix != ".png"):
         raise ConfigError("The plot is a .png file and the figures are another; name them so.")
+    if plot is None and picture is not None and not is_plot(picture):
+        raise ConfigError(f"{picture} is there and no plot of ours; say with --plot where the plot goes.")
+    try_outputs(json, picture)
     with console.status("Measuring") as status:
         result = _measure(settings, remote, lambda name: status.update(f"Measuring: {name}"))
-    _show(result, remote)
     if json:
         write_json(result, json)
-        console.print(f"Figures: {json}")
     if picture:
         _draw(result, remote, picture)
-        console.print(f"Plot: {picture}")
+    _show(result, remote)
+    for what, path in (("Figures", json), ("Plot", picture)):
+        if path:
+            console.print(f"{what}: {path}")
 
 
 def _measure(settings: BenchSettings, remote: bool, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -80,6 +94,8 @@ def _show(result: dict[str, Any], remote: bool) -> None:
     for name, run in result["runs"].items():
         used = f"CPU {run['cpu_percent']:.0f} % of one core, {run['rss_mb']:.0f} MB"
         title = f"{name}: {run['fps']:.1f} fps, {used}"
+        if run["faces"] < 1:
+            title += f", a face in {run['faces']:.0%} of the frames"
         console.print(stage_table(run, title))
     console.print(unit_table(result, drawn=result["settings"]["render"]))
     for table in device_tables(result["device"]) if "device" in result else []:

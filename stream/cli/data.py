@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stream.cli.tables import console
+from stream.cli.tables import console, try_outputs
 from stream.config import load_config, parse_settings
 from stream.errors import InputError
 from stream.files import atomic_path
@@ -74,6 +74,7 @@ def sheet(
 
     from stream.data.faces.sheet import contact_sheet
 
+    try_outputs(out)
     picture = contact_sheet(data, split, count, seed, landmarks)
     encoded = cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()
     with atomic_path(out) as path:
@@ -95,6 +96,7 @@ def stats(
     from stream.evaluation.statistics import clip_statistics, dataset_statistics, summary
     from stream.evaluation.statistics_plot import draw_statistics
 
+    try_outputs(out, report)
     picked = Dataset(list(pick_samples(data, split, STATISTICS_SAMPLES, SHARD_SHARE, seed=0)))
     groups = {"dataset": dataset_statistics(picked, STATISTICS_SAMPLES)}
     if clips:

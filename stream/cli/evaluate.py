@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from stream.evaluation.comparison import Comparison
     from stream.evaluation.judge import Method
 
+INDEX = "worst.png"
+"""The sheet of all pictures of worst samples."""
+
 app = typer.Typer(
     help="Measure depth: on held-out data, and over time in the live chain.", no_args_is_help=True
 )
@@ -43,10 +46,11 @@ def depth(
 ) -> None:
     """Compare networks with a plane, the mean face in the true pose, and the tracker's own mesh."""
     from stream.cli.depth_tables import LEGEND, accuracy_table, feature_table
-    from stream.cli.tables import console, write_json
+    from stream.cli.tables import console, try_outputs, write_json
     from stream.evaluation.machine import describe_machine
     from stream.evaluation.sets import load_sets
 
+    try_outputs(json, out / INDEX if out is not None else None)
     sets: dict[str, Samples] = load_sets(data, split, samples)
     for folder in other or ():
         # Two folders may share a name; their paths differ.
@@ -67,16 +71,17 @@ def depth(
         methods = _methods(model or _shipped(), backend, threads, stack)
         done = _compare(methods, sets)
         for name, comparison in done.items():
-            part = comparison.summary()
-            result["sets"][name] = part
-            console.print(accuracy_table(name, part), "", feature_table(name, part), "")
-        console.print(LEGEND)
+            result["sets"][name] = comparison.summary()
         if out is not None:
             _draw(methods, sets, done, worst, out)
-            console.print(f"Plots and pictures: {out}")
     if json is not None:
         write_json(result, json)
-        console.print(f"Figures: {json}")
+    for name, part in result["sets"].items():
+        console.print(accuracy_table(name, part), "", feature_table(name, part), "")
+    console.print(LEGEND)
+    for what, place in (("Plots and pictures", out), ("Figures", json)):
+        if place is not None:
+            console.print(f"{what}: {place}")
 
 
 def _shipped() -> list[str]:
@@ -165,4 +170,4 @@ def _draw(
             cases.append(folder / f"{stem}-worst-{place:02d}.png")
             draw_case(one, predict(one), title, cases[-1])
     if cases:
-        draw_index(cases, folder / "worst.png")
+        draw_index(cases, folder / INDEX)

@@ -27,14 +27,17 @@ def depth(
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Write what a run trained into the package, with the manifest: depth, or depth-live."""
-    from stream.cli.tables import console, write_json
+    from stream.cli.tables import console, try_outputs, write_json
     from stream.training.extra import require_train_extra
 
     require_train_extra()
     from stream.training.release import release_network
 
+    try_outputs(json)
     with console.status("Exporting and measuring"):
         result = release_network(checkpoint, data)
+    if json is not None:
+        write_json(result, json)
     for name, figures in result.items():
         if name.startswith("depth"):
             measured = _listed(figures["accuracy"])
@@ -45,8 +48,6 @@ def depth(
         console.print(f"{name}: {verdict}")
     if "fp16" in result:
         console.print(f"in float16 arithmetic: {_listed(result['fp16'])}")
-    if json is not None:
-        write_json(result, json)
 
 
 @app.command()
@@ -65,13 +66,16 @@ def trt(
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
     """Build a TensorRT plan ahead of time and say what its precision loses."""
-    from stream.cli.tables import console, write_json
+    from stream.cli.tables import console, try_outputs, write_json
     from stream.inference.tensorrt_export import export_plan
     from stream.models.store import open_model
 
     path = Path(model) if Path(model).suffix == ".onnx" else open_model(model)
     folder = None if out == "cache" else Path(out)
+    try_outputs(json)
     result = export_plan(path, folder, precision is TrtPrecision.FP32, arch, max_batch)
+    if json is not None:
+        write_json(result, json)
     done = "was in the cache" if result["from_cache"] else f"built in {result['seconds']:.1f} s"
     console.print(
         f"{result['model']}: {result['precision']} for {result['gpu']} with {result['library']}, "
@@ -80,8 +84,6 @@ def trt(
     if result["loss"]:
         console.print(f"lost by {result['precision']} ({result['measured']}): {_listed(result['loss'])}")
     console.print(f"It lies in {result['file']}")
-    if json is not None:
-        write_json(result, json)
 
 
 def _listed(accuracy: dict[str, float]) -> str:

@@ -27,11 +27,12 @@ def jitter(
     out: Annotated[Path | None, typer.Option(help="Draw depth over time here (PNG).")] = None,
 ) -> None:
     """Step the live chain with and without its smoothing and compare: jitter in mm, lag in frames."""
-    from stream.cli.tables import console, write_json
+    from stream.cli.tables import console, try_outputs, write_json
     from stream.evaluation.jitter import measure_photo, measure_recording
     from stream.recipes import CaptureSettings
     from stream.sources.images import is_image, read_image
 
+    try_outputs(json, out)
     settings = CaptureSettings(inference=inference)
     found: dict[str, Measurement] = {}
     with console.status("Measuring"):
@@ -40,14 +41,14 @@ def jitter(
                 found[Path(source).name] = measure_photo(read_image(Path(source)), settings, frames)
             else:
                 found[Path(source).name] = measure_recording(_read(source, limit), settings)
-    for table in _tables(found):
-        console.print(table)
     if json is not None:
         write_json({name: _plain(measurement.figures) for name, measurement in found.items()}, json)
     if out is not None:
         from stream.evaluation.jitter_plot import draw_traces
 
         draw_traces(found, out)
+    for table in _tables(found):
+        console.print(table)
 
 
 def _read(spec: str, limit: int) -> list[Frame]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
-from stream.cli.tables import console, given, stage_table, write_json
+from stream.cli.tables import console, given, stage_table, try_outputs, write_json
 from stream.config import load_config, parse_settings
 from stream.errors import ConfigError, OutputError
 from stream.live import LiveResult, LiveSession, LiveSettings
@@ -67,6 +67,8 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 def run_live(settings: LiveSettings) -> None:
     """Run a session with its table on the terminal, then say what was measured and written."""
+    figures = settings.out / "live.json"
+    try_outputs(figures)
     session = LiveSession(settings)
     console.print(_opening(settings, session))
     snapshot = session.session.metrics.snapshot
@@ -81,7 +83,7 @@ def run_live(settings: LiveSettings) -> None:
             result = session.run()
     else:
         result = session.run()
-    _report(settings, result)
+    _report(settings, result, figures)
 
 
 def _opening(settings: LiveSettings, session: LiveSession) -> str:
@@ -97,11 +99,10 @@ def _opening(settings: LiveSettings, session: LiveSession) -> str:
     return f"Capturing from {settings.source} {shown[session.drawing]}{published}, {ending}; Ctrl-C stops."
 
 
-def _report(settings: LiveSettings, result: LiveResult) -> None:
+def _report(settings: LiveSettings, result: LiveResult, path: Path) -> None:
     from stream.evaluation.machine import describe_machine, machine_sentence
 
     summary = result.summary
-    console.print(stage_table(summary.metrics, f"{summary.seconds:.1f} s on {machine_sentence()}"))
     figures: dict[str, Any] = {
         **summary.metrics,
         "seconds": summary.seconds,
@@ -112,11 +113,11 @@ def _report(settings: LiveSettings, result: LiveResult) -> None:
         "machine": describe_machine(),
         "settings": settings.model_dump(mode="json"),
     }
+    write_json(figures, path)
+    console.print(stage_table(summary.metrics, f"{summary.seconds:.1f} s on {machine_sentence()}"))
     if result.published:
         sent, dropped = result.published["sent"], result.published["dropped"]
         console.print(f"Published as {result.published['session']}: {sent} sent, {dropped} left out.")
-    path = settings.out / "live.json"
-    write_json(figures, path)
     if "mesh" not in result.files:
         console.print("No face was seen, so there is no mesh.")
     console.print("Written: " + ", ".join(str(file) for file in (*result.files.values(), path)))

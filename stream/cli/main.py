@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 
@@ -67,6 +68,9 @@ def _log_plainly(debug: bool) -> None:
     """One sentence a line on standard error; what libraries warn programmers of only with ``--debug``."""
     handler = logging.StreamHandler()
     handler.setFormatter(_PlainFormatter("%(message)s"))
+    if not debug:
+        handler.addFilter(lambda record: record.name.startswith("stream") or record.levelno >= logging.ERROR)
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler], force=True)
     if not debug and not sys.warnoptions:
         warnings.simplefilter("ignore")

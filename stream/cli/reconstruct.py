@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.tables import console
+from stream.cli.tables import console, try_outputs
 from stream.config import parse_settings
 from stream.errors import ConfigError
 from stream.geometry import DEFAULT_FOV, INTER_PUPIL_MM
@@ -36,6 +36,7 @@ def reconstruct(
     from stream.sources.images import read_image
     from stream.still import capture_image
 
+    try_outputs(output)
     capture = capture_image(read_image(image), settings)
     (mesh,) = capture.meshes
     if output.suffix.lower() == ".npz":

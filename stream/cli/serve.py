@@ -7,7 +7,6 @@ import contextlib
 import json as json_format
 import logging
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -17,12 +16,11 @@ import typer
 
 from stream.cli.tables import console, given
 from stream.config import load_config, parse_settings
+from stream.pipeline.run import stop_signals
 from stream.remote.settings import ServeSettings
 
 if TYPE_CHECKING:
     from stream.remote.server.http.server import RemoteServer
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve(
@@ -70,7 +68,7 @@ async def _serve(settings: ServeSettings, duration: float | None, quiet: bool) -
     server = RemoteServer(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in SIGNALS:
+    for number in (signals := stop_signals()):
         loop.add_signal_handler(number, stop.set)
     starting = asyncio.create_task(server.start())
     stopping = asyncio.create_task(stop.wait())
@@ -88,7 +86,7 @@ async def _serve(settings: ServeSettings, duration: float | None, quiet: bool) -
             task.cancel()
         await asyncio.gather(starting, stopping, return_exceptions=True)
         await server.stop()
-        for number in SIGNALS:
+        for number in signals:
             loop.remove_signal_handler(number)
     return {
         "seconds": time.monotonic() - begun,

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from stream.cli.words import PlainConsole
-from stream.files import atomic_path
+from stream.files import atomic_path, try_output
 
 console = PlainConsole()
 """Standard output; narrower terminals fold the tables."""
@@ -121,6 +121,16 @@ def write_json(values: object, path: Path) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def try_outputs(*paths: Path | None) -> None:
+    """Find out before the work whether the files that were asked for can be written after it.
+
+    :raises OutputError: one cannot.
+    """
+    for path in paths:
+        if path is not None:
+            try_output(path)
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -128,10 +128,10 @@ def _let_threads_spin() -> None:
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
     """An event that Ctrl-C or a termination request sets, instead of cutting a step in half."""
+    from stream.pipeline.run import stop_signals
+
     stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in stop_signals()}
     try:
         yield stop
     finally:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from stream.cli.tables import console, stage_table, write_json
+from stream.cli.tables import console, stage_table, try_outputs, write_json
 from stream.errors import OutputError
 from stream.render.drawing import Show
 
@@ -32,9 +32,12 @@ def view(
     from stream.remote.client.watching.view import ViewResult, ViewSession
     from stream.remote.client.watching.viewer import RemoteViewer
 
+    try_outputs(json)
     viewing = ViewSession(RemoteViewer(url, token, session=session, transport=transport), out, show, duration)
     console.print(f"Watching {shown_url(url)}{_ending(viewing.drawing, out, duration)}; Ctrl-C stops.")
     result: ViewResult = viewing.run()
+    if json is not None:
+        write_json(_figures(result), json)
     console.print(stage_table(result.summary.metrics, f"{result.summary.seconds:.1f} s"))
     figures = result.figures
     console.print(
@@ -42,13 +45,12 @@ def view(
         f"{figures.reconnections} reconnections."
     )
     if json is not None:
-        write_json(_figures(result), json)
         console.print(f"Figures: {json}")
-    if result.written is not None:
-        console.print(f"Written: {result.written}")
+    if result.written:
+        console.print("Written: " + ", ".join(map(str, result.written)))
     if result.summary.failures:
         raise OutputError("Not everything could be finished: " + "; ".join(result.summary.failures))
-    if out is not None and result.written is None:
+    if out is not None and not result.written:
         raise OutputError(f"No mesh came, so {out} was not written; is a face before the camera?")
 
 
@@ -66,5 +68,5 @@ def _figures(result: Any) -> dict[str, Any]:
         "ended": summary.reason,
         "failures": [*summary.failures, *(f"{name} did not stop" for name in summary.abandoned)],
         "viewer": asdict(result.figures),
-        "file": None if result.written is None else str(result.written),
+        "files": [str(path) for path in result.written],
     }

@@ -59,9 +59,11 @@ def run_benchmark(
 
     :param progress: told the name of each run before it starts.
     :returns: ``fps``, ``latency_ms`` {p50, p95, p99}, ``stages`` {name: {p50, p95, p99, rate, drops, ...}},
-        ``drops``, ``rss_mb``, ``cpu_percent`` of the unpaced run; under ``runs`` the same for each run by
-        name (``unpaced``, ``30 fps``, ...); what `stream.evaluation.unit.in_units` gives; ``machine`` and
-        ``settings``; and where frames stay on the GPU ``device``, of `measure_device`.
+        ``drops``, ``faces`` (share of the frames that show one), ``rss_mb``, ``cpu_percent`` of the unpaced
+        run; under ``runs`` the same for each run by name (``unpaced``, ``30 fps``, ...); what
+        `stream.evaluation.unit.in_units` gives; ``machine`` and ``settings``; and where frames stay on the
+        GPU ``device``, of `measure_device`.
+    :raises FaceError: the frames of a run show no face, so that there was next to nothing to do.
     :raises ProsoponError: the source, a model or a backend is not to be had, or it was stopped.
     """
     settings = _drawable(settings)
@@ -94,7 +96,7 @@ def measure(settings: BenchSettings, rate: float | None) -> dict[str, Any]:
         wanted = "mesh" if draw is None else PICTURE
         session = Session(
             source,
-            [_WarmUp(settings.warmup, watch.begin, wanted)],
+            [warm := _WarmUp(settings.warmup, watch.begin, wanted)],
             settings.capture,
             draw=draw,
             frames=settings.frames + settings.warmup,
@@ -104,11 +106,16 @@ def measure(settings: BenchSettings, rate: float | None) -> dict[str, Any]:
         summary = session.run()
     if summary.reason == "stopped":
         raise ProsoponError("The benchmark was stopped before its end; nothing is reported.")
+    if not warm.faces:
+        raise FaceError(
+            f"No frame of {settings.source} that was measured shows a face; measure with another --source."
+        )
     figures = summary.metrics
     del figures["stages"][_WarmUp.name], figures["outputs"][_WarmUp.name]
     return {
         **figures,
         "offered_fps": rate,
+        "faces": warm.faces / warm.measured,
         "seconds": summary.seconds,
         "cpu_percent": watch.usage.cpu_percent,
         "rss_mb": watch.usage.peak_rss_mb,
@@ -184,12 +191,17 @@ def _render_stage(settings: BenchSettings) -> Stage | None:
 
 
 class _WarmUp:
-    """A sink that calls back once the warm-up's captures came through."""
+    """A sink that calls back once the warm-up's captures came through, and counts those that follow.
+
+    :ivar measured: captures since then.
+    :ivar faces: those of them that show somebody.
+    """
 
     name = "warm-up"
 
     def __init__(self, captures: int, done: Callable[[], None], wanted: str) -> None:
         self.wants: Demand = {wanted: EVERY}
+        self.measured = self.faces = 0
         self._left = captures
         self._done = done
 
@@ -198,6 +210,9 @@ class _WarmUp:
 
     def __call__(self, capture: Capture) -> Capture:
         """Count, and pass the capture on."""
+        if self._left <= 0:
+            self.measured += 1
+            self.faces += bool(capture.people)
         self._left -= 1
         if self._left == 0:
             self._done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 
@@ -12,3 +13,14 @@ def plain(figure: Any) -> Any:
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     return figure
+
+
+def is_plot(path: Path) -> bool:
+    """Whether what lies there may be replaced by a plot unasked: nothing, or a PNG that Matplotlib made."""
+    if not path.is_file():
+        return True
+    try:
+        with path.open("rb") as file:
+            return b"Matplotlib" in file.read(1024)
+    except OSError:
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,8 @@ from stream.errors import BackendError
 from stream.face.quiet import QuietStart, quiet_stderr
 from stream.face.search import SearchPace
 from stream.face.tracker import LANDMARKS, check_image, plausible
+from stream.face.turns import QuarterTurns, turn_image, turn_landmarks
+from stream.face.upright import TOLERANCE, turned_by
 from stream.types import Array, Frame
 
 MEDIAPIPE = "mediapipe==0.10.21"
@@ -30,6 +33,8 @@ faces and their mirror images at 320, 640 and 1280 pixels: 0.35, 0.33 and 0.31."
 
 FRAME_MICROSECONDS = 33333
 """By how much MediaPipe's own clock goes on from frame to frame."""
+
+_NOTHING = np.zeros((8, 8, 3), dtype=np.uint8)
 
 _LIST_TAG, _FIELD_TAGS = 0x0A, (0x0D, 0x15, 0x1D)
 """What comes before a landmark (then its length) and before each of its x, y and z."""
@@ -75,6 +80,23 @@ def open_mesh(max_faces: int, static: bool) -> Any:
             f"MediaPipe's face mesh does not start ({error}); install it again with: pip install {MEDIAPIPE}"
         ) from error
     return mesh
+
+
+def open_detector(full_range: bool) -> Any:
+    """MediaPipe's running face detection, for near faces or for those across a room.
+
+    :raises BackendError: it cannot be loaded or started.
+    """
+    solutions = load_solutions()
+    try:
+        with quiet_stderr():
+            detector = solutions.face_detection.FaceDetection(model_selection=int(full_range))
+            detector.process(np.zeros((8, 8, 3), dtype=np.uint8))  # Loads the network, and logs.
+    except (RuntimeError, ValueError, OSError) as error:
+        raise BackendError(
+            f"MediaPipe's face detector does not start ({error}); install it again: pip install {MEDIAPIPE}"
+        ) from error
+    return detector
 
 
 def shrink(image: Array) -> Array:
@@ -149,15 +171,20 @@ def _read_landmarks(message: bytes) -> Array:
 class MediaPipeTracker:
     """Video: follows each face from frame to frame and detects only while fewer than ``max_faces`` are known.
 
-    Where nobody has been seen for a while, it looks now and then only (`SearchPace`).
+    Where nobody has been seen for a while, it looks now and then only (`SearchPace`). A new face that does
+    not stand as its landmarks have it (`stream.face.upright`) is none; then, and now and then where there is
+    nobody, it looks at the picture turned, and stays with the turn at which it finds somebody.
 
     :raises BackendError: MediaPipe cannot run here.
     """
 
     def __init__(self, max_faces: int = 1) -> None:
         self._mesh = open_mesh(max_faces, static=False)
+        self._detector = open_detector(full_range=False)
         self._quiet = QuietStart()
         self._pace = SearchPace()
+        self._turns = QuarterTurns()
+        self._known = 0
 
     def detect(self, frame: Frame) -> list[Array]:
         """See `FaceTracker.detect`."""
@@ -165,7 +192,12 @@ class MediaPipeTracker:
         if not self._pace.due(frame.captured):
             return []
         with self._quiet.next():
-            faces = run_mesh(self._mesh, frame.image)
+            faces = self._look(frame.image, self._turns.now, unseen=True)
+            if not faces and not self._known and (turn := self._turns.next_try()) is not None:
+                faces = self._look(frame.image, turn, unseen=False)
+                if faces:
+                    self._turns.now = turn
+        self._known = len(faces)
         if faces:
             self._pace.found(frame.captured)
         return faces
@@ -173,3 +205,24 @@ class MediaPipeTracker:
     def close(self) -> None:
         """See `FaceTracker.close`."""
         self._mesh.close()
+        self._detector.close()
+
+    def _look(self, image: Array, turn: int, unseen: bool) -> list[Array]:
+        """The faces in the picture turned ``turn`` quarters, in pixels of the picture as it is.
+
+        :param unseen: take new ones, too, in which the detector sees no face.
+        """
+        turned = turn_image(image, turn)
+        faces = run_mesh(self._mesh, turned)
+        if len(faces) > self._known:
+            found = [turned_by(self._detector, turned, face) for face in faces]
+            off = [angle for angle in found if angle is not None]
+            fits = any(abs(angle) < TOLERANCE for angle in off) or (unseen and None in found)
+            if not fits:
+                # MediaPipe would follow what it took for a face; in a picture of nothing it loses it.
+                run_mesh(self._mesh, _NOTHING)
+                if off:
+                    self._turns.now = (turn + round(off[0] / (math.pi / 2))) % 4
+                return []
+        height, width = image.shape[:2]
+        return [turn_landmarks(face, turn, width, height) for face in faces]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stream.errors import BackendError
-from stream.face.mediapipe_mesh import MEDIAPIPE, load_solutions, open_mesh, run_mesh, shrink
-from stream.face.quiet import QuietStart, quiet_stderr
+from stream.face.mediapipe_mesh import MAX_SIDE, open_detector, open_mesh, run_mesh, shrink
+from stream.face.quiet import QuietStart
 from stream.face.tracker import check_image, plausible
+from stream.face.upright import TOLERANCE, back, cut, roll_of, turned_by, upright_view
 from stream.types import Array, Frame
 
 WINDOW_PIXELS = 480
@@ -32,6 +33,13 @@ TILE_CONFIDENCE = 0.75
 
 BORDER = 0.5
 """Border added around a picture that a face fills, over the picture's side."""
+
+TURNS = tuple(math.radians(degrees) for degrees in (180, 90, 270, 135, 225, 45, 315))
+"""By which a picture is turned back where no face is found in it as it is; the landmark network stands 45
+degrees and more."""
+
+SURE = math.radians(15)
+"""Landmarks that the detector sees turned less than this are taken as they are."""
 
 _MAX_TILES = 1000
 
@@ -63,7 +71,9 @@ class MediaPipeStillTracker:
     """Single pictures; nothing is carried from one to the next.
 
     Tries, until something is found: the picture; the picture with a border (a face that fills it); windows
-    around what the full-range detector sees (faces across a room); overlapping tiles (crowds).
+    around what the full-range detector sees (faces across a room); the picture turned (people who lie, or
+    stand on their heads); overlapping tiles (crowds). Landmarks that the detector does not confirm
+    (`stream.face.upright`) are found anew where it sees the face upright, or are none.
 
     :raises BackendError: MediaPipe cannot run here.
     """
@@ -71,8 +81,8 @@ class MediaPipeStillTracker:
     def __init__(self, max_faces: int = 1) -> None:
         self._max_faces = max_faces
         self._mesh = open_mesh(max_faces, static=True)
-        self._near = _open_detector(full_range=False)
-        self._far = _open_detector(full_range=True)
+        self._near = open_detector(full_range=False)
+        self._far = open_detector(full_range=True)
         self._quiet = QuietStart()
 
     def detect(self, frame: Frame) -> list[Array]:
@@ -87,14 +97,65 @@ class MediaPipeStillTracker:
             solution.close()
 
     def _search(self, image: Array) -> list[Array]:
-        faces = run_mesh(self._mesh, image)
+        faces = self._confirmed(image, run_mesh(self._mesh, image))
         if not faces:
             faces = self._in_windows(image, [_bordered(image)], single=False)
         if not faces:
             faces = self._in_windows(image, _detected(self._far, image), single=True)
         if not faces:
+            faces = self._turned(image)
+        if not faces:
             faces = self._in_windows(image, self._tiles(image), single=True)
         return faces[: self._max_faces]
+
+    def _turned(self, image: Array) -> list[Array]:
+        """Faces of the picture turned by each of `TURNS`, until there are some."""
+        height, width = image.shape[:2]
+        side = min(math.hypot(height, width), MAX_SIDE)
+        scale = side / math.hypot(height, width)
+        for turn in TURNS:
+            c, s = math.cos(turn) * scale, math.sin(turn) * scale
+            linear = np.array([[c, s], [-s, c]])
+            middle = np.array([width - 1, height - 1]) / 2
+            matrix = np.column_stack([linear, (round(side) - 1) / 2 - linear @ middle])
+            found = run_mesh(self._mesh, cut(image, matrix, round(side)))
+            placed = [back(face, matrix) for face in found]
+            placed = [face for face in placed if plausible(face, width, height)]
+            faces = self._confirmed(image, placed, unseen=False)
+            if faces:
+                return faces
+        return []
+
+    def _confirmed(self, image: Array, faces: list[Array], unseen: bool = True) -> list[Array]:
+        """The faces that stand as their landmarks have it; others as they are found when turned upright.
+
+        :param unseen: keep those, too, in which the detector sees no face.
+        """
+        confirmed: list[Array] = []
+        for face in faces:
+            turn = turned_by(self._near, image, face)
+            if turn is None:
+                kept = face if unseen else None
+            else:
+                kept = face if abs(turn) < SURE else self._again(image, face, turn)
+            if kept is not None and _new(kept, confirmed):
+                confirmed.append(kept)
+        return confirmed
+
+    def _again(self, image: Array, face: Array, turn: float) -> Array | None:
+        """The landmarks of a face found anew where it is upright; None where there is none."""
+        roll = roll_of(face) + turn
+        matrix = upright_view(face, roll, WINDOW_SPAN, WINDOW_PIXELS)
+        for found in run_mesh(self._mesh, cut(image, matrix, WINDOW_PIXELS))[:1]:
+            placed = back(found, matrix)
+            left = turned_by(self._near, image, placed)
+            if (
+                left is not None
+                and abs(left) < TOLERANCE
+                and plausible(placed, image.shape[1], image.shape[0])
+            ):
+                return placed
+        return face if abs(turn) < TOLERANCE else None
 
     def _tiles(self, image: Array) -> Iterator[_Window]:
         """Windows around what the short-range detector sees in each tile, found as they are asked for."""
@@ -114,23 +175,11 @@ class MediaPipeStillTracker:
             pixels = max(WINDOW_PIXELS, min(round(window.side), 2 * WINDOW_PIXELS))
             found = run_mesh(self._mesh, window.cut(image, pixels))
             placed = [window.back(face, pixels) for face in (found[:1] if single else found)]
-            faces += [face for face in placed if plausible(face, width, height) and _new(face, faces)]
+            placed = self._confirmed(image, [face for face in placed if plausible(face, width, height)])
+            faces += [face for face in placed if _new(face, faces)]
             if len(faces) >= self._max_faces:
                 break
         return faces
-
-
-def _open_detector(full_range: bool) -> Any:
-    solutions = load_solutions()
-    try:
-        with quiet_stderr():
-            detector = solutions.face_detection.FaceDetection(model_selection=int(full_range))
-            detector.process(np.zeros((8, 8, 3), dtype=np.uint8))  # Loads the network, and logs.
-    except (RuntimeError, ValueError, OSError) as error:
-        raise BackendError(
-            f"MediaPipe's face detector does not start ({error}); install it again: pip install {MEDIAPIPE}"
-        ) from error
-    return detector
 
 
 def _detected(detector: Any, image: Array, confidence: float = 0.5) -> list[_Window]:

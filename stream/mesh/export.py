@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -12,32 +10,17 @@ import numpy as np
 
 from stream.errors import OutputError
 from stream.files import atomic_path
-from stream.geometry import camera_to_gltf, camera_to_gltf_direction
 from stream.mesh.glb import encode_glb
+from stream.mesh.obj import write_obj
+from stream.mesh.surface import UsedSurface, used_surface
 from stream.types import Array, Mesh
-
-
-@dataclass(frozen=True, slots=True)
-class UsedSurface:
-    """A mesh as files want it: only used vertices, glTF axes.
-
-    :ivar positions: (N, 3) float32 metres.
-    :ivar normals: (N, 3) float32 unit vectors.
-    :ivar uv: (N, 2) float32, origin at the texture's top-left corner.
-    :ivar triangles: (M, 3) uint32, counter-clockwise from outside.
-    """
-
-    positions: Array
-    normals: Array
-    uv: Array
-    triangles: Array
 
 
 def write_mesh(mesh: Mesh, path: Path) -> None:
     """Write ``mesh`` in the format of the path's suffix: ``.glb``, ``.ply`` or ``.obj``.
 
-    GLB holds the texture; PLY has it as vertex colours; OBJ gets a ``.mtl`` and a ``.png`` beside it. Each
-    file appears whole or not at all; missing folders are made.
+    GLB holds the texture; PLY has it as vertex colours; OBJ gets a ``.mtl`` and a ``.png`` beside it, under
+    names that nobody has (`stream.mesh.obj`). All appear whole or not at all; missing folders are made.
 
     :raises OutputError: the suffix is unknown, the mesh has no triangles or values that are not finite, or
         the file cannot be written.
@@ -49,25 +32,20 @@ def write_mesh(mesh: Mesh, path: Path) -> None:
     write(used_surface(mesh), mesh.texture, path)
 
 
-def used_surface(mesh: Mesh) -> UsedSurface:
-    """Drop the vertices no triangle uses and turn the rest to glTF's axes.
+def write_meshes(meshes: Sequence[Mesh], path: Path) -> list[Path]:
+    """Write each mesh that has triangles: the first as ``path``, the others beside it as NAME-2, NAME-3, ...
 
-    :raises OutputError: there are no triangles, or they name missing vertices, or values are not finite.
+    :returns: the files.
+    :raises OutputError: as `write_mesh`.
     """
-    if len(mesh.triangles) == 0:
-        raise OutputError("The mesh is empty, so there is nothing to write; is a face in the picture?")
-    if mesh.triangles.min() < 0 or mesh.triangles.max() >= len(mesh.vertices):
-        raise OutputError("The mesh's triangles name vertices that it does not have, so it was not written.")
-    used, triangles = np.unique(mesh.triangles, return_inverse=True)
-    surface = UsedSurface(
-        positions=np.ascontiguousarray(camera_to_gltf(mesh.vertices[used]), np.float32),
-        normals=np.ascontiguousarray(camera_to_gltf_direction(mesh.normals[used]), np.float32),
-        uv=np.ascontiguousarray(mesh.uv[used], np.float32),
-        triangles=triangles.reshape(-1, 3).astype(np.uint32),
-    )
-    if not all(np.isfinite(a).all() for a in (surface.positions, surface.normals, surface.uv)):
-        raise OutputError("The mesh holds values that are not finite, so it was not written.")
-    return surface
+    written: list[Path] = []
+    for mesh in meshes:
+        if len(mesh.triangles) == 0:
+            continue
+        place = path.with_stem(f"{path.stem}-{len(written) + 1}") if written else path
+        write_mesh(mesh, place)
+        written.append(place)
+    return written
 
 
 def _write_glb(surface: UsedSurface, texture: Array, path: Path) -> None:
@@ -99,25 +77,7 @@ def _write_ply(surface: UsedSurface, texture: Array, path: Path) -> None:
 
 
 def _write_obj(surface: UsedSurface, texture: Array, path: Path) -> None:
-    # Many readers split names at spaces, so the two companions get plain ones.
-    stem = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem)
-    png, mtl = path.with_name(stem + "_texture.png"), path.with_name(stem + ".mtl")
-    _write_whole(png, _png(texture))
-    material = ["newmtl face", "Ka 1 1 1", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {png.name}"]
-    _write_whole(mtl, ("\n".join(material) + "\n").encode("ascii"))
-    # OBJ's texture origin is the bottom-left corner; its indices count from 1.
-    flipped = surface.uv * np.array([1, -1], np.float32) + np.array([0, 1], np.float32)
-    corners = surface.triangles.astype(np.int64)[:, :, None].repeat(3, axis=2).reshape(-1, 9) + 1
-    lines = [
-        "# made by Prosopon; metres, y up, z towards the viewer",
-        f"mtllib {mtl.name}",
-        *("v {:.9g} {:.9g} {:.9g}".format(*row) for row in surface.positions.tolist()),
-        *("vt {:.9g} {:.9g}".format(*row) for row in flipped.tolist()),
-        *("vn {:.9g} {:.9g} {:.9g}".format(*row) for row in surface.normals.tolist()),
-        "usemtl face",
-        *("f {}/{}/{} {}/{}/{} {}/{}/{}".format(*row) for row in corners.tolist()),
-    ]
-    _write_whole(path, ("\n".join(lines) + "\n").encode("ascii"))
+    write_obj(surface, _png(texture), path)
 
 
 def _colours(texture: Array, uv: Array) -> Array:

@@ -84,6 +84,11 @@ def _recorded(spec: str, rate: float | None, loop: bool, fast: bool, decode: str
     path = Path(spec).expanduser()
     from stream.sources.images import DEFAULT_RATE, ImagesSource, is_image
 
+    if stat.S_ISREG(mode) and is_image(path):
+        from stream.sources.animation import AnimationSource, is_animated
+
+        if is_animated(path):
+            return AnimationSource(path, rate=rate, loop=loop, fast=fast)
     if stat.S_ISDIR(mode) or is_image(path):
         return ImagesSource(path, rate=DEFAULT_RATE if rate is None else rate, loop=loop, fast=fast)
     from stream.sources.file import FileSource

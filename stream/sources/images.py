@@ -6,24 +6,30 @@ import io
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from stream.errors import InputError, SourceError
 from stream.sources import metadata
 from stream.sources.convert import check_size, to_rgb
+from stream.sources.heif import heif_formats, is_heif
+from stream.sources.profile import to_srgb
 from stream.sources.timed import TimedPicture, TimedSource
 from stream.types import Array
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    *(".avif", ".bmp", ".heic", ".heif", ".hif", ".jpeg", ".jpg"),
+    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+)
 """What names of images end with."""
 
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", *(["AVIF"] if features.check("avif") else []))
 """What is read as an image, whatever its name. Pillow knows more, some of which runs other programs."""
 
 DEFAULT_RATE = 30.0
@@ -35,8 +41,9 @@ MAX_BYTES = 1 << 30
 class ImagesSource(TimedSource):
     """The images of a folder in natural order (img2 before img10), or one image.
 
-    EXIF orientation is honoured; see `stream.sources.convert` for 16-bit, grey and alpha. Files that
-    cannot be read, or are too large, are named in the log, left out and counted.
+    EXIF orientation and colour profiles are honoured; see `stream.sources.convert` for 16-bit, grey and
+    alpha, and `stream.sources.animation` for one animated image. Files that cannot be read, or are too large,
+    are named in the log, left out and counted.
 
     :param path: a folder, whose sub-folders are not entered, or an image file.
     :param rate: images per second.
@@ -103,35 +110,53 @@ class ImagesSource(TimedSource):
 
 
 def read_image(path: Path) -> Array:
-    """(H, W, 3) uint8 RGB of an image file, the right way up.
+    """(H, W, 3) uint8 sRGB of an image file, the right way up; the first picture of an animation.
 
     :raises SourceError: it cannot be read, is damaged, not an image, or larger than 100 megapixels or 1 GiB.
     """
-    try:
+    with readable(path.name):
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise SourceError(f"{path.name} is larger than an image may be (1 GiB); choose another file.")
-        return _decode(data, path.name)
+        formats = heif_formats(path.name) if is_heif(data) else FORMATS
+        turned, bare = metadata.part(data)
+        with Image.open(io.BytesIO(bare), formats=formats) as image:
+            check_size(image.width, image.height, path.name)
+            return picture_of(image, turned, path.name)
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn whatever reading the picture ``name`` raises into one sentence.
+
+    :raises SourceError: that sentence.
+    """
+    try:
+        yield
     except SourceError:
         raise
     except UnidentifiedImageError as error:
-        raise SourceError(f"{path.name} is not an image that can be read; choose another file.") from error
+        raise SourceError(f"{name} is not an image that can be read; choose another file.") from error
     except Image.DecompressionBombError as error:
-        raise SourceError(f"{path.name} has more than 100 megapixels; shrink it.") from error
+        raise SourceError(f"{name} has more than 100 megapixels; shrink it.") from error
     except InputError as error:
         raise SourceError(str(error)) from error
     except Exception as error:  # decoders raise nearly anything on a damaged file
         reason = getattr(error, "strerror", None) or error
-        raise SourceError(f"{path.name} cannot be read ({reason}); choose another file.") from error
+        raise SourceError(f"{name} cannot be read ({reason}); choose another file.") from error
 
 
-def _decode(data: bytes, name: str) -> Array:
-    """The picture (H, W, 3) uint8 RGB that an image file shows."""
-    turned, bare = metadata.part(data)
-    with Image.open(io.BytesIO(bare), formats=FORMATS) as image:
-        check_size(image.width, image.height, name)
-        return metadata.upright(to_rgb(_samples(image), name), turned)
+def picture_of(image: Image.Image, turned: int, name: str) -> Array:
+    """(H, W, 3) uint8 sRGB of an open image.
+
+    :param turned: its orientation, where the file says one that Pillow does not read (`metadata.part`).
+    """
+    picture = to_rgb(_samples(to_srgb(image)), name)
+    if image.format == "AVIF":
+        # Its own way to say it, which Pillow hands on as EXIF.
+        turned = metadata.orientation(image.info.get("exif") or b"")
+    return metadata.upright(picture, turned)
 
 
 def _samples(image: Image.Image) -> Array:

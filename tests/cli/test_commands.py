@@ -137,6 +137,49 @@ def test_a_mesh_beside_its_picture_leaves_the_picture_alone(portrait: Path) -> N
     assert portrait.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["reconstruct", "PORTRAIT", "-o", "TAKEN/x.glb"],
+        ["live", "--source", "sample", "--show", "off", "--out", "TAKEN"],
+        ["bench", "--json", "TAKEN/b.json"],
+        ["eval", "jitter", "PORTRAIT", "--json", "TAKEN/j.json"],
+        ["view", "http://127.0.0.1:9", "--json", "TAKEN/v.json"],
+    ],
+)
+def test_what_cannot_be_written_is_told_before_the_work(
+    portrait: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def work(*args: object, **options: object) -> None:
+        raise AssertionError("the place was not tried before")
+
+    for place in (
+        "stream.still.capture_image", "stream.session.Session.run", "stream.cli.bench._measure",
+        "stream.evaluation.jitter.measure_photo",
+    ):  # fmt: skip
+        monkeypatch.setattr(place, work)
+    taken = tmp_path / "taken"
+    taken.write_text("in the way")
+    words = {"PORTRAIT": str(portrait), "TAKEN": str(taken)}
+    for name, word in words.items():
+        arguments = [argument.replace(name, word) for argument in arguments]
+    assert run(*arguments) == 1
+    assert "Cannot write" in capfd.readouterr().err
+
+
+def test_a_plot_nobody_asked_for_replaces_no_picture_of_others(
+    portrait: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = portrait.read_bytes()
+    assert run("bench", "--json", str(portrait.with_suffix(".json"))) == 2
+    assert "--plot" in capfd.readouterr().err
+    assert portrait.read_bytes() == before
+
+
 def test_reconstruct_without_a_face_fails_with_a_sentence(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

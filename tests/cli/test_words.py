@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+import skimage.data
 from rich.table import Table
+from skimage.io import imsave
 
 from stream.cli.tables import console
 from stream.cli.words import PlainConsole, printable
@@ -89,22 +90,37 @@ def test_a_name_with_dollars_is_no_formula(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
-def test_live_from_a_folder_with_brackets_and_a_closed_reader(tmp_path: Path) -> None:
-    """The session of the issue: brackets in the path, and standard output that nobody reads any more."""
-    from skimage.data import astronaut
-    from skimage.io import imsave
+LOST = {
+    "nobody reads": "{command} | true",
+    "the disk is full": "{command} >/dev/full",
+    "both are closed": "{command} >&- 2>&-",
+}
 
-    folder = tmp_path / "take [/x]"
-    folder.mkdir(parents=True)
-    imsave(folder / "a[b].png", astronaut())
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_lost_output_changes_nothing_but_the_words(tmp_path: Path, how: str) -> None:
+    """Names that are no markup and no UTF-8, and a standard output that nobody reads any more."""
+    folder = os.fsencode(tmp_path) + b"/take [/x] caf\xe9"
+    os.makedirs(folder)
+    imsave(os.fsdecode(folder) + "/a[b].png", skimage.data.astronaut())
     out = tmp_path / "[draft]"
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = prosopon(
-        "live", "--source", str(folder / "a[b].png"), "--show", "off", "--out", str(out), stdout=writer
+    program = f"{sys.executable} -c 'from stream.cli.main import main; main()'"
+    command = f'{program} live --source "$SOURCE" --show off --out "$OUT"'
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", LOST[how].format(command=command)],
+        cwd=CHECKOUT,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT), "SOURCE": os.fsdecode(folder), "OUT": str(out)},
+        capture_output=True,
+        timeout=120,
     )
-    os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
     figures = json.loads((out / "live.json").read_text())
     assert figures["files"]["mesh"] == str(out / "face.glb")
-    assert np.isfinite(figures["fps"])
+    assert (out / "face.glb").stat().st_size > 10_000
+
+
+def test_a_name_that_is_no_text_is_shown_by_its_bytes() -> None:
+    done = prosopon("live", "--source", os.fsdecode(b"caf\xe9.mp4"))
+    assert done.returncode == 1
+    assert rb"caf\udce9.mp4" in done.stderr
+    assert b"Traceback" not in done.stderr

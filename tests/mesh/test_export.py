@@ -1,9 +1,12 @@
 """Meshes in files, read back by other libraries."""
 
+import errno
 import json
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +18,8 @@ from mesh.mesh_samples import coordinates, sample_face, sample_frame
 from stream.errors import OutputError
 from stream.geometry import camera_to_gltf, camera_to_gltf_direction
 from stream.mesh.build import build_mesh
-from stream.mesh.export import used_surface, write_mesh
+from stream.mesh.export import write_mesh, write_meshes
+from stream.mesh.surface import used_surface
 from stream.types import Array, Depth, Mesh
 
 RED, GREEN, BLUE, WHITE = (250, 10, 20), (10, 240, 30), (20, 30, 245), (255, 255, 255)
@@ -170,7 +174,10 @@ def test_ply_holds_the_mesh_with_colours(tmp_path: Path) -> None:
 def test_obj_holds_the_mesh_with_its_companions(tmp_path: Path) -> None:
     path = tmp_path / "my face.obj"
     write_mesh(MESH, path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["my face.obj", "my_face.mtl", "my_face_texture.png"]
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert len(names) == 3
+    assert names[0] == "my face.obj"
+    assert all(re.fullmatch(r"my_face-[0-9a-f]{6}(\.mtl|_texture\.png)", name) for name in names[1:])
     loaded = trimesh.load(path, process=False, maintain_order=True)
     np.testing.assert_allclose(loaded.vertices, camera_to_gltf(USED), rtol=1e-6, atol=1e-9)
     assert len(loaded.faces) == len(MESH.triangles)
@@ -178,6 +185,65 @@ def test_obj_holds_the_mesh_with_its_companions(tmp_path: Path) -> None:
     texture = np.asarray(loaded.visual.material.image.convert("RGB"))
     uv = np.asarray(loaded.visual.uv) * [1, -1] + [0, 1]
     assert corner_colours(np.asarray(loaded.vertices), texture_at(texture, uv)) == [RED, GREEN, BLUE, WHITE]
+
+
+def texture_of(path: Path) -> tuple[int, ...]:
+    """The colour of the texture that a reader finds for an OBJ."""
+    image = trimesh.load(path, process=False).visual.material.image.convert("RGB")
+    return tuple(int(c) for c in np.asarray(image)[0, 0])
+
+
+def plain(colour: tuple[int, ...]) -> Mesh:
+    return replace(MESH, texture=np.full((8, 8, 3), colour, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("アンナ", "花子子"), ("my face", "my_face"), ("a" * 240 + "b", "a" * 240 + "c"), ("é", "ü")],
+)
+def test_each_obj_has_companions_of_its_own(tmp_path: Path, one: str, other: str) -> None:
+    for stem, colour in ((one, RED), (other, GREEN), (one, BLUE)):
+        write_mesh(plain(colour), tmp_path / f"{stem}.obj")
+    assert texture_of(tmp_path / f"{one}.obj") == BLUE
+    assert texture_of(tmp_path / f"{other}.obj") == GREEN
+    assert len(list(tmp_path.iterdir())) == 6  # the third export took the names of the first
+
+
+def test_nothing_that_others_made_is_replaced_by_a_companion(tmp_path: Path) -> None:
+    """As in `reconstruct anna_texture.png -o anna.obj`."""
+    for name in ("anna_texture.png", "bob.mtl"):
+        (tmp_path / name).write_bytes(b"mine")
+    (tmp_path / "carl.mtl").symlink_to("nowhere.mtl")
+    for name in ("anna", "bob", "carl"):
+        write_mesh(plain(RED), tmp_path / f"{name}.obj")
+        assert texture_of(tmp_path / f"{name}.obj") == RED
+        assert (tmp_path / f"{name}-2.mtl").exists()
+    assert (tmp_path / "anna_texture.png").read_bytes() == (tmp_path / "bob.mtl").read_bytes() == b"mine"
+    assert not (tmp_path / "nowhere.mtl").exists()
+
+
+def test_a_disk_that_fills_up_leaves_no_part_of_an_obj(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = Path.write_text
+
+    def full(self: Path, data: str, *args: Any, **options: Any) -> int:
+        if self.suffix == ".obj":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return inner(self, data, *args, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_mesh(MESH, tmp_path / "face.obj")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_face_gets_a_file(tmp_path: Path) -> None:
+    empty = replace(MESH, triangles=np.zeros((0, 3), np.int32))
+    written = write_meshes([MESH, empty, sample_mesh(30)], tmp_path / "face.glb")
+    assert written == [tmp_path / "face.glb", tmp_path / "face-2.glb"]
+    counts = [len(trimesh.load(path, force="mesh").faces) for path in written]
+    assert counts == [len(MESH.triangles), len(sample_mesh(30).triangles)]
 
 
 def test_many_vertices_get_the_colours_at_their_texels(tmp_path: Path) -> None:

@@ -150,8 +150,8 @@ def test_the_drawn_picture_shows_the_face_that_was_published(studio: str, tmp_pa
     except BackendError as error:
         pytest.skip(str(error))
     result = ViewSession(RemoteViewer(f"{studio}/whep/studio"), tmp_path / "face.png").run()
-    assert result.written is not None
-    drawn = np.asarray(Image.open(result.written)).astype(int)
+    assert len(result.written) == 1
+    drawn = np.asarray(Image.open(result.written[0])).astype(int)
     red, green, blue = drawn[..., 0], drawn[..., 1], drawn[..., 2]
     skin = (red > 90) & (red > green + 10) & (green > blue)
     middle = skin[150:400, 150:360]

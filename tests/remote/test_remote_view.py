@@ -139,8 +139,8 @@ def test_a_blank_picture_is_bounded_whatever_a_header_says() -> None:
 
 def test_a_picture_is_drawn_into_a_file(server: FakeServer, egl: None, tmp_path: Path) -> None:
     result = ViewSession(RemoteViewer(server.url), tmp_path / "face.png").run()
-    assert result.written == tmp_path / "face.png"
-    drawn = np.asarray(Image.open(result.written)).astype(int)
+    assert result.written == (tmp_path / "face.png",)
+    drawn = np.asarray(Image.open(result.written[0])).astype(int)
     middle = drawn[drawn.shape[0] // 2, drawn.shape[1] // 2]
     assert drawn.shape == (512, 512, 3)
     assert np.ptp(middle) <= 2  # the pictures sent are grey, one level each
@@ -172,7 +172,7 @@ def test_a_video_is_drawn_into_a_file(
     session = ViewSession(RemoteViewer(server.url, transport="websocket"), out, duration=60)
     stop_after(12, session, monkeypatch)
     result = session.run()
-    assert result.written == out
+    assert result.written == (out,)
     with av.open(str(out)) as video:
         count = sum(1 for _ in video.decode(video=0))
     assert count >= 10
@@ -185,8 +185,8 @@ def test_a_mesh_is_written_without_drawing(server: FakeServer, tmp_path: Path) -
     assert session.drawing == "off"
     assert [step.name for step in session.session.plan.steps] == ["mesh"]
     result = session.run()
-    assert result.written is not None
-    assert result.written.read_bytes()[:4] == b"glTF"
+    assert len(result.written) == 1
+    assert result.written[0].read_bytes()[:4] == b"glTF"
     assert result.summary.reason == "stopped"
 
 

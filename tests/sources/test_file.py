@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from shared_folder import SHARED
 from sources.source_helpers import corners, frames, number_of, numbered, write_video
 
 from stream.errors import ConfigError, SourceError
@@ -173,15 +174,50 @@ def test_interrupt_ends_a_wait(tmp_path: Path) -> None:
     source.close()
 
 
-def test_a_truncated_file_gives_what_decodes_then_ends(tmp_path: Path) -> None:
+def test_a_truncated_file_gives_what_decodes_then_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (10, 48, 64, 3), dtype=np.uint8)
     path = write_video(tmp_path / "a.mkv", list(noise))
     whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) * 6 // 10])
+    path.write_bytes(whole[: len(whole) * 5 // 10])
     played = play(path)
-    assert 3 <= len(played) <= 7
+    assert 3 <= len(played) <= 6
     for frame, picture in zip(played[:-1], noise, strict=False):
         assert np.array_equal(frame.image, picture)
+    assert "a.mkv ended early: 0.2 of 0.4 s" in caplog.text
+
+
+def test_a_download_that_broke_off_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    if SHARED is None:
+        pytest.skip("no shared folder beside the checkout")
+    source = FileSource(SHARED / "data/cases/truncated_download.mp4", fast=True, loop=True)
+    source.open()
+    played = [source.read() for _ in range(2 * 39 + 1)]
+    source.close()
+    assert all(frame is not None for frame in played)
+    early = [record.getMessage() for record in caplog.records if "ended early" in record.getMessage()]
+    assert early == ["truncated_download.mp4 ended early: 1.5 of 2.0 s are there; the file is not whole."]
+
+
+def test_a_video_whose_sound_goes_on_is_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.mp4", "a.mkv"):
+        path = tmp_path / name
+        with av.open(str(path), "w") as container:
+            video = container.add_stream("mpeg4", rate=25)
+            video.width, video.height, video.pix_fmt = 32, 24, "yuv420p"
+            audio = container.add_stream("aac", rate=8000)
+            for picture in numbered(5):
+                container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(video.encode())
+            for _ in range(16):
+                quiet = np.zeros((1, 1024), np.float32)
+                sound = av.AudioFrame.from_ndarray(quiet, format="fltp", layout="mono")
+                sound.sample_rate = 8000
+                container.mux(audio.encode(sound))
+            container.mux(audio.encode())
+        assert len(play(path)) == 5
+    assert caplog.text == ""
 
 
 def test_damage_in_the_middle_is_skipped_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

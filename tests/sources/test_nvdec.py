@@ -25,6 +25,7 @@ from stream.compute.nv12 import BT601, PitchedNv12, decoding
 from stream.errors import BackendError, ConfigError, SourceError
 from stream.geometry import image_from_crop
 from stream.sources import nvdec, video
+from stream.sources.colour import ColourConverter
 from stream.sources.factory import open_source
 from stream.sources.file import FileSource
 from stream.sources.nvdec import NvdecFile, open_video
@@ -75,28 +76,27 @@ class HardwareFrame:
 
     def __init__(self, frame: av.VideoFrame, driver: Driver) -> None:
         deep = max(part.bits for part in frame.format.components) > 8
-        self._soft = frame.reformat(format="p010le" if deep else "nv12")
-        self.format, self.sw_format = av.VideoFormat("cuda"), self._soft.format
+        self.soft = frame.reformat(format="p010le" if deep else "nv12")
+        self.format, self.sw_format = av.VideoFormat("cuda"), self.soft.format
         self.height, self.time = frame.height, frame.time
         self.colorspace, self.color_range = frame.colorspace, frame.color_range
+        self.color_trc, self.color_primaries = frame.color_trc, frame.color_primaries
+        self.interlaced_frame = frame.interlaced_frame
         self.is_corrupt, self.side_data = frame.is_corrupt, frame.side_data
         if not deep:
-            samples = self._soft.to_ndarray()
+            samples = self.soft.to_ndarray()
             parts = samples[: frame.height], samples[frame.height :]
             self.planes = tuple(
                 Plane(driver, part, pitch) for part, pitch in zip(parts, self.pitches, strict=True)
             )
         HardwareFrame.alive.add(self)
 
-    def to_ndarray(self, *, format: str) -> Array:
-        HardwareFrame.downloads += 1
-        return self._soft.to_ndarray(format=format)
-
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     """A GPU that decodes whatever the CPU does."""
     host, opened, decoded = Driver(), av.open, VideoFile._frames
+    converted = ColourConverter.rgb
     HardwareFrame.downloads = 0
 
     def open_with(*place: str, hwaccel: Any = None, **options: Any) -> Any:
@@ -111,7 +111,12 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
         for frame in decoded(self):
             yield HardwareFrame(frame, host)
 
+    def rgb_of(self: ColourConverter, frame: Any) -> Array:
+        HardwareFrame.downloads += isinstance(frame, HardwareFrame)
+        return converted(self, getattr(frame, "soft", frame))
+
     monkeypatch.setattr(video.av, "open", open_with)
+    monkeypatch.setattr(ColourConverter, "rgb", rgb_of)
     monkeypatch.setattr(NvdecFile, "_frames", frames_of)
     with use_driver(host):
         yield host

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream.errors import ConfigError
+from stream.files import try_output
 from stream.outputs.latest import LatestCapture
 from stream.pipeline.runner import Summary
 from stream.recipes import CaptureSettings
@@ -37,12 +38,12 @@ class ViewResult:
 
     :ivar summary: how the run went.
     :ivar figures: how the viewer fared.
-    :ivar written: the file, or None where nothing came to write.
+    :ivar written: the files, more than one where there are meshes of several faces; none where nothing came.
     """
 
     summary: Summary
     figures: ViewerFigures
-    written: Path | None
+    written: tuple[Path, ...]
 
 
 class ViewSession:
@@ -86,6 +87,8 @@ class ViewSession:
         :raises RemoteError: the server cannot be reached, refuses, or was lost and did not come back.
         :raises OutputError: the file cannot be written.
         """
+        if self._out is not None:
+            try_output(self._out)
         summary = self.session.run()
         return ViewResult(summary, self._source.figures, self._write())
 
@@ -118,22 +121,21 @@ class ViewSession:
         self._recorder = VideoRecorder(path, PREVIEW_RATE)
         return PreviewStage(self._panel), [self._recorder]
 
-    def _write(self) -> Path | None:
+    def _write(self) -> tuple[Path, ...]:
         if self._recorder is not None and self._kind != ".glb":
-            return self._recorder.path if self._recorder.finished else None
+            return (self._recorder.path,) if self._recorder.finished else ()
         capture = self._latest.capture
         if self._out is None or capture is None:
-            return None
+            return ()
         if self._kind == ".png":
             from stream.render.window import save_picture
 
             assert capture.picture is not None
             save_picture(self._out, capture.picture)
-        else:
-            from stream.mesh.export import write_mesh
+            return (self._out,)
+        from stream.mesh.export import write_meshes
 
-            write_mesh(capture.meshes[0], self._out)
-        return self._out
+        return tuple(write_meshes(capture.meshes, self._out))
 
     def _stop(self) -> None:
         self.session.stop()
