@@ -134,7 +134,7 @@ def capture_nodes(settings: CaptureSettings, shared: bool = False) -> list[Node]
             lambda: _choose_device(settings, shared),
         ),
         Node("depth", (FRAME, "face"), ("depth",), "host", lambda: _choose_depth(settings)),
-        Node("surface", ("depth",), ("surface",), "host", lambda: Choice(True, "the only one", "numpy")),
+        Node("surface", ("depth",), ("surface",), "host", lambda: Choice(True, "the only one", "numba")),
         Node("mesh", (FRAME, "face", "surface"), ("mesh",), "host", lambda: _choose_mesh(settings)),
     ]
 
