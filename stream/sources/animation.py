@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from stream.sources.convert import check_size
-from stream.sources.images import FORMATS, picture_of, readable
+from stream.sources.images import FORMATS, picture_of, read_bounded, readable
 from stream.sources.metadata import part
 from stream.sources.timed import TimedPicture, TimedSource
 
@@ -58,7 +58,7 @@ class AnimationSource(TimedSource):
         :raises SourceError: it cannot be read.
         """
         with readable(self._path.name):
-            self._turned = part(self._path.read_bytes())[0]
+            self._turned = part(read_bounded(self._path))[0]
             self._image = Image.open(self._path, formats=FORMATS)
             check_size(self._image.width, self._image.height, self._path.name)
 

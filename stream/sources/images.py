@@ -115,15 +115,25 @@ def read_image(path: Path) -> Array:
     :raises SourceError: it cannot be read, is damaged, not an image, or larger than 100 megapixels or 1 GiB.
     """
     with readable(path.name):
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise SourceError(f"{path.name} is larger than an image may be (1 GiB); choose another file.")
+        data = read_bounded(path)
         formats = heif_formats(path.name) if is_heif(data) else FORMATS
         turned, bare = metadata.part(data)
         with Image.open(io.BytesIO(bare), formats=formats) as image:
             check_size(image.width, image.height, path.name)
             return picture_of(image, turned, path.name)
+
+
+def read_bounded(path: Path) -> bytes:
+    """All of an image file.
+
+    :raises OSError: it cannot be read.
+    :raises SourceError: it is larger than 1 GiB.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise SourceError(f"{path.name} is larger than an image may be (1 GiB); choose another file.")
+    return data
 
 
 @contextmanager

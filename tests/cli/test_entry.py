@@ -16,25 +16,30 @@ def python(code: str) -> subprocess.Popen[str]:
     )
 
 
+def interrupted(code: str) -> tuple[int | None, str]:
+    """Exit code and standard error of a program that gets Ctrl-C once it has printed a line."""
+    process = python(code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    return process.returncode, said
+
+
 def test_ctrl_c_while_it_loads_is_a_line_and_130() -> None:
     loading = f"""
 import builtins, sys, time
 find = builtins.__import__
 def slow(name, *rest):
     if name == "typer":
-        print("loading", flush=True)
+        print("ready", flush=True)
         time.sleep(30)
     return find(name, *rest)
 builtins.__import__ = slow
 sys.argv = ["prosopon", "doctor"]
 {COMMAND}
 """
-    process = python(loading)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "loading\n"
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (130, "Stopped.\n")
+    assert interrupted(loading) == (130, "Stopped.\n")
 
 
 def test_ctrl_c_while_a_command_runs_is_130() -> None:
@@ -43,17 +48,12 @@ import sys, time
 from stream.cli.main import app
 @app.command("wait")
 def wait():
-    print("waiting", flush=True)
+    print("ready", flush=True)
     time.sleep(30)
 sys.argv = ["prosopon", "wait"]
 {COMMAND}
 """
-    process = python(waiting)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "waiting\n"
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (130, "Stopped.\n")
+    assert interrupted(waiting) == (130, "Stopped.\n")
 
 
 def test_a_thread_that_does_not_return_holds_nothing_up_and_changes_no_exit_code() -> None:

@@ -115,3 +115,13 @@ def test_heic_is_read_whole(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes((tmp_path / "a.heic").read_bytes())
     with pytest.raises(SourceError):
         open_source(str(tmp_path / "a.mp4")).open()
+
+
+def test_a_file_larger_than_an_image_may_be_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "long.webp"
+    path.write_bytes(bytes(2000))
+    monkeypatch.setattr("stream.sources.images.MAX_BYTES", 1000)
+    with pytest.raises(SourceError, match="larger than an image may be"):
+        AnimationSource(path).open()
